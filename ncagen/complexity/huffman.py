@@ -1,0 +1,282 @@
+"""From symbol counts to the exact number of bits zlib's deflate spends on them.
+
+A deflate block (RFC 1951) holds literals, lengths and distances in one of three ways: stored, with the fixed code,
+or with a code of its own ("dynamic"), whose code lengths are sent first, themselves run-length and Huffman coded.
+Every Huffman code of given counts is equally short, but *which* symbol gets which length decides how well the
+lengths compress. So the ties must fall as they do in zlib's `trees.c`: a binary heap ordered by (count, depth),
+built and drained in zlib's order. The rules here are those of `build_tree`, `gen_bitlen`, `scan_tree`,
+`build_bl_tree` and `_tr_flush_block`, the same in every zlib from 1.2.12 to 1.3.x.
+
+Not covered: producing the bits themselves, zlib's Z_FIXED and Z_HUFFMAN_ONLY strategies, level 0.
+"""
+
+import numba as nb
+import numpy as np
+
+LITERALS = 286  # literals 0..255, end of block 256, lengths 257..285
+DISTANCES = 30
+DISTANCE = 288  # where the distance symbols start in an array of counts
+SYMBOLS = DISTANCE + 32  # entries of an array of counts
+END_OF_BLOCK = 256
+
+# _nrt=False: these kernels allocate nothing, and counting references to their scratch arrays costs more than they do
+jit = nb.njit(nogil=True, cache=True, _nrt=False)
+inline = nb.njit(nogil=True, cache=True, _nrt=False, forceinline=True)
+
+# Heap entries are count << 15 | depth << 10 | node. A block has at most 16384 symbols, so a count has 15 bits and a
+# tree is at most 21 deep (Fibonacci counts are the worst); there are at most 2 * 286 - 1 nodes.
+_COUNT = 15
+_NODE = np.uint32(1023)
+_DEPTH = np.uint32(31 << 10)
+_NONE = np.uint32(0xFFFFFFFF)
+
+
+def _symbol_tables():
+    """RFC 1951, 3.2.5 and 3.2.6: extra bits and fixed code lengths, laid out as an array of counts."""
+    extra = np.zeros(SYMBOLS, np.int32)
+    fixed = np.zeros(SYMBOLS, np.int32)
+    for code in range(8, 28):
+        extra[257 + code] = code // 4 - 1
+    for code in range(4, DISTANCES):
+        extra[DISTANCE + code] = code // 2 - 1
+    fixed[:144], fixed[144:256], fixed[256:280], fixed[280:LITERALS] = 8, 9, 7, 8
+    fixed[DISTANCE : DISTANCE + DISTANCES] = 5
+    return extra, fixed
+
+
+EXTRA_BITS, FIXED_BITS = _symbol_tables()
+_LENGTHS_ORDER = np.array([16, 17, 18, 0, 8, 7, 9, 6, 10, 5, 11, 4, 12, 3, 13, 2, 14, 1, 15], np.int64)
+
+
+def tree_scratch():
+    """Arrays that one thread needs to build trees: heap, children of inner nodes, code lengths, run symbols, counts."""
+    return (
+        np.zeros(1024, np.uint32),
+        np.zeros(1024, np.int32),
+        np.zeros(1024, np.uint8),
+        np.zeros(32, np.int32),
+        np.zeros(64, np.int64),
+    )
+
+
+@inline
+def _sift(heap, k, levels):
+    """`pqdownheap`: restores the heap below k, which has `levels` levels, without a branch.
+
+    Slots past the end hold _NONE. Once the entry has found its place, what lies below is carried on
+    in its stead, and stays where it was, because it already is in order.
+    """
+    entry = heap[k]
+    for _ in range(levels):
+        left = 2 * k & 1023
+        a, b = heap[left], heap[left + 1]
+        right = b <= (a | _NODE)
+        child = b if right else a
+        stop = entry <= (child | _NODE)
+        heap[k] = entry if stop else child
+        entry = child if stop else entry
+        k = left + right
+    heap[k] = entry
+
+
+@jit
+def _fill_heap(counts, first, size, heap):
+    """Puts the symbols that occur on the heap, at least two of them. Returns (how many, highest symbol, made up)."""
+    used, made_up = 0, 0
+    for s in range(size):
+        count = counts[(first + s) & 511]
+        heap[(used + 1) & 1023] = np.uint32(count << _COUNT | s)
+        used += count != 0
+    top = np.int64(heap[used] & _NODE) if used > 0 else -1
+    while used < 2:  # `build_tree`: the format wants two codes; their bits are not counted
+        symbol = 0
+        if top < 2:
+            top += 1
+            symbol = top
+        used += 1
+        heap[used] = np.uint32(1 << _COUNT | symbol)
+        made_up += 1
+    return used, top, made_up
+
+
+@jit
+def _merge(heap, used, node, children):
+    """Joins the two rarest subtrees until one is left. Returns (one past the root, bits all symbols take)."""
+    levels = 0
+    while used >> (levels + 1):
+        levels += 1
+    for k in range(used + 1, 2 << levels):
+        heap[k] = _NONE
+    for level in range(1, levels + 1):
+        for k in range((2 << (levels - level)) - 1, (1 << (levels - level)) - 1, -1):
+            _sift(heap, k, level)
+    bits = 0
+    while used >= 2:
+        a = heap[1]
+        heap[1] = heap[used]
+        heap[used] = _NONE
+        used -= 1
+        levels -= used >> levels == 0
+        _sift(heap, 1, levels)
+        b = heap[1]
+        children[node] = np.int32((a & _NODE) << np.uint32(10) | (b & _NODE))
+        count = (a >> np.uint32(_COUNT)) + (b >> np.uint32(_COUNT))
+        bits += count
+        depth = max(a & _DEPTH, b & _DEPTH) + np.uint32(1024)
+        heap[1] = np.uint32(count << _COUNT | depth | node)
+        node += 1
+        _sift(heap, 1, levels)
+    return node, bits
+
+
+@jit
+def _limit(counts, first, size, longest, node, children, lengths, of_length):
+    """`gen_bitlen` where a code would be longer than allowed. Returns the bits all symbols take."""
+    for n in range(longest + 1):
+        of_length[n] = 0
+    overflow = 0
+    lengths[node - 1] = 0
+    for q in range(node - 1, size - 1, -1):
+        for s in (children[q] & 1023, children[q] >> 10):
+            length = lengths[q] + 1
+            if length > longest:
+                length = longest
+                overflow += 1
+            lengths[s] = length
+            if s < size:
+                of_length[length] += 1
+    while overflow > 0:  # a leaf moves down and takes one that is too deep as its brother
+        length = longest - 1
+        while of_length[length] == 0:
+            length -= 1
+        of_length[length] -= 1
+        of_length[length + 1] += 2
+        of_length[longest] -= 1
+        overflow -= 2
+    bits = 0
+    length = longest
+    for q in range(size, node):  # the rarest symbols get the longest codes
+        for s in (children[q] >> 10, children[q] & 1023):
+            if s < size:
+                while of_length[length] == 0:
+                    length -= 1
+                of_length[length] -= 1
+                lengths[s] = length
+                bits += max(counts[first + s], 1) * length  # a made-up symbol counts as one
+    return bits
+
+
+@jit
+def code_lengths(counts, first, size, longest, scratch):
+    """Gives each of counts[first : first + size] its code length. Returns (highest symbol, bits all symbols take).
+
+    The lengths are left in scratch[2]; extra bits are not counted.
+    """
+    heap, children, lengths, _, of_length = scratch
+    for s in range(size):
+        lengths[s] = 0
+    used, top, made_up = _fill_heap(counts, first, size, heap)
+    node, bits = _merge(heap, used, size, children)
+    deepest = 0
+    lengths[node - 1] = 0
+    for q in range(node - 1, size - 1, -1):
+        length = lengths[q] + 1
+        lengths[children[q] & 1023] = length
+        lengths[children[q] >> 10] = length
+        deepest = max(deepest, length)
+    if deepest > longest:
+        bits = _limit(counts, first, size, longest, node, children, lengths, of_length)
+    return top, bits - made_up
+
+
+@jit
+def _count_runs(lengths, top, runs):
+    """`scan_tree`: counts the symbols (0..15 a length, 16..18 repeats) that describe lengths[0..top]."""
+    lengths[top + 1], lengths[top + 2] = 254, 255  # end every run
+    s = 0
+    while s <= top:
+        length = lengths[s]
+        if lengths[s + 1] != length or lengths[s + 2] != length:
+            runs[length] += 1
+            s += 1
+            continue
+        end = s + 3
+        while lengths[end] == length:
+            end += 1
+        left = end - s
+        s = end
+        if length == 0:
+            runs[18] += left // 138
+            left %= 138
+            if left > 10:
+                runs[18] += 1
+            elif left > 2:
+                runs[17] += 1
+            else:
+                runs[0] += left
+        else:
+            runs[length] += 1  # the length itself, then repeats of 3..6
+            left -= 1
+            runs[16] += left // 6
+            left %= 6
+            if left > 2:
+                runs[16] += 1
+            else:
+                runs[length] += left
+
+
+@jit
+def dynamic_bits(counts, scratch):
+    """Bits of a block's symbols and trees under a code of its own, without extra bits and the block's three first."""
+    lengths, runs = scratch[2], scratch[3]
+    for s in range(19):
+        runs[s] = 0
+    top, bits = code_lengths(counts, 0, LITERALS, 15, scratch)
+    _count_runs(lengths, top, runs)
+    top, more = code_lengths(counts, DISTANCE, DISTANCES, 15, scratch)
+    bits += more
+    _count_runs(lengths, top, runs)
+    _, more = code_lengths(runs, 0, 19, 7, scratch)
+    bits += more + 2 * runs[16] + 3 * runs[17] + 7 * runs[18]
+    last = 18
+    while last >= 3 and lengths[_LENGTHS_ORDER[last]] == 0:
+        last -= 1
+    return bits + 3 * (last + 1) + 14
+
+
+@jit
+def extra_and_fixed_bits(counts):
+    """(extra bits, bits of everything under the fixed code) of a block with these counts."""
+    extra, fixed = np.int32(0), np.int32(0)
+    for s in range(SYMBOLS):
+        extra += np.int32(counts[s] * EXTRA_BITS[s])
+        fixed += np.int32(counts[s] * FIXED_BITS[s])
+    return np.int64(extra), np.int64(extra + fixed)
+
+
+@jit
+def after_block(counts, stored, at, scratch):
+    """`_tr_flush_block`: the bit at which the next block starts, for one of `stored` bytes that starts at bit `at`.
+
+    counts int32[SYMBOLS] includes the end of the block. A block that is stored never has more than 27,305 bytes, so
+    that neither zlib's limit of 65,535 nor its window (stored bytes must still be in it) needs a rule here: a
+    literal has at most 9 bits under the fixed code, a match of m >= 3 bytes at least 2 bits less than 8 m, so that
+    storing wins only if literals outnumber matches 2 to 1, among at most 16,383 symbols; and longer matches
+    only lower the bound.
+    """
+    extra, fixed = extra_and_fixed_bits(counts)
+    dynamic = extra + dynamic_bits(counts, scratch)
+    fixed_bytes, dynamic_bytes = (fixed + 10) >> 3, (dynamic + 10) >> 3
+    if stored + 4 <= min(fixed_bytes, dynamic_bytes):
+        return ((at + 10) & -8) + 32 + 8 * stored
+    return at + 3 + (fixed if fixed_bytes <= dynamic_bytes else dynamic)
+
+
+@jit
+def stream_bits(counts, ends, blocks, scratch):
+    """Bits of a whole deflate stream: counts int32[block, SYMBOLS], ends int64[block] in bytes."""
+    at, start = 0, 0
+    for block in range(blocks):
+        at = after_block(counts[block], ends[block] - start, at, scratch)
+        start = ends[block]
+    return at
