@@ -170,9 +170,7 @@ class Spec:
         values = dict(values)
         version = values.pop("automaton_version", None)
         if version != AUTOMATON_VERSION:
-            raise SpecError(
-                f"automaton version {version} is not this ncagen's: it makes version {AUTOMATON_VERSION}"
-            )
+            raise SpecError(f"automaton version {version} is not this ncagen's: it makes version {AUTOMATON_VERSION}")
         _refuse_unknown(values, [f.name for f in fields(cls)])
         try:
             bands = tuple(Band(**band) for band in values.pop("bands"))

@@ -8,11 +8,13 @@ Functions take batches and say nothing of scores, bands or files. `tests/test_id
 definition bit for bit.
 """
 
+from functools import cache
+
 import numpy as np
 
 from ncagen.automaton import rng, rules, simd
 from ncagen.automaton.rules import (
-    GUMBEL_SCALE,
+    GUMBEL_SHIFT,
     HIDDEN_SCALE,
     HIDDEN_UNITS,
     NEIGHBOURS,
@@ -21,8 +23,8 @@ from ncagen.automaton.rules import (
     PERCEPTION_SCALE,
     Rules,
 )
-from ncagen.automaton.simd import BLOCK, HAS_PERCEIVE, LANES, PERCEIVE_STATES
-from ncagen.kernels import kernel
+from ncagen.automaton.simd import BLOCK, IN_REGISTERS, LANES
+from ncagen.kernels import inner
 from ncagen.spec import Spec
 
 # Centres the four 16-bit channels that one 64-bit number carries, so that nine sums borrow from no neighbour:
@@ -52,26 +54,20 @@ def sample(spec: Spec, stream: int, candidates: np.ndarray) -> tuple[Rules, np.n
 
     candidates: uint64[batch]. Returns Rules and uint8[batch, cell].
     """
-    batch = len(candidates)
+    batch, inputs = len(candidates), spec.states + 2 * spec.channel_wrap
     drawn = Rules(
         np.empty((batch, 3, 3, spec.states, PERCEPTION_CHANNELS), np.int16),
         np.empty((batch, HIDDEN_UNITS, PERCEPTION_CHANNELS), np.int16),
         np.empty((batch, spec.states, HIDDEN_UNITS), np.int16),
     )
+    longest = max(NEIGHBOURS * inputs * PERCEPTION_CHANNELS, spec.states * HIDDEN_UNITS, spec.cells)
+    words = np.empty(longest + 8, np.uint16)
+    numbers = candidates // np.uint64(spec.trajectories_per_rule)
+    _sample_rules(spec.seed, stream, numbers, spec.channel_wrap, _weight_tables(), words, *_flat(drawn))
     starts = np.empty((batch, spec.cells), np.uint8)
-    scales = PERCEPTION_SCALE, HIDDEN_SCALE, OUTPUT_SCALE
-    _sample_rules(
-        spec.seed,
-        stream,
-        candidates // np.uint64(spec.trajectories_per_rule),
-        spec.channel_wrap,
-        *(rules.weight_table(scale) for scale in scales),
-        drawn.perception.reshape(batch, NEIGHBOURS, spec.states, PERCEPTION_CHANNELS),
-        drawn.hidden,
-        drawn.output,
-    )
+    ends = np.empty(spec.states, np.uint64)
     uniform = spec.start == "uniform"
-    _sample_starts(spec.seed, stream, candidates, spec.states, uniform, rules.start_table(), starts)
+    _sample_starts(spec.seed, stream, candidates, spec.states, uniform, rules.start_table(), words, ends, starts)
     return drawn, starts
 
 
@@ -89,24 +85,41 @@ def rollout(
     candidates: uint64[batch]. grids: uint8[batch, cell], the start grids, or for first_frame > 0 the recorded grids
     just before. Returns uint8[batch, frame, cell].
     """
-    batch = len(candidates)
-    recorded = np.empty((batch, frames, spec.cells), np.uint8)
+    states, side = spec.states, np.uint64(spec.grid)
+    pitch = -(-spec.cells // BLOCK) * BLOCK
+    unrolled = spec.cells + 2 * spec.grid + BLOCK
+    rule = (
+        _aligned(NEIGHBOURS * PERCEPTION_CHANNELS * BLOCK, np.int16),
+        _aligned(NEIGHBOURS * states, np.uint64),
+        _aligned(HIDDEN_UNITS * PERCEPTION_CHANNELS // 2, np.int32),
+        _aligned(states * HIDDEN_UNITS // 2, np.int32),
+    )
+    scratch = (
+        *(_aligned(unrolled, np.uint16) for _ in range(3)),
+        *(_aligned(pitch, np.int32) for _ in range(2)),
+        _aligned(states * pitch, np.int32),
+        _aligned(8, np.uint16),
+    )
+    gumbel = rules.gumbel_table()
     temperature = rules.logit_units(spec, spec.temperature)
+    # The most that noise can gain on the best logit. Without any, no runner-up is close enough to look at.
+    reach = (int(gumbel[-1]) * temperature >> GUMBEL_SHIFT) - (int(gumbel[0]) * temperature >> GUMBEL_SHIFT)
+    noise = np.int32(rules.logit_units(spec, spec.identity_bias)), temperature, np.int32(reach or -1), gumbel
+    at = spec.warmup + (first_frame - 1) * spec.stride if first_frame else 0
+    before = spec.stride if first_frame else spec.warmup
+    recorded = np.empty((len(candidates), frames, spec.cells), np.uint8)
     _rollout(
-        spec.seed,
-        stream,
+        (spec.seed, stream),
         candidates,
-        drawn.perception.reshape(batch, NEIGHBOURS, spec.states, PERCEPTION_CHANNELS),
-        drawn.hidden,
-        drawn.output,
+        _flat(drawn),
         grids,
-        spec.grid,
-        spec.warmup,
-        spec.stride,
-        first_frame,
-        rules.logit_units(spec, spec.identity_bias),
-        temperature,
-        rules.gumbel_table(),
+        states,
+        side,
+        (at, before, spec.stride),
+        noise,
+        rule,
+        scratch,
+        _aligned(pitch, np.uint8),
         recorded,
     )
     return recorded
@@ -118,13 +131,40 @@ def patch_tokens(spec: Spec, grids: np.ndarray) -> np.ndarray:
     grids: uint8[batch, frame, cell]. Returns uint16 or uint32 [batch, frame, patch].
     """
     patches = np.empty((*grids.shape[:2], spec.patches), spec.token_dtype)
-    _patch_tokens(grids, spec.grid, spec.patch, spec.states, patches)
+    _patch_tokens(grids, np.uint64(spec.grid), np.uint64(spec.patch), np.uint32(spec.states), patches)
     return patches
 
 
-@kernel
-def _philox(seed, stream, purpose, number, block, words):
-    """Writes the eight 16-bit words of one block."""
+@cache
+def _weight_tables() -> np.ndarray:
+    """int16[layer, 65536]."""
+    return np.stack([rules.weight_table(s) for s in (PERCEPTION_SCALE, HIDDEN_SCALE, OUTPUT_SCALE)])
+
+
+def _flat(drawn: Rules) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Weights as int16[batch, place, state * channel], [batch, unit * channel], [batch, state * unit]."""
+    batch = len(drawn.hidden)
+    return (
+        drawn.perception.reshape(batch, NEIGHBOURS, -1),
+        drawn.hidden.reshape(batch, -1),
+        drawn.output.reshape(batch, -1),
+    )
+
+
+def _aligned(count: int, dtype: type) -> np.ndarray:
+    """Zeroed scratch space that starts on a 64-byte line.
+
+    Unaligned, every other vector would straddle two lines: that cost a third of the time.
+    """
+    size = count * np.dtype(dtype).itemsize
+    space = np.zeros(size + 64, np.uint8)
+    start = -space.ctypes.data % 64
+    return space[start : start + size].view(dtype)
+
+
+@inner
+def _philox(seed, stream, purpose, number, block, words, at):
+    """Writes the eight 16-bit words of one block to words[at : at + 8]."""
     c0 = np.uint64(block)
     c1 = np.uint64(purpose)
     c2 = np.uint64(number) & _LOW
@@ -140,155 +180,120 @@ def _philox(seed, stream, purpose, number, block, words):
         c3 = left & _LOW
         k0 = (k0 + _WEYL_0) & _LOW
         k1 = (k1 + _WEYL_1) & _LOW
-    words[0] = c0
-    words[1] = c0 >> _SIXTEEN
-    words[2] = c1
-    words[3] = c1 >> _SIXTEEN
-    words[4] = c2
-    words[5] = c2 >> _SIXTEEN
-    words[6] = c3
-    words[7] = c3 >> _SIXTEEN
+    at = np.uint64(at)
+    words[at] = c0
+    words[at + np.uint64(1)] = c0 >> _SIXTEEN
+    words[at + np.uint64(2)] = c1
+    words[at + np.uint64(3)] = c1 >> _SIXTEEN
+    words[at + np.uint64(4)] = c2
+    words[at + np.uint64(5)] = c2 >> _SIXTEEN
+    words[at + np.uint64(6)] = c3
+    words[at + np.uint64(7)] = c3 >> _SIXTEEN
 
 
-@kernel
-def _draw(seed, stream, purpose, number, words):
-    """Fills words: uint16[a multiple of 8]."""
-    for block in range(len(words) // 8):
-        _philox(seed, stream, purpose, number, block, words[8 * block : 8 * block + 8])
+@inner
+def _draw(seed, stream, purpose, number, count, words):
+    """Fills the first `count` of words: uint16[count, and up to seven more]."""
+    for at in range(np.uint64(0), np.uint64(count), np.uint64(8)):
+        _philox(seed, stream, purpose, number, at >> np.uint64(3), words, at)
 
 
-@kernel
-def _sample_rules(
-    seed, stream, numbers, wrap, perception_table, hidden_table, output_table, perception, hidden, output
-):
-    batch, places, states, channels = perception.shape
-    inputs = states + 2 if wrap else states
-    words = np.empty((max(places * inputs * channels, HIDDEN_UNITS * states) + 7) // 8 * 8, np.uint16)
+@inner
+def _sample_rules(seed, stream, numbers, wrap, tables, words, perception, hidden, output):
+    """tables: int16[layer, 65536]. perception: int16[batch, place, state * channel], and so on."""
+    batch, places, size = perception.shape
+    size = np.uint64(size)
+    around = np.uint64(PERCEPTION_CHANNELS if wrap else 0)
+    inputs = size + around + around
     for b in range(batch):
         number = numbers[b]
-        count = (places * inputs * channels + 7) // 8 * 8
-        _draw(seed, stream, _PERCEPTION, number, words[:count])
-        at = 0
-        for place in range(places):
-            if wrap:  # channel 0 is state n-1 again, the last is state 0: see rules.fold_wrap
-                last = at + channels * (states + 1)
-                for s in range(states):
-                    for c in range(channels):
-                        perception[b, place, s, c] = perception_table[words[at + channels * (s + 1) + c]]
-                for c in range(channels):
-                    perception[b, place, states - 1, c] += perception_table[words[at + c]]
-                    perception[b, place, 0, c] += perception_table[words[last + c]]
-            else:
-                for s in range(states):
-                    for c in range(channels):
-                        perception[b, place, s, c] = perception_table[words[at + channels * s + c]]
-            at += channels * inputs
-        _draw(seed, stream, _HIDDEN, number, words[: HIDDEN_UNITS * channels])
-        for j in range(HIDDEN_UNITS):
-            for c in range(channels):
-                hidden[b, j, c] = hidden_table[words[j * channels + c]]
-        _draw(seed, stream, _OUTPUT, number, words[: HIDDEN_UNITS * states])
-        for s in range(states):
-            for j in range(HIDDEN_UNITS):
-                output[b, s, j] = output_table[words[s * HIDDEN_UNITS + j]]
+        _draw(seed, stream, _PERCEPTION, number, places * inputs, words)
+        for place in range(np.uint64(places)):
+            at = place * inputs
+            for i in range(size):
+                perception[b, place, i] = tables[0, words[at + around + i]]
+            for c in range(around):  # channel 0 is state n-1 again, the last is state 0: see rules.fold_wrap
+                perception[b, place, size - around + c] += tables[0, words[at + c]]
+                perception[b, place, c] += tables[0, words[at + around + size + c]]
+        _draw(seed, stream, _HIDDEN, number, hidden.shape[1], words)
+        for i in range(np.uint64(hidden.shape[1])):
+            hidden[b, i] = tables[1, words[i]]
+        _draw(seed, stream, _OUTPUT, number, output.shape[1], words)
+        for i in range(np.uint64(output.shape[1])):
+            output[b, i] = tables[2, words[i]]
 
 
-@kernel
-def _sample_starts(seed, stream, candidates, states, uniform, table, starts):
+@inner
+def _sample_starts(seed, stream, candidates, states, uniform, table, words, ends, starts):
     batch, cells = starts.shape
-    words = np.empty((max(cells, states) + 7) // 8 * 8, np.uint16)
-    ends = np.empty(states, np.uint64)
     for b in range(batch):
-        total = np.uint64(0)
-        if uniform:
-            total = np.uint64(states)
-        else:
-            _draw(seed, stream, _START_WEIGHTS, candidates[b], words[: (states + 7) // 8 * 8])
-            for s in range(states):
+        total = np.uint64(states)
+        if not uniform:
+            _draw(seed, stream, _START_WEIGHTS, candidates[b], states, words)
+            total = np.uint64(0)
+            for s in range(np.uint64(states)):
                 total += np.uint64(table[words[s]])
                 ends[s] = total
-        _draw(seed, stream, _START_CELLS, candidates[b], words[: (cells + 7) // 8 * 8])
-        for c in range(cells):
+        _draw(seed, stream, _START_CELLS, candidates[b], cells, words)
+        for c in range(np.uint64(cells)):
             point = np.uint64(words[c]) * total >> _SIXTEEN
-            if uniform:
-                starts[b, c] = point
-            else:
-                state = 0
-                for s in range(states):
-                    state += point >= ends[s]
-                starts[b, c] = state
+            state = point
+            if not uniform:
+                state = np.uint64(0)
+                for s in range(np.uint64(states)):
+                    state += np.uint64(point >= ends[s])
+            starts[b, c] = state
 
 
-@kernel
+@inner
 def _pair(low, high):
     """Two int16 as the halves of an int32."""
     return np.int32(np.uint32(np.uint16(low)) | (np.uint32(np.uint16(high)) << np.uint32(16)))
 
 
-@kernel
-def _aligned(bytes_wanted):
-    """Scratch space that starts on a 64-byte line and ends BLOCK bytes late, for whole vectors past the end.
-
-    Unaligned, every other vector would straddle two lines: that cost a third of the time.
-    """
-    space = np.zeros(bytes_wanted + 192, np.uint8)
-    start = -space.ctypes.data % 64
-    return space[start : start + (bytes_wanted + 127) // 64 * 64]
-
-
-@kernel
-def _load_rule(perception, hidden, output, tables, packed, hidden_pairs, output_pairs):
-    """One rule in the layouts that the kernels read."""
-    places, states, channels = perception.shape
-    in_registers = HAS_PERCEIVE and states <= PERCEIVE_STATES
-    for place in range(places):
-        for s in range(states):
-            if in_registers:
-                for c in range(channels):
-                    tables[(place * channels + c) * BLOCK + s] = perception[place, s, c]
-            else:
-                lanes = np.uint64(0)
-                for c in range(channels):
-                    lanes |= np.uint64(perception[place, s, c] + LIFT) << np.uint64(16 * c)
-                packed[place * states + s] = lanes
-    for j in range(HIDDEN_UNITS):
-        for i in range(channels // 2):
-            hidden_pairs[j * (channels // 2) + i] = _pair(hidden[j, 2 * i], hidden[j, 2 * i + 1])
-    for s in range(states):
-        for i in range(HIDDEN_UNITS // 2):
-            output_pairs[s * (HIDDEN_UNITS // 2) + i] = _pair(output[s, 2 * i], output[s, 2 * i + 1])
+@inner
+def _load_rule(perception, hidden, output, b, tables, packed, hidden_pairs, output_pairs):
+    """Rule b in the layouts that the steps read."""
+    for place in range(np.uint64(NEIGHBOURS)):
+        for s in range(len(packed) // NEIGHBOURS):
+            lanes = np.uint64(0)
+            for c in range(np.uint64(PERCEPTION_CHANNELS)):
+                weight = perception[b, place, np.uint64(s * PERCEPTION_CHANNELS) + c]
+                if IN_REGISTERS and s < BLOCK:
+                    tables[(place * np.uint64(PERCEPTION_CHANNELS) + c) * np.uint64(BLOCK) + np.uint64(s)] = weight
+                lanes |= np.uint64(weight + LIFT) << (_SIXTEEN * c)
+            packed[place * np.uint64(len(packed) // NEIGHBOURS) + np.uint64(s)] = lanes
+    for i in range(np.uint64(len(hidden_pairs))):
+        hidden_pairs[i] = _pair(hidden[b, i + i], hidden[b, i + i + _ONE])
+    for i in range(np.uint64(len(output_pairs))):
+        output_pairs[i] = _pair(output[b, i + i], output[b, i + i + _ONE])
 
 
-@kernel
+@inner
 def _unroll_torus(grid, side, left, middle, right):
     """The grid with its wrapped rows, three times: shifted so that a cell's place holds its left neighbour, itself,
     its right neighbour. grid: uint8[cell]. left, middle, right: uint16[(side + 2) * side, and padding]."""
-    side = np.uint64(side)
     cells = side * side
     for c in range(cells):
         middle[side + c] = grid[c]
     for c in range(side):
         middle[c] = grid[cells - side + c]
         middle[side + cells + c] = grid[c]
-    end = cells + side + side - _ONE
-    for c in range(end):
+    for c in range(cells + side + side - _ONE):
         left[c + _ONE] = middle[c]
         right[c] = middle[c + _ONE]
-    for row in range(side + np.uint64(2)):
-        first = row * side
+    for first in range(np.uint64(0), cells + side + side, side):
         last = first + side - _ONE
         left[first] = middle[last]
         right[last] = middle[first]
 
 
-@kernel
-def _perceive_by_lookup(packed, left, middle, right, side, states, first, second):
+@inner
+def _perceive(packed, states, left, middle, right, side, first, second):
     """What simd.perceive does, for any number of states and any processor: nine loads a cell, four channels each."""
-    side = np.uint64(side)
     states = np.uint64(states)
-    centre = np.uint64(CENTRE * 0x0001000100010001)
     for c in range(side * side):
-        lanes = centre
+        lanes = np.uint64(CENTRE * 0x0001000100010001)
         for row in range(np.uint64(3)):
             at = c + row * side
             base = np.uint64(3) * row * states
@@ -300,142 +305,90 @@ def _perceive_by_lookup(packed, left, middle, right, side, states, first, second
         second[c] = np.int32(lanes >> _32)
 
 
-@kernel
-def _perceive_in_registers(tables, left, middle, right, side, first, second):
-    if HAS_PERCEIVE:
-        for c in range(0, side * side, BLOCK):
-            simd.perceive(tables, left, middle, right, side, c, first, second)
-
-
-@kernel
-def _settle(seed, stream, candidate, step, cell, states, logits, pitch, reach, temperature, gumbel, words):
+@inner
+def _settle(key, candidate, step, cell, states, logits, pitch, reach, temperature, gumbel, words):
     """The next state of a cell that noise may decide: only states within `reach` of the best can win."""
     best = logits[cell]
-    for s in range(1, states):
+    for s in range(np.uint64(1), np.uint64(states)):
         best = max(best, logits[s * pitch + cell])
-    winner = 0
+    winner = np.uint64(0)
     top = np.int64(-(2**62))
-    drawn = -1
-    blocks = (states + 7) // 8
-    for s in range(states):
+    blocks = np.uint64((states + 7) // 8)
+    drawn = blocks
+    for s in range(np.uint64(states)):
         logit = np.int64(logits[s * pitch + cell])
         if logit + reach < best:
             continue
-        if s // 8 != drawn:
-            drawn = s // 8
-            _philox(seed, stream, _NOISE + step, candidate, cell * blocks + drawn, words)
-        logit += np.int64(gumbel[words[s % 8]]) * temperature // GUMBEL_SCALE
+        if s >> np.uint64(3) != drawn:
+            drawn = s >> np.uint64(3)
+            _philox(key[0], key[1], _NOISE + step, candidate, cell * blocks + drawn, words, 0)
+        logit += np.int64(gumbel[words[s & np.uint64(7)]]) * temperature >> GUMBEL_SHIFT
         if logit > top:
             top = logit
             winner = s
     return winner
 
 
-@kernel
-def _rollout(
-    seed,
-    stream,
-    candidates,
-    perception,
-    hidden,
-    output,
-    grids,
-    side,
-    warmup,
-    stride,
-    first_frame,
-    bias,
-    temperature,
-    gumbel,
-    recorded,
-):
-    batch, frames, cells = recorded.shape
-    states = output.shape[1]
-    pitch = (cells + BLOCK - 1) // BLOCK * BLOCK
-    padded = cells + 2 * side + BLOCK
-    tables = _aligned(NEIGHBOURS * PERCEPTION_CHANNELS * BLOCK * 2).view(np.int16)
-    packed = np.empty(NEIGHBOURS * states, np.uint64)
-    hidden_pairs = _aligned(HIDDEN_UNITS * 2 * 4).view(np.int32)
-    output_pairs = _aligned(states * HIDDEN_UNITS * 2).view(np.int32)
-    left = _aligned(padded * 2).view(np.uint16)
-    middle = _aligned(padded * 2).view(np.uint16)
-    right = _aligned(padded * 2).view(np.uint16)
-    first = _aligned(pitch * 4).view(np.int32)
-    second = _aligned(pitch * 4).view(np.int32)
-    logits = _aligned(states * pitch * 4).view(np.int32)
-    grid = _aligned(pitch)
-    winners = _aligned(pitch)
-    words = np.empty(8, np.uint16)
-    # The most that noise can gain on the best: beyond it, equals included, the winner stays.
-    reach = (
-        np.int64(gumbel[len(gumbel) - 1]) * temperature // GUMBEL_SCALE
-        - np.int64(gumbel[0]) * temperature // GUMBEL_SCALE
-    )
-    if temperature == 0:
-        reach = -1
-    for b in range(batch):
-        _load_rule(perception[b], hidden[b], output[b], tables, packed, hidden_pairs, output_pairs)
-        for c in range(cells):
-            grid[c] = grids[b, c]
-        step = warmup + (first_frame - 1) * stride if first_frame > 0 else 0
-        for frame in range(frames):
-            while step < warmup + (first_frame + frame) * stride:
-                step += 1
-                _unroll_torus(grid, side, left, middle, right)
-                if HAS_PERCEIVE and states <= PERCEIVE_STATES:
-                    _perceive_in_registers(tables, left, middle, right, side, first, second)
-                else:
-                    _perceive_by_lookup(packed, left, middle, right, side, states, first, second)
-                for c in range(0, pitch, LANES):
-                    close = simd.dense(
-                        first,
-                        second,
-                        hidden_pairs,
-                        output_pairs,
-                        states,
-                        np.int32(bias),
-                        np.int32(reach),
-                        grid,
-                        c,
-                        pitch,
-                        logits,
-                        winners,
+@inner
+def _steps(key, candidate, first_step, steps, states, side, bias, temperature, reach, gumbel, rule, scratch, grid):
+    """Runs `steps` steps on one grid, in place."""
+    tables, packed, hidden_pairs, output_pairs = rule
+    left, middle, right, first, second, logits, words = scratch
+    pitch = np.uint64(len(first))
+    for step in range(first_step, first_step + steps):
+        _unroll_torus(grid, side, left, middle, right)
+        if IN_REGISTERS and states <= BLOCK:
+            for c in range(np.uint64(0), pitch, np.uint64(BLOCK)):
+                simd.perceive(tables, left, middle, right, side, c, first, second)
+        else:
+            _perceive(packed, states, left, middle, right, side, first, second)
+        for c in range(np.uint64(0), pitch, np.uint64(LANES)):
+            close = simd.dense(
+                first, second, hidden_pairs, output_pairs, states, bias, reach, grid, c, pitch, logits, grid
+            )
+            cell = c
+            while close:
+                if close & _ONE and cell < side * side:
+                    grid[cell] = _settle(
+                        key, candidate, step, cell, states, logits, pitch, reach, temperature, gumbel, words
                     )
-                    cell = c
-                    while close:
-                        if close & _ONE and cell < cells:
-                            winners[cell] = _settle(
-                                seed,
-                                stream,
-                                candidates[b],
-                                step,
-                                cell,
-                                states,
-                                logits,
-                                pitch,
-                                reach,
-                                temperature,
-                                gumbel,
-                                words,
-                            )
-                        close >>= _ONE
-                        cell += 1
-                grid, winners = winners, grid
-            for c in range(cells):
+                close >>= _ONE
+                cell += _ONE
+
+
+@inner
+def _rollout(key, candidates, rules, grids, states, side, frame_steps, noise, rule, scratch, grid, recorded):
+    """Runs each candidate through its frames. frame_steps: (step that `grids` stand at, steps before the first
+    frame, steps between frames). noise: (bias, temperature, reach, gumbel)."""
+    perception, hidden, output = rules
+    at, before, between = frame_steps
+    bias, temperature, reach, gumbel = noise
+    for b in range(len(candidates)):
+        _load_rule(perception, hidden, output, b, rule[0], rule[1], rule[2], rule[3])
+        for c in range(side * side):
+            grid[c] = grids[b, c]
+        step = at + 1
+        steps = before
+        for frame in range(recorded.shape[1]):
+            _steps(key, candidates[b], step, steps, states, side, bias, temperature, reach, gumbel, rule, scratch, grid)
+            step += steps
+            steps = between
+            for c in range(side * side):
                 recorded[b, frame, c] = grid[c]
 
 
-@kernel
+@inner
 def _patch_tokens(grids, side, patch, states, patches):
     batch, frames, _ = grids.shape
     across = side // patch
-    for b in range(batch):
-        for f in range(frames):
+    for b in range(np.uint64(batch)):
+        for f in range(np.uint64(frames)):
             for y in range(across):
                 for x in range(across):
                     token = np.uint32(0)
-                    for row in range(patch - 1, -1, -1):
-                        for column in range(patch - 1, -1, -1):
-                            cell = (y * patch + row) * side + x * patch + column
-                            token = token * np.uint32(states) + np.uint32(grids[b, f, cell])
+                    for row in range(patch):
+                        for column in range(patch):
+                            # The last cell of the patch is its highest digit.
+                            cell = (y * patch + patch - _ONE - row) * side + x * patch + patch - _ONE - column
+                            token = token * states + np.uint32(grids[b, f, cell])
                     patches[b, f, y * across + x] = token

@@ -21,7 +21,7 @@ import numpy as np
 
 from ncagen.automaton import rng
 from ncagen.automaton.rules import (
-    GUMBEL_SCALE,
+    GUMBEL_SHIFT,
     HIDDEN_SHIFT,
     Rules,
     gumbel_table,
@@ -54,7 +54,7 @@ def noise(spec: Spec, stream: int, candidates: np.ndarray, step: int) -> np.ndar
     words = rng.words(spec.seed, stream, rng.NOISE + step, candidates, spec.cells * blocks * 8)
     words = words.reshape(len(candidates), spec.grid, spec.grid, blocks * 8)[..., : spec.states]
     temperature = logit_units(spec, spec.temperature)
-    return gumbel_table()[words].astype(np.int64) * temperature // GUMBEL_SCALE
+    return gumbel_table()[words].astype(np.int64) * temperature >> GUMBEL_SHIFT
 
 
 def next_grids(spec: Spec, stream: int, candidates: np.ndarray, rules: Rules, grids: np.ndarray, step: int):

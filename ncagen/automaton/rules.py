@@ -41,7 +41,7 @@ HIDDEN_SHIFT = 16
 TRUNCATED_DEVIATION = Decimal("0.87962566103423978")
 
 START_SCALE = 1024  # of the start states' weights, exp of a standard normal
-GUMBEL_SCALE = 4096  # of the noise, before the temperature
+GUMBEL_SHIFT = 12  # the noise, before the temperature, is in units of 1/2**12
 
 
 class Rules(NamedTuple):
@@ -104,9 +104,9 @@ def start_table() -> np.ndarray:
 def gumbel_table() -> np.ndarray:
     """A standard Gumbel value for each 16-bit word: -ln(-ln((w + 1/2) / 65536)).
 
-    In units of 1/GUMBEL_SCALE. int32[65536], rising.
+    In units of 1/2**GUMBEL_SHIFT. int32[65536], rising.
     """
-    values = [-GUMBEL_SCALE * math.log(-math.log((w + 0.5) / 65536)) for w in range(65536)]
+    values = [-(2**GUMBEL_SHIFT) * math.log(-math.log((w + 0.5) / 65536)) for w in range(65536)]
     return np.array([round(v) for v in values], np.int32)
 
 

@@ -6,7 +6,7 @@ with the addition that follows into vpdpwssd where there is one). A
 table of at most 32 states fits one AVX-512 register, so there the perception needs no memory look-ups (vpermw).
 Both are exact integers, so they change speed and no result: `tests/test_identity.py` runs every variant against the
 definition. On a processor without these instructions `dense` falls back to plain vector arithmetic and
-`perceive` must not be called (`HAS_PERCEIVE`).
+`perceive` must not be called (`IN_REGISTERS`).
 
 This covers instruction selection only. What is computed stands in `definition`; the loop around it in `cpu`.
 """
@@ -33,10 +33,9 @@ def _features() -> set[str]:
 
 
 FEATURES = _features()
-HAS_PERCEIVE = "avx512bw" in FEATURES
+IN_REGISTERS = "avx512bw" in FEATURES
 LANES = 16 if "avx512bw" in FEATURES else 8
-BLOCK = 32  # cells that one `perceive` handles; scratch arrays are padded to a multiple of it
-PERCEIVE_STATES = 32
+BLOCK = 32  # cells that one `perceive` handles, and states that its tables hold
 
 _I8, _I16, _I32, _I64 = (ir.IntType(bits) for bits in (8, 16, 32, 64))
 _WORDS = ir.VectorType(_I32, LANES)
@@ -136,9 +135,7 @@ def dense(typing, first, second, hidden, output, states, bias, reach, grid, cell
     holds. Writes logits: int32[state, pitch] and winners: uint8[cell], the lowest of the best states.
     Returns a bit mask of the cells whose second best logit is within `reach`: int32 of the best.
     """
-    signature = types.uint64(
-        first, second, hidden, output, states, bias, reach, grid, cell, pitch, logits, winners
-    )
+    signature = types.uint64(first, second, hidden, output, states, bias, reach, grid, cell, pitch, logits, winners)
 
     def generate(context, builder, signature, args):
         (first, second, hidden, output, states, bias, reach, grid, cell, pitch, logits, winners) = _arguments(

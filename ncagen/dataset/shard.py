@@ -1,0 +1,197 @@
+"""One shard on disk: rows to the bytes of a Parquet or Arrow file and back, with the hashes of both.
+
+A shard carries its own record (which spec, split, band and number it is, what was tried for it, the hash of its
+rows) in its schema, so a file tells by itself whether it belongs and is whole. Nothing in it depends on time, host
+or path. A file appears under its final name complete or not at all. Only numpy and pyarrow are used.
+
+`content_sha256` is over the values and holds for both formats and every toolchain; the bytes of a Parquet file
+change with the version of pyarrow, those of an Arrow file have not.
+"""
+
+import hashlib
+import json
+import os
+import secrets
+import socket
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from ncagen.errors import NcagenError
+from ncagen.spec import Spec
+
+FORMATS = ("parquet", "arrow")
+RECORD_KEY = b"ncagen"
+
+# Small enough that reading one row decodes little (256 rows of 1026 tokens are half a megabyte).
+ROW_GROUP_ROWS = 256
+
+# Byte-stream split puts the tokens' high bytes, which hardly vary, side by side; measured in docs/log.md.
+_PARQUET = {
+    "compression": "zstd",
+    "compression_level": 1,
+    "use_dictionary": False,
+    "column_encoding": {
+        "input_ids.list.element": "BYTE_STREAM_SPLIT",
+        "candidate": "PLAIN",
+        "gzip_bytes": "PLAIN",
+        "gzip_ratio": "PLAIN",
+    },
+    "write_statistics": ["candidate", "gzip_bytes", "gzip_ratio"],
+    "write_page_checksum": True,
+    "write_page_index": True,
+    "row_group_size": ROW_GROUP_ROWS,
+}
+
+
+class DamagedShard(NcagenError):
+    """A file that is not the shard it should be."""
+
+
+class Rows(NamedTuple):
+    """Rows of a shard.
+
+    input_ids: uint16 or uint32 [row, token]. candidate: uint64[row]. gzip_bytes: int32[row].
+    gzip_ratio: float32[row].
+    """
+
+    input_ids: np.ndarray
+    candidate: np.ndarray
+    gzip_bytes: np.ndarray
+    gzip_ratio: np.ndarray
+
+
+@dataclass(frozen=True)
+class Record:
+    """What a shard is. `tried`, `below` and `above` count the candidates up to the last one kept."""
+
+    spec_sha256: str
+    split: str
+    band: str
+    shard: int
+    rows: int
+    tried: int
+    below: int
+    above: int
+    content_sha256: str
+
+
+def relative_path(spec: Spec, storage: str, split: str, band: str, shard: int) -> str:
+    """Where a shard lies in its dataset's folder."""
+    return f"data/{band}/{split}-{shard:05d}-of-{spec.shards(split):05d}.{storage}"
+
+
+def content_sha256(rows: Rows) -> str:
+    """The hash of the values: for each column its name, dtype and shape, then its little-endian bytes."""
+    digest = hashlib.sha256()
+    for name, column in rows._asdict().items():
+        column = np.ascontiguousarray(column, column.dtype.newbyteorder("<"))
+        digest.update(f"{name} {column.dtype.name} {column.shape}\n".encode())
+        digest.update(column)
+    return digest.hexdigest()
+
+
+def to_bytes(rows: Rows, record: Record, storage: str) -> pa.Buffer:
+    """The file of a shard, in memory."""
+    table = _table(rows, record)
+    sink = pa.BufferOutputStream()
+    if storage == "parquet":
+        pq.write_table(table, sink, **_PARQUET)
+    else:
+        with pa.ipc.new_file(sink, table.schema) as writer:
+            writer.write_table(table, max_chunksize=ROW_GROUP_ROWS)
+    return sink.getvalue()
+
+
+def from_bytes(data: pa.Buffer | bytes, storage: str) -> tuple[Rows, Record]:
+    """Rows and record of a shard's file. Raises DamagedShard where they cannot be had or do not match."""
+    try:
+        table = _read(pa.BufferReader(data), storage)
+        record = Record(**json.loads(table.schema.metadata[RECORD_KEY]))
+        rows = _rows(table)
+    except (pa.ArrowException, OSError, KeyError, TypeError, ValueError) as error:
+        raise DamagedShard(f"it cannot be read: {str(error).splitlines()[0]}") from None
+    if record.rows != len(rows.candidate):
+        raise DamagedShard(f"it holds {len(rows.candidate)} rows, its record says {record.rows}")
+    if content_sha256(rows) != record.content_sha256:
+        raise DamagedShard("its rows do not match their hash")
+    return rows, record
+
+
+def write(path: Path, data: pa.Buffer) -> None:
+    """Puts a file under its final name, whole or not at all: unique temporary name, fsync, rename."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.parent / f".{path.name}~{socket.gethostname()}~{os.getpid()}~{secrets.token_hex(4)}.tmp"
+    try:
+        with temporary.open("xb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Makes a rename in the folder last through a power cut, where the system lets a folder be synced."""
+    if os.name != "posix":
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def is_temporary(path: Path) -> bool:
+    """Whether this is the name of a file being written."""
+    return path.name.startswith(".") and path.name.endswith(".tmp") and path.name.count("~") == 3
+
+
+def is_stale(path: Path) -> bool:
+    """Whether a temporary file's writer is gone: a process of this host that runs no more, or this one itself."""
+    _, host, process, _ = path.name.split("~")
+    if host != socket.gethostname() or not process.isdigit():
+        return False
+    if int(process) == os.getpid():
+        return True
+    try:
+        os.kill(int(process), 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:
+        return False
+    return False
+
+
+def _table(rows: Rows, record: Record) -> pa.Table:
+    ids = pa.array(np.ascontiguousarray(rows.input_ids).reshape(-1))
+    columns = [pa.FixedSizeListArray.from_arrays(ids, rows.input_ids.shape[1])]
+    columns += [pa.array(column) for column in rows[1:]]
+    text = json.dumps(asdict(record), sort_keys=True, separators=(",", ":"))
+    fields = [pa.field(name, column.type) for name, column in zip(Rows._fields, columns, strict=True)]
+    return pa.Table.from_arrays(columns, schema=pa.schema(fields, metadata={RECORD_KEY: text}))
+
+
+def _read(source: pa.NativeFile, storage: str) -> pa.Table:
+    if storage == "parquet":
+        return pq.ParquetFile(source, page_checksum_verification=True).read(use_threads=False)
+    with pa.ipc.open_file(source) as reader:
+        table = reader.read_all()
+    table.validate(full=True)
+    return table
+
+
+def _rows(table: pa.Table) -> Rows:
+    if table.num_rows == 0 or table.column_names != list(Rows._fields):
+        raise ValueError("its columns are not a shard's")
+    ids, *others = (table[name].combine_chunks() for name in Rows._fields)
+    ids = ids.chunk(0) if isinstance(ids, pa.ChunkedArray) else ids
+    tokens = ids.flatten().to_numpy().reshape(len(ids), ids.type.list_size)
+    return Rows(tokens, *(column.to_numpy() for column in others))

@@ -1,0 +1,134 @@
+"""Checks a finished dataset against its manifest: every file, every row. numpy and pyarrow only.
+
+Scoring tokens and rebuilding rows need the factory's kernels, so the caller passes them in. What this cannot tell:
+whether the manifest is the one its author published; compare `dataset_sha256` for that.
+"""
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from ncagen.automaton import rng, tokens
+from ncagen.complexity.bands import inside, ratios
+from ncagen.dataset import shard as files
+from ncagen.dataset.manifest import BUILDING, MANIFEST, Manifest, read_manifest
+from ncagen.dataset.shard import DamagedShard, Record, Rows
+from ncagen.spec import Spec
+
+Score = Callable[[np.ndarray], np.ndarray]
+Rebuild = Callable[[Spec, int, np.ndarray], tuple[np.ndarray, np.ndarray]]
+
+
+@dataclass
+class Report:
+    """What was checked, and a line for everything that is wrong."""
+
+    manifest: Manifest
+    files: int = 0
+    rows: int = 0
+    rebuilt: int = 0
+    problems: list[str] = field(default_factory=list)
+
+
+def verify(
+    folder: Path,
+    score: Score,
+    rebuild: Rebuild,
+    share: float = 0.0,
+    progress: Callable[[int], None] = lambda rows: None,
+) -> Report:
+    """Checks every shard; `share` of the rows are rebuilt from their candidate numbers as well.
+
+    score(patches [row, token]) gives gzip lengths, rebuild(spec, stream, candidates) token rows and lengths.
+    Raises ManifestError where there is no manifest to check against.
+    """
+    manifest = read_manifest(folder)
+    report = Report(manifest)
+    for record in manifest.records:
+        path = manifest.path(record)
+        try:
+            rows = _checked_file(folder / path, manifest, record)
+        except DamagedShard as error:
+            report.problems.append(f"{path}: {error}")
+            continue
+        finally:
+            report.files += 1
+            progress(record.rows)
+        report.rows += len(rows.candidate)
+        report.problems += [f"{path}: {problem}" for problem in row_problems(manifest.spec, record, rows, score)]
+        chosen = _sample(rows, share)
+        report.rebuilt += len(chosen)
+        report.problems += [f"{path}: {p}" for p in _rebuild_problems(manifest.spec, record, rows, chosen, rebuild)]
+    expected = {*manifest.files, MANIFEST, BUILDING, "README.md"}
+    for found in sorted(p for p in folder.rglob("*") if p.is_file()):
+        if (name := found.relative_to(folder).as_posix()) not in expected:
+            report.problems.append(f"{name}: does not belong to the dataset")
+    return report
+
+
+def _checked_file(path: Path, manifest: Manifest, record: Record) -> Rows:
+    """Rows of a file whose size, hash, record and content are the manifest's."""
+    wanted = manifest.files[manifest.path(record)]
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise DamagedShard(error.strerror or str(error)) from None
+    if len(data) != wanted.bytes:
+        raise DamagedShard(f"it has {len(data)} bytes, not {wanted.bytes}")
+    if hashlib.sha256(data).hexdigest() != wanted.sha256:
+        raise DamagedShard("its bytes do not match their hash")
+    rows, found = files.from_bytes(pa.py_buffer(data), manifest.storage)
+    if found != record:
+        raise DamagedShard("its record is not the manifest's")
+    return rows
+
+
+def row_problems(spec: Spec, record: Record, rows: Rows, score: Score) -> list[str]:
+    """What is wrong with the values of a shard's rows, whatever its hashes say."""
+    band = next(band for band in spec.bands if band.name == record.band)
+    dtypes = tuple(column.dtype.name for column in rows)
+    wanted = spec.token_dtype, "uint64", "int32", "float32"
+    if dtypes != wanted or rows.input_ids.shape != (record.rows, spec.row_tokens):
+        return [f"its columns are {dtypes} with {rows.input_ids.shape[1]} tokens a row"]
+    patches = rows.input_ids.reshape(record.rows, spec.frames, spec.tokens_per_grid)[:, : spec.scored_frames, 1:-1]
+    scored = score(np.ascontiguousarray(patches).reshape(record.rows, -1))
+    first = record.shard << 32
+    known = (rows.candidate >= first) & (rows.candidate < first + record.tried)
+    rising = np.diff(rows.candidate.astype(np.int64), prepend=np.int64(first) - 1) > 0
+    counts = record.tried == record.rows + record.below + record.above
+    checks = {
+        "tokens are not well formed": tokens.well_formed(spec, rows.input_ids),
+        "gzip_bytes is not the length of the row's tokens": scored == rows.gzip_bytes,
+        "gzip_ratio is not gzip_bytes by scored bytes": ratios(spec, rows.gzip_bytes) == rows.gzip_ratio,
+        f"the row is not in band {band.name}": inside(spec, band, scored),
+        "candidate is not one of this shard's, in order": known & rising,
+        "the counts of candidates do not add up": np.array([counts]),
+    }
+    return [
+        f"row {int(np.argmin(good))}: {problem} ({int((~good).sum())} rows)"
+        for problem, good in checks.items()
+        if not good.all()
+    ]
+
+
+def _sample(rows: Rows, share: float) -> np.ndarray:
+    """Every row, or about this share of them by a bit pattern of the candidate's own: the same rows every time."""
+    if share <= 0:
+        return np.empty(0, np.int64)
+    words = rng.words(0, rng.STREAMS["pilot"], 0, rows.candidate, 1)[:, 0]
+    return np.flatnonzero(words < share * 65536)
+
+
+def _rebuild_problems(spec: Spec, record: Record, rows: Rows, chosen: np.ndarray, rebuild: Rebuild) -> list[str]:
+    if not len(chosen):
+        return []
+    ids, lengths = rebuild(spec, rng.STREAMS[record.split], rows.candidate[chosen])
+    same = (ids == rows.input_ids[chosen]).all(axis=1) & (lengths == rows.gzip_bytes[chosen])
+    if same.all():
+        return []
+    candidate = rows.candidate[chosen[np.argmin(same)]]
+    return [f"candidate {candidate} makes another row ({int((~same).sum())} of {len(chosen)} rebuilt rows differ)"]

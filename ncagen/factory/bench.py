@@ -1,0 +1,124 @@
+"""Speed on this machine, as a ratio inside one run: rows written a second times the seconds of one zlib call.
+
+The zlib call is `zlib.compress(..., 9)` of a candidate's scored bytes, what every other generator of such data pays
+for each candidate. Builds and zlib calls alternate, so that a machine that slows down slows both. The shares of the
+stages are measured on one core, apart from the builds.
+"""
+
+import shutil
+import tempfile
+import time
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+
+from ncagen.automaton import cpu, rng
+from ncagen.complexity.bands import inside, ratios
+from ncagen.complexity.score import token_gzip_lengths
+from ncagen.dataset import shard as files
+from ncagen.dataset.shard import Record, Rows
+from ncagen.factory.fleet import build
+from ncagen.factory.work import Order, describe
+from ncagen.sources import nca
+from ncagen.spec import Spec
+
+CANDIDATES = 4096  # that zlib and the stages are timed on
+
+
+@dataclass(frozen=True)
+class Bench:
+    """Medians over the rounds; `ratio` of each round's own figures. Microseconds are of one core, per candidate."""
+
+    rounds: int
+    workers: int
+    rows: int
+    rows_per_second: float
+    tokens_per_second: float
+    zlib_microseconds: float
+    ratio: float
+    ratios: list[float]
+    acceptance: float
+    stage_microseconds: dict[str, float]
+
+
+def bench(spec: Spec, storage: str, workers: int, rounds: int) -> Bench:
+    """Builds the spec `rounds` times in a temporary folder, with zlib timed before and after each."""
+    stages, acceptance, scored = _stages(spec, storage)
+    build_seconds, zlib_seconds = [], [_zlib_seconds(scored)]
+    rows = len(spec.bands) * (spec.rows("train") + spec.rows("validation"))
+    for _ in range(rounds):
+        folder = Path(tempfile.mkdtemp(prefix="ncagen-bench-"))
+        try:
+            begun = time.perf_counter()
+            build(Order(spec, storage, folder / "dataset"), workers, lambda rows, candidates: None)
+            build_seconds.append(time.perf_counter() - begun)
+        finally:
+            shutil.rmtree(folder)
+        zlib_seconds.append(_zlib_seconds(scored))
+    calls = [(a + b) / 2 for a, b in zip(zlib_seconds, zlib_seconds[1:], strict=False)]
+    each = [rows / seconds * call for seconds, call in zip(build_seconds, calls, strict=True)]
+    return Bench(
+        rounds=rounds,
+        workers=workers,
+        rows=rows,
+        rows_per_second=rows / median(build_seconds),
+        tokens_per_second=rows * spec.seq_len / median(build_seconds),
+        zlib_microseconds=median(calls) * 1e6,
+        ratio=median(each),
+        ratios=each,
+        acceptance=acceptance,
+        stage_microseconds=stages,
+    )
+
+
+def _zlib_seconds(scored: np.ndarray) -> float:
+    """One call's mean over the candidates."""
+    texts = [row.tobytes() for row in scored.astype("<u4")]
+    begun = time.perf_counter()
+    for text in texts:
+        zlib.compress(text, 9)
+    return (time.perf_counter() - begun) / len(texts)
+
+
+def _stages(spec: Spec, storage: str) -> tuple[dict[str, float], float, np.ndarray]:
+    """Microseconds per candidate of each stage, the share kept in any band, and the scored tokens."""
+    stream = rng.STREAMS["pilot"]
+    kept_rows = nca.rows(nca.batch(spec, stream, np.arange(4, dtype=np.uint64)), np.arange(4))
+    at_least = min(band.lengths(spec.scored_bytes)[0] for band in spec.bands)
+    spent = dict.fromkeys(("rules", "rollout", "tokens", "score", "write"), 0.0)
+    clock = time.perf_counter
+    all_patches, all_rows, kept_count = [], [], 0
+    for first in range(0, CANDIDATES, 512):
+        candidates = np.arange(first, first + 512, dtype=np.uint64)
+        t = clock()
+        rules, starts = cpu.sample(spec, stream, candidates)
+        spent["rules"] += clock() - t
+        t = clock()
+        grids = cpu.rollout(spec, stream, candidates, rules, starts, 0, spec.scored_frames)
+        spent["rollout"] += clock() - t
+        t = clock()
+        patches = cpu.patch_tokens(spec, grids)
+        spent["tokens"] += clock() - t
+        t = clock()
+        lengths = token_gzip_lengths(patches.reshape(len(candidates), -1), at_least)
+        spent["score"] += clock() - t
+        kept = np.flatnonzero(np.any([inside(spec, band, lengths) for band in spec.bands], axis=0))
+        t = clock()
+        kept_rows = nca.rows(nca.Batch(spec, stream, candidates, rules, grids, patches, lengths), kept)
+        spent["rollout"] += clock() - t
+        all_patches.append(patches.reshape(len(candidates), -1))
+        all_rows.append(Rows(kept_rows, candidates[kept], lengths[kept], ratios(spec, lengths[kept])))
+        kept_count += len(kept)
+    rows = Rows(*(np.concatenate(columns) for columns in zip(*all_rows, strict=True)))
+    with tempfile.TemporaryDirectory(prefix="ncagen-bench-") as folder:
+        t = clock()
+        record = Record(spec.sha256, "train", "bench", 0, kept_count, CANDIDATES, 0, 0, files.content_sha256(rows))
+        data = files.to_bytes(rows, record, storage)
+        describe(data)
+        files.write(Path(folder) / "shard", data)
+        spent["write"] = clock() - t
+    microseconds = {stage: seconds / CANDIDATES * 1e6 for stage, seconds in spent.items()}
+    return microseconds, kept_count / CANDIDATES, np.concatenate(all_patches)

@@ -1,0 +1,146 @@
+"""What a build will take, from a short pilot: candidates, bytes, time; and whether its bands can be reached at all.
+
+The pilot tries candidates of a stream of its own, so it never touches the dataset's rules. Its times are measured
+here and now and are estimates; its lengths are exact.
+"""
+
+import time
+from dataclasses import dataclass
+
+import numpy as np
+
+from ncagen.automaton import rng
+from ncagen.complexity.bands import Tally, inside, ratios
+from ncagen.complexity.score import token_gzip_lengths
+from ncagen.dataset import shard as files
+from ncagen.dataset.manifest import SPLITS
+from ncagen.dataset.shard import Record, Rows
+from ncagen.errors import NcagenError
+from ncagen.factory.work import describe
+from ncagen.sources import nca
+from ncagen.spec import BANDS, Band, Spec
+
+PILOT_CANDIDATES = 2048
+PILOT_SECONDS = 2.0
+SEARCH_CANDIDATES = 65536  # before a band that no candidate fell into is called out of reach
+SEARCH_SECONDS = 20.0
+BATCH = 256
+NOISE_SAMPLES = 64
+
+
+@dataclass(frozen=True)
+class Pilot:
+    """lengths: int32[candidate], exact gzip bytes. noise: the same of pure noise. Seconds are of one core."""
+
+    spec: Spec
+    lengths: np.ndarray
+    noise: np.ndarray
+    candidate_seconds: float
+    row_seconds: float
+    row_bytes: float
+
+    def share(self, low: float, high: float) -> float:
+        """The share of candidates whose gzip ratio is in [low, high)."""
+        return float(
+            ((self.lengths >= low * self.spec.scored_bytes) & (self.lengths < high * self.spec.scored_bytes)).mean()
+        )
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a build will take. Counts of rows and shards are exact, the others are estimates."""
+
+    rows: int
+    shards: int
+    files: int
+    candidates: int
+    bytes: int
+    seconds: float
+    workers: int
+    acceptance: dict[str, float]
+    shares: dict[str, float]
+    noise_ratio: float
+
+
+def noise_lengths(spec: Spec) -> np.ndarray:
+    """Gzip lengths of grids whose cells are drawn uniformly: as complex as this alphabet gets. int32[sample]."""
+    tokens = spec.scored_frames * spec.patches
+    numbers = np.arange(NOISE_SAMPLES, dtype=np.uint64)
+    cells = tokens * spec.patch**2
+    draws = rng.words(0, rng.STREAMS["pilot"], rng.START_CELLS, numbers, cells).astype(np.uint64)
+    digits = (draws * np.uint64(spec.states) >> np.uint64(16)).reshape(NOISE_SAMPLES, tokens, -1)
+    powers = spec.states ** np.arange(spec.patch**2, dtype=np.uint64)
+    return token_gzip_lengths((digits @ powers).astype(spec.token_dtype))
+
+
+def pilot(spec: Spec, storage: str = "parquet") -> Pilot:
+    """Tries a few thousand candidates. Raises NcagenError for a band that cannot be reached.
+
+    Where a band gets none of them, more are tried before it is given up.
+    """
+    stream = rng.STREAMS["pilot"]
+    nca.rows(nca.batch(spec, stream, np.arange(4, dtype=np.uint64)), np.arange(4))  # the kernels are ready now
+    noise = noise_lengths(spec)
+    lengths: list[np.ndarray] = []
+    begun = time.perf_counter()
+    spent = 0.0
+    kept: nca.Batch | None = None
+    while True:
+        first = sum(map(len, lengths))
+        seen = np.concatenate(lengths) if lengths else np.empty(0, np.int32)
+        missing = [band for band in spec.bands if not inside(spec, band, seen).any()]
+        spent = time.perf_counter() - begun
+        if first >= PILOT_CANDIDATES or (first and spent > PILOT_SECONDS):
+            hopeless = [band for band in missing if band.low * spec.scored_bytes > noise.max()]
+            if hopeless or not missing or first >= SEARCH_CANDIDATES or spent > SEARCH_SECONDS:
+                if missing:
+                    raise _out_of_reach(spec, (hopeless or missing)[0], seen, noise)
+                break
+        kept = nca.batch(spec, stream, np.arange(first, first + BATCH, dtype=np.uint64))
+        lengths.append(kept.lengths)
+    assert kept is not None
+    candidate_seconds = spent / len(seen)
+    row_seconds, row_bytes = _row_cost(spec, kept, storage)
+    return Pilot(spec, seen, noise, candidate_seconds, row_seconds, row_bytes)
+
+
+def plan(spec: Spec, workers: int, tried: Pilot) -> Plan:
+    """The whole build from its pilot."""
+    acceptance = {band.name: float(inside(spec, band, tried.lengths).mean()) for band in spec.bands}
+    rows = sum(spec.rows(split) for split in SPLITS)
+    candidates = rows / min(acceptance.values())
+    seconds = candidates * tried.candidate_seconds + rows * len(spec.bands) * tried.row_seconds
+    shards = sum(spec.shards(split) for split in SPLITS)
+    return Plan(
+        rows=rows * len(spec.bands),
+        shards=shards,
+        files=shards * len(spec.bands),
+        candidates=round(candidates),
+        bytes=round(rows * len(spec.bands) * tried.row_bytes),
+        seconds=seconds / min(workers, shards),
+        workers=workers,
+        acceptance=acceptance,
+        shares={name: tried.share(*limits) for name, limits in {"below": (0.0, 0.2), **BANDS}.items()},
+        noise_ratio=float(tried.noise.mean() / spec.scored_bytes),
+    )
+
+
+def _row_cost(spec: Spec, batch: nca.Batch, storage: str) -> tuple[float, float]:
+    """Seconds and bytes of one row beyond its score: the rest of its trajectory, its file, the hashes."""
+    begun = time.perf_counter()
+    ids = nca.rows(batch, np.arange(len(batch.candidates)))
+    rows = Rows(ids, batch.candidates, batch.lengths, ratios(spec, batch.lengths))
+    tally = Tally(kept=len(ids))
+    content = files.content_sha256(rows)
+    record = Record(spec.sha256, "train", "pilot", 0, len(ids), tally.tried, 0, 0, content)
+    size = describe(files.to_bytes(rows, record, storage)).bytes
+    return (time.perf_counter() - begun) / len(ids), size / len(ids)
+
+
+def _out_of_reach(spec: Spec, band: Band, lengths: np.ndarray, noise: np.ndarray) -> NcagenError:
+    seen, top = lengths / spec.scored_bytes, noise.max() / spec.scored_bytes
+    return NcagenError(
+        f"band {band.name} ({band.low:g} to {band.high:g}) is out of reach with {spec.states} states: pure noise scores"
+        f" {noise.mean() / spec.scored_bytes:.3f} there (at most {top:.3f}), and {len(lengths)} candidates scored"
+        f" {seen.min():.3f} to {seen.max():.3f}, half of them {np.median(seen):.3f} or more: use a band within that"
+    )

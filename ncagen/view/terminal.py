@@ -1,0 +1,106 @@
+"""A dataset and one of its trajectories as text for a terminal: coloured half-blocks, or plain characters.
+
+Two rows of cells share one line of text (an upper half-block with a foreground and a background colour).
+"""
+
+import colorsys
+
+import numpy as np
+
+from ncagen.automaton import tokens
+from ncagen.dataset.manifest import SPLITS, Manifest
+from ncagen.spec import Spec
+
+# Ten colours that stay apart for colour-blind readers: Paul Tol's muted scheme and black.
+TOL_MUTED = ("332288", "88CCEE", "44AA99", "117733", "999933", "DDCC77", "CC6677", "882255", "AA4499", "DDDDDD")
+
+PLAIN = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+
+
+def palette(states: int) -> list[tuple[int, int, int]]:
+    """A colour (red, green, blue, 0 to 255) for each state; beyond ten states, evenly spread hues."""
+    if states <= len(TOL_MUTED):
+        return [(int(c[:2], 16), int(c[2:4], 16), int(c[4:], 16)) for c in TOL_MUTED[:states]]
+    spread = (colorsys.hls_to_rgb(s * 0.61803399 % 1, 0.3 + 0.4 * (s % 3) / 2, 0.8) for s in range(states))
+    return [(round(r * 255), round(g * 255), round(b * 255)) for r, g, b in spread]
+
+
+def trajectory(spec: Spec, input_ids: np.ndarray, width: int, colour: bool) -> str:
+    """The recorded grids of one row, as many side by side as fit into `width` columns.
+
+    input_ids: [token], one well-formed row.
+    """
+    grids = tokens.grids(spec, input_ids[None])[0]
+    across = max(1, (width + 1) // (spec.grid + 1))
+    lines = []
+    for first in range(0, len(grids), across):
+        some = grids[first : first + across]
+        names = (f"t={spec.warmup + spec.stride * (first + i)}" for i in range(len(some)))
+        lines.append(" ".join(name.ljust(spec.grid) for name in names).rstrip())
+        lines += _coloured(spec, some) if colour else _plain(spec, some)
+    return "\n".join(lines)
+
+
+def figures(manifest: Manifest) -> list[tuple[str, str]]:
+    """What a dataset is, as name and value: sizes, acceptance of each band, identity."""
+    spec = manifest.spec
+    lines = [
+        ("row", f"{spec.frames} grids of {spec.grid} x {spec.grid} in {spec.states} states = {spec.row_tokens} tokens"),
+        ("vocabulary", f"{spec.vocabulary:,} ids, {spec.token_dtype}"),
+        (
+            "rule",
+            f"temperature {spec.temperature:g}, {spec.start} start, {spec.warmup} warm-up steps, every {spec.stride}",
+        ),
+    ]
+    for band in spec.bands:
+        for split in SPLITS:
+            records = [r for r in manifest.records if (r.band, r.split) == (band.name, split)]
+            if not records:
+                continue
+            rows, tried = sum(r.rows for r in records), sum(r.tried for r in records)
+            text = f"{rows:,} rows in {len(records)} shards, {rows / tried:.1%} of {tried:,} candidates"
+            lines.append((f"{band.name} {split}", f"{text} ({rows * spec.seq_len:,} tokens)"))
+    size = sum(file.bytes for file in manifest.files.values())
+    lines += [
+        ("size", f"{size / 1e6:,.1f} MB of {manifest.storage}"),
+        ("seed", str(spec.seed)),
+        ("dataset sha256", manifest.dataset_sha256),
+    ]
+    return lines
+
+
+def histogram(ratios: np.ndarray, width: int = 40) -> list[str]:
+    """Bars of the rows' gzip ratios, two hundredths each. ratios: float[row]."""
+    bins = np.floor(ratios * 50 + 1e-6).astype(int)
+    counts = np.bincount(bins)
+    first = int(bins.min())
+    most = counts.max()
+    return [
+        f"{b / 50:.2f} {'█' * max(1, round(width * counts[b] / most)) if counts[b] else '':{width}} {counts[b]:,}"
+        for b in range(first, len(counts))
+    ]
+
+
+def _coloured(spec: Spec, grids: np.ndarray) -> list[str]:
+    colours = [";".join(map(str, colour)) for colour in palette(spec.states)]
+    lines = []
+    for y in range(0, spec.grid, 2):
+        parts = []
+        for grid in grids:
+            below = grid[y + 1] if y + 1 < spec.grid else [None] * spec.grid
+            cells = []
+            for upper, lower in zip(grid[y], below, strict=True):
+                ground = f"\x1b[48;2;{colours[lower]}m" if lower is not None else "\x1b[49m"
+                cells.append(f"\x1b[38;2;{colours[upper]}m{ground}▀")
+            parts.append("".join(cells) + "\x1b[0m")
+        lines.append(" ".join(parts))
+    return [*lines, ""]
+
+
+def _plain(spec: Spec, grids: np.ndarray) -> list[str]:
+    marks = PLAIN if spec.states <= len(PLAIN) else None
+    lines = []
+    for y in range(spec.grid):
+        rows = ("".join(marks[s] if marks else chr(0x100 + s) for s in grid[y]) for grid in grids)
+        lines.append(" ".join(rows))
+    return [*lines, ""]
