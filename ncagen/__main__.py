@@ -1,4 +1,4 @@
-"""The command's entry: says plainly which extra is missing, before anything else is imported."""
+"""The command's entry: says plainly which extra is missing, whether the command line or a command asks for it."""
 
 import sys
 
@@ -7,12 +7,14 @@ def main() -> None:
     """Runs the command line. Exit status 0, 1 (a dataset failed its check), 2 (cannot do that) or 130 (stopped)."""
     try:
         from ncagen import cli
+
+        status = cli.run(sys.argv[1:])
     except ModuleNotFoundError as error:
         if (error.name or "").split(".")[0] not in ("click", "numba", "llvmlite", "tqdm"):
             raise
         print(f"ncagen: {error.name} is not installed: pip install 'ncagen[build]'", file=sys.stderr)
         sys.exit(2)
-    sys.exit(cli.run(sys.argv[1:]))
+    sys.exit(status)
 
 
 if __name__ == "__main__":

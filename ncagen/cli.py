@@ -1,7 +1,9 @@
 """The command line: parses, calls, and words the errors. Every error a user can cause is one line and status 2."""
 
+import io
 import json
 import os
+import re
 import shutil
 import signal
 import sys
@@ -20,41 +22,69 @@ from ncagen.dataset.shard import FORMATS
 from ncagen.errors import NcagenError
 from ncagen.spec import BANDS, DOMAINS, PRESETS, STARTS, Spec, SpecError, from_settings, read_order
 
-CANNOT, WRONG, STOPPED = 2, 1, 130
+CANNOT, WRONG, STOPPED, PIPE_CLOSED = 2, 1, 130, 141
 
-# Settings that an order may hold beside the spec's own.
-ORDER_EXTRAS = ("format", "out")
+COMPILING = "compiling the kernels for this machine (once, about 20 seconds)"
 
 
 def run(arguments: list[str]) -> int:
     """Runs one command and returns the exit status."""
-    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    signal.signal(signal.SIGTERM, _stop)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # an encoding without the drawings' characters is no reason to fail
     try:
-        return main.main(arguments, "ncagen", standalone_mode=False) or 0
+        status = _run(arguments)
+        sys.stdout.flush()
+        return status
     except NcagenError as error:
         return _fail(str(error))
-    except click.exceptions.NoArgsIsHelpError as error:
-        click.echo(error.format_message())
-        return CANNOT
     except click.ClickException as error:
         return _fail(error.format_message())
-    except (KeyboardInterrupt, click.Abort):
-        click.echo("ncagen: stopped; the same command goes on from here", err=True)
-        return STOPPED
-    except BrokenPipeError:
+    except KeyboardInterrupt:
+        return _fail("stopped; the same command goes on from here" if "build" in arguments[:1] else "stopped", STOPPED)
+    except OSError as error:
+        if error.filename is not None:
+            return _fail(f"{error.filename}: {error.strerror}")
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+        return PIPE_CLOSED if isinstance(error, BrokenPipeError) else _fail(f"cannot print: {error.strerror}")
 
 
-def _fail(message: str) -> int:
+def _run(arguments: list[str]) -> int:
+    """One command without click's own handling of errors, signals and closed pipes."""
+    try:
+        with main.make_context("ncagen", arguments) as context:
+            return main.invoke(context) or 0
+    except click.exceptions.Exit as left:
+        return left.exit_code
+
+
+def _stop(*_) -> None:
+    raise KeyboardInterrupt
+
+
+def _fail(message: str, status: int = CANNOT) -> int:
     click.echo("ncagen: " + " ".join(message.split()), err=True)
-    return CANNOT
+    return status
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+def _cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@click.group(
+    invoke_without_command=True,
+    no_args_is_help=False,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+)
 @click.version_option(package_name="ncagen", message="%(version)s")
-def main():
+@click.pass_context
+def main(context):
     """A factory for synthetic language-model data from neural cellular automata."""
+    if context.invoked_subcommand is None:
+        click.echo(context.get_help())
+        context.exit(CANNOT)
 
 
 def spec_options(command):
@@ -86,7 +116,7 @@ def spec_options(command):
         ),
         click.option("--trajectories-per-rule", type=int, help="Neighbouring candidates that share a rule.  [1]"),
         click.option("--format", "storage", type=click.Choice(FORMATS), help="[parquet]"),
-        click.option("--workers", type=click.IntRange(1, 1024), default=os.cpu_count(), help="[one per core]"),
+        click.option("--workers", type=click.IntRange(min=1), default=_cores, help="[one per core]"),
         click.option("--json", "as_json", is_flag=True, help="Machine-readable output; no progress."),
     ]
     for option in reversed(options):
@@ -109,8 +139,7 @@ def build(order, out, only_plan, quiet, workers, as_json, **flags):
     """
     settings = _settings(order, flags)
     storage = settings.pop("format", "parquet")
-    out = out or (Path(settings["out"]) if "out" in settings else None)
-    settings.pop("out", None)
+    out = out or (Path(str(settings["out"])) if "out" in settings else None)
     if storage not in FORMATS:
         raise SpecError(f"format {storage!r} is not known: use {' or '.join(FORMATS)}")
     spec = from_settings(settings)
@@ -126,20 +155,20 @@ def build(order, out, only_plan, quiet, workers, as_json, **flags):
     ordered = None if out is None else Order(spec, storage, out)
     if ordered is not None:
         check(ordered)
-    with _waiting("compiling the kernels for this machine (once, about 20 seconds)", quiet):
+    with _waiting(COMPILING, quiet):
         tried = pilot(spec, storage)
     planned = make_plan(spec, workers, tried)
-    if only_plan:
+    if only_plan or ordered is None:
         click.echo(json.dumps(asdict(planned), indent=1) if as_json else _plan_text(spec, storage, planned))
         return 0
     begun = time.monotonic()
     with _bar(planned.rows, "rows", quiet) as bar:
-        kept = [0, 0]
+        kept, lock = [0, 0], threading.Lock()
 
         def report(rows, candidates):
-            kept[0] += rows if candidates else 0
-            kept[1] += candidates
-            with bar.get_lock():
+            with lock:
+                kept[0] += rows if candidates else 0
+                kept[1] += candidates
                 speed = kept[0] * spec.seq_len / (time.monotonic() - begun)
                 share = kept[0] / kept[1] if kept[1] else 0.0
                 bar.set_postfix_str(f"{speed / 1e6:.2f}M tokens/s, {share:.1%} kept", refresh=False)
@@ -203,7 +232,7 @@ def verify(folder, regenerate, as_json, quiet):
         counts = f"{report.files} files, {report.rows:,} rows{rebuilt}"
         identity = f"sha256 {report.manifest.dataset_sha256}"
         click.echo(
-            f"ok: {folder}: {counts}, {identity}" if good else f"failed: {folder}: {len(report.problems)} problems"
+            f"ok: {folder}: {counts}, {identity}" if good else f"failed: {folder}: {_count(report.problems, 'problem')}"
         )
     return 0 if good else WRONG
 
@@ -247,11 +276,16 @@ def bench(rounds, workers, as_json, **flags):
     """Measure this machine: rows written a second times the seconds of one zlib call, and where the time goes."""
     from ncagen.factory.bench import bench as run_bench
 
-    settings = _settings(None, {"tokens": "20M", "validation": "0", **{k: v for k, v in flags.items() if v}})
+    given = {name: value for name, value in flags.items() if value is not None}
+    settings = _settings(None, {"tokens": "20M", "validation": "0", **given})
     storage = settings.pop("format", "parquet")
     if not settings.get("band") and "for" not in settings:
         settings["band"] = ["high"]
     spec = from_settings(settings)
+    from ncagen.factory.plan import pilot
+
+    with _waiting(COMPILING, as_json):
+        pilot(spec, storage)  # refuses a band that no candidate reaches
     with _waiting(f"building {rounds} times {spec.tokens:,} tokens", as_json, after=0.0):
         result = run_bench(spec, storage, workers, rounds)
     if as_json:
@@ -291,13 +325,15 @@ def _share(text: str | None) -> float:
     """A share of rows from "1%" or "all"."""
     if text is None:
         return 0.0
-    try:
-        share = 1.0 if text == "all" else float(text.removesuffix("%")) / 100
-    except ValueError:
-        share = -1.0
+    match = re.fullmatch(r"([0-9]*\.?[0-9]+)%", text)
+    share = 1.0 if text == "all" else float(match[1]) / 100 if match else 0.0
     if not 0 < share <= 1:
         raise NcagenError(f"--regenerate {text!r} is not a share: use 1% or all")
     return share
+
+
+def _count(things: list, name: str) -> str:
+    return f"{len(things):,} {name}{'' if len(things) == 1 else 's'}"
 
 
 def _plan_text(spec: Spec, storage: str, plan) -> str:

@@ -15,7 +15,7 @@ import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from fractions import Fraction
 from pathlib import Path
 
@@ -37,6 +37,8 @@ PRESETS = {
 }
 
 STARTS = ("categorical", "uniform")
+HIGHEST_RATIO = 2  # the shortest scored text is 40 bytes, which gzip turns into 63 at most
+ORDER_EXTRAS = ("format", "out")  # what an order may hold beside the settings of its rows
 SCORED_GRIDS = 10
 SCORED_TOKEN_BYTES = 4  # the released filter compresses little-endian int32 tokens
 DELIMITERS = 2  # start-of-grid and end-of-grid, the two ids above all patches
@@ -61,17 +63,20 @@ class Band:
         """A band from its name ("high") or its limits ("0.35-0.45"). Raises SpecError."""
         if text in BANDS:
             return cls(text, *BANDS[text])
-        match = re.fullmatch(r"(\d*\.?\d+)-(\d*\.?\d+)", text)
+        match = re.fullmatch(r"([0-9]*\.?[0-9]+)-([0-9]*\.?[0-9]+)", text)
         if not match:
             raise SpecError(f"band {text!r} is not known: use {', '.join(BANDS)}, or limits such as 0.35-0.45")
         low, high = float(match[1]), float(match[2])
         if low >= high:
             raise SpecError(f"band {text!r} is empty: its first limit must be below its second, as in 0.35-0.45")
-        return cls(f"{low:g}-{high:g}", low, high)
+        if high > HIGHEST_RATIO:
+            raise SpecError(f"band {text!r} is out of range: use limits from 0 to {HIGHEST_RATIO}, as in 0.35-0.45")
+        return cls("-".join(f"{Decimal(repr(limit)).normalize():f}" for limit in (low, high)), low, high)
 
     def lengths(self, scored_bytes: int) -> tuple[int, int]:
         """The gzip lengths in this band, first and one past the last, exactly: ceil(limit * scored_bytes)."""
-        return tuple(math.ceil(Fraction(repr(limit)) * scored_bytes) for limit in (self.low, self.high))
+        first, end = (math.ceil(Fraction(repr(limit)) * scored_bytes) for limit in (self.low, self.high))
+        return first, end
 
 
 @dataclass(frozen=True)
@@ -190,12 +195,9 @@ class Spec:
 
 def parse_tokens(text: str | int, name: str = "tokens", least: int = 1) -> int:
     """A number of tokens from text such as 164M (K, M, B, T are powers of 1000). Raises SpecError."""
-    match = re.fullmatch(r"([+-]?[\d_]*\.?\d+)([KMBT]?)", str(text).strip().upper())
-    try:
-        number = Decimal(match[1].replace("_", "")) * _SUFFIXES[match[2]] if match else None
-    except InvalidOperation:
-        number = None
-    if number is None or number != int(number):
+    match = re.fullmatch(r"([+-]?[0-9][0-9_]*(?:\.[0-9]+)?|\.[0-9]+)([KMBT]?)", str(text).strip().upper())
+    number = Fraction(match[1].replace("_", "")) * _SUFFIXES[match[2]] if match and len(match[1]) < 100 else None
+    if number is None or number.denominator != 1:
         raise SpecError(f"{name} {str(text)!r} is not a number of tokens: use digits and K, M, B or T, as in 164M")
     if number < least:
         raise SpecError(f"{name} {str(text)!r} is too few: use {least} or more, as in 164M")
@@ -204,7 +206,7 @@ def parse_tokens(text: str | int, name: str = "tokens", least: int = 1) -> int:
 
 def parse_seq_len(text: str | int) -> int:
     """A row's training length from text such as 1024 or 8k (k is 1024 here). Raises SpecError."""
-    match = re.fullmatch(r"(\d+)(k?)", str(text).strip().lower())
+    match = re.fullmatch(r"([0-9]{1,9})(k?)", str(text).strip().lower())
     if not match:
         raise SpecError(f"seq_len {str(text)!r} is not a length: use 1k to 16k, as in 1024 or 8k")
     return int(match[1]) * (1024 if match[2] else 1)
@@ -214,12 +216,14 @@ def from_settings(settings: Mapping) -> Spec:
     """A spec from the settings of a TOML order or of the command line, as people type them.
 
     Beside the fields of `Spec` this takes `band` or `bands` (a name, limits or a list of them), `for` (a domain)
-    and `preset`. Raises SpecError with one line that says what to type instead.
+    and `preset`; `format` and `out` may stand there too and decide nothing here.
+    Raises SpecError with one line that says what to type instead.
     """
     settings = {key.replace("-", "_"): value for key, value in settings.items() if value is not None}
-    _refuse_unknown(settings, [*(f.name for f in fields(Spec)), "band", "for", "preset"])
+    _refuse_unknown(settings, [*(f.name for f in fields(Spec)), "band", "for", "preset", *ORDER_EXTRAS])
+    settings = {key: value for key, value in settings.items() if key not in ORDER_EXTRAS}
     preset = settings.pop("preset", "released")
-    if preset not in PRESETS:
+    if preset not in list(PRESETS):
         raise SpecError(f"preset {preset!r} is not known: use {' or '.join(PRESETS)}")
     if "tokens" not in settings:
         raise SpecError("tokens is missing: say how many, as in --tokens 164M")
@@ -229,34 +233,34 @@ def from_settings(settings: Mapping) -> Spec:
     seq_len = parse_seq_len(settings.pop("seq_len", Spec.seq_len))
     values = PRESETS[preset] | settings
     for name in ("temperature", "identity_bias"):
-        if name in values and isinstance(values[name], int) and not isinstance(values[name], bool):
-            values[name] = float(values[name])
+        value = values.get(name)
+        if type(value) is float or (type(value) is int and abs(value) < 2**32):
+            values[name] = float(value) + 0.0  # so that -0.0 is 0.0, which has the same rows
     return Spec(tokens=tokens, validation=validation, bands=bands, seq_len=seq_len, **values)
 
 
 def read_order(path: str | Path) -> dict:
     """The settings of a TOML order, for `from_settings`. Raises SpecError."""
     try:
-        return tomllib.loads(Path(path).read_text())
+        return tomllib.loads(Path(path).read_text(encoding="utf-8"))
     except OSError as error:
         raise SpecError(f"order {str(path)!r} cannot be read: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except ValueError as error:
         raise SpecError(f"order {str(path)!r} is not TOML: {error}") from None
 
 
 def _bands(settings: dict) -> tuple[Band, ...]:
     """Takes band, bands and for out of the settings."""
     named = [settings.pop(key) for key in ("band", "bands") if key in settings]
-    texts = [text for entry in named for text in ([entry] if isinstance(entry, str) else entry)]
+    texts = [str(text) for entry in named for text in (entry if isinstance(entry, list | tuple) else [entry])]
     domain = settings.pop("for", None)
     if domain is not None:
-        if domain not in DOMAINS:
+        if domain not in list(DOMAINS):
             raise SpecError(f"domain {domain!r} is not known: use {', '.join(DOMAINS)}")
         texts.append(DOMAINS[domain])
     if not texts:
         raise SpecError("no band is given: use --band high (web text, math), --band medium (code) or --for code")
-    bands = tuple(Band.parse(str(text)) for text in dict.fromkeys(texts))
-    return bands
+    return tuple(Band.parse(text) for text in dict.fromkeys(texts))
 
 
 def _refuse_unknown(settings: Mapping, known: list[str]) -> None:
@@ -270,7 +274,7 @@ def _refuse_unknown(settings: Mapping, known: list[str]) -> None:
 def _check(spec: Spec) -> None:
     """Raises SpecError for the first setting that is out of its range."""
     # Temperature and bias are bounded so that logits stay inside int32 for every alphabet: see automaton/rules.py.
-    ranges: dict[str, tuple[type, float, float]] = {
+    ranges: dict[str, tuple[type[int] | type[float], float, float]] = {
         "tokens": (int, 1, 10**15),
         "validation": (int, 0, 10**15),
         "seed": (int, 0, 2**32 - 1),
@@ -290,7 +294,7 @@ def _check(spec: Spec) -> None:
         if type(value) is not kind:
             raise SpecError(f"{name} {value!r} is not {'a whole number' if kind is int else 'a number'}")
         if not least <= value <= most:
-            raise SpecError(f"{name} {value} is out of range: use {least:g} to {most:g}")
+            raise SpecError(f"{name} {value} is out of range: use {_plain(least)} to {_plain(most)}")
     if type(spec.channel_wrap) is not bool:
         raise SpecError(f"channel_wrap {spec.channel_wrap!r} is not true or false")
     if spec.start not in STARTS:
@@ -300,13 +304,15 @@ def _check(spec: Spec) -> None:
         raise SpecError(f"grid {spec.grid} is not divisible by patch {spec.patch}: use a patch of {fitting}")
     if spec.vocabulary > 2**32:
         raise SpecError(
-            f"vocabulary {spec.vocabulary} (states {spec.states} to the power {spec.patch**2}, and 2) is over"
-            f" {2**32}: use fewer states or a smaller patch"
+            f"vocabulary of states {spec.states} to the power {spec.patch**2} (the cells of a patch), and {DELIMITERS},"
+            f" is over {2**32}: use fewer states or a smaller patch"
         )
     if not spec.bands:
         raise SpecError("no band is given: use --band high")
     names = [band.name for band in spec.bands]
     for band in spec.bands:
+        if Band.parse(band.name) != band or not type(band.low) is type(band.high) is float:  # the name is a folder's
+            raise SpecError(f"band {band.name!r} does not have the limits {band.low} and {band.high}")
         if names.count(band.name) > 1:
             raise SpecError(f"band {band.name!r} is given twice")
         first, end = band.lengths(spec.scored_bytes)
@@ -314,3 +320,8 @@ def _check(spec: Spec) -> None:
             raise SpecError(f"band {band.name!r} holds no gzip length of {spec.scored_bytes} bytes: make it wider")
     if spec.shards("train") >= 2**31 or spec.shards("validation") >= 2**31:
         raise SpecError("this is over 2147483647 shards: use more rows_per_shard")
+
+
+def _plain(limit: float) -> str:
+    """An integer in full, another number in short."""
+    return str(limit) if isinstance(limit, int) else f"{limit:g}"

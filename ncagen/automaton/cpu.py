@@ -87,15 +87,17 @@ def rollout(
     """
     states, side = spec.states, np.uint64(spec.grid)
     pitch = -(-spec.cells // BLOCK) * BLOCK
-    unrolled = spec.cells + 2 * spec.grid + BLOCK
     rule = (
         _aligned(NEIGHBOURS * PERCEPTION_CHANNELS * BLOCK, np.int16),
         _aligned(NEIGHBOURS * states, np.uint64),
         _aligned(HIDDEN_UNITS * PERCEPTION_CHANNELS // 2, np.int32),
         _aligned(states * HIDDEN_UNITS // 2, np.int32),
     )
+    torus = _aligned(BLOCK + pitch + 3 * spec.grid + BLOCK, np.uint16)  # its last vectors look one row further
     scratch = (
-        *(_aligned(unrolled, np.uint16) for _ in range(3)),
+        torus,
+        torus[BLOCK + spec.grid :],
+        *_row_ends(spec.grid, pitch),
         *(_aligned(pitch, np.int32) for _ in range(2)),
         _aligned(states * pitch, np.int32),
         _aligned(8, np.uint16),
@@ -119,7 +121,6 @@ def rollout(
         noise,
         rule,
         scratch,
-        _aligned(pitch, np.uint8),
         recorded,
     )
     return recorded
@@ -139,6 +140,15 @@ def patch_tokens(spec: Spec, grids: np.ndarray) -> np.ndarray:
 def _weight_tables() -> np.ndarray:
     """int16[layer, 65536]."""
     return np.stack([rules.weight_table(s) for s in (PERCEPTION_SCALE, HIDDEN_SCALE, OUTPUT_SCALE)])
+
+
+def _row_ends(side: int, pitch: int) -> tuple[np.ndarray, np.ndarray]:
+    """int16[pitch] twice: -1 at the first and at the last cell of each row."""
+    column = np.arange(pitch) % side
+    ends = _aligned(pitch, np.int16), _aligned(pitch, np.int16)
+    ends[0][column == 0] = -1
+    ends[1][column == side - 1] = -1
+    return ends
 
 
 def _flat(drawn: Rules) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -270,39 +280,33 @@ def _load_rule(perception, hidden, output, b, tables, packed, hidden_pairs, outp
 
 
 @inner
-def _unroll_torus(grid, side, left, middle, right):
-    """The grid with its wrapped rows, three times: shifted so that a cell's place holds its left neighbour, itself,
-    its right neighbour. grid: uint8[cell]. left, middle, right: uint16[(side + 2) * side, and padding]."""
-    cells = side * side
-    for c in range(cells):
-        middle[side + c] = grid[c]
-    for c in range(side):
-        middle[c] = grid[cells - side + c]
-        middle[side + cells + c] = grid[c]
-    for c in range(cells + side + side - _ONE):
-        left[c + _ONE] = middle[c]
-        right[c] = middle[c + _ONE]
-    for first in range(np.uint64(0), cells + side + side, side):
-        last = first + side - _ONE
-        left[first] = middle[last]
-        right[last] = middle[first]
+def _wrap_rows(torus, side):
+    """Repeats the grid's last row before its first and its first after its last. torus: as in `simd.perceive`."""
+    top = np.uint64(BLOCK)
+    rows = side * side
+    for c in range(top, top + side):
+        torus[c] = torus[c + rows]
+        torus[c + rows + side] = torus[c + side]
 
 
 @inner
-def _perceive(packed, states, left, middle, right, side, first, second):
+def _perceive(packed, states, torus, side, first, second):
     """What simd.perceive does, for any number of states and any processor: nine loads a cell, four channels each."""
     states = np.uint64(states)
-    for c in range(side * side):
-        lanes = np.uint64(CENTRE * 0x0001000100010001)
-        for row in range(np.uint64(3)):
-            at = c + row * side
-            base = np.uint64(3) * row * states
-            lanes += packed[base + left[at]]
-            lanes += packed[base + states + middle[at]]
-            lanes += packed[base + states + states + right[at]]
-        lanes ^= np.uint64(0x8000800080008000)
-        first[c] = np.int32(lanes & _LOW)
-        second[c] = np.int32(lanes >> _32)
+    for y in range(side):
+        for x in range(side):
+            left = x - _ONE if x else side - _ONE
+            right = x + _ONE if x + _ONE < side else np.uint64(0)
+            lanes = np.uint64(CENTRE * 0x0001000100010001)
+            for row in range(np.uint64(3)):
+                at = np.uint64(BLOCK) + (y + row) * side
+                base = np.uint64(3) * row * states
+                lanes += packed[base + torus[at + left]]
+                lanes += packed[base + states + torus[at + x]]
+                lanes += packed[base + states + states + torus[at + right]]
+            lanes ^= np.uint64(0x8000800080008000)
+            first[y * side + x] = np.int32(lanes & _LOW)
+            second[y * side + x] = np.int32(lanes >> _32)
 
 
 @inner
@@ -330,39 +334,44 @@ def _settle(key, candidate, step, cell, states, logits, pitch, reach, temperatur
 
 
 @inner
-def _steps(key, candidate, first_step, steps, states, side, bias, temperature, reach, gumbel, rule, scratch, grid):
-    """Runs `steps` steps on one grid, in place."""
+def _steps(key, candidate, first_step, steps, states, side, noise, rule, scratch):
+    """Runs `steps` steps on the grid in scratch, in place."""
+    bias, temperature, reach, gumbel = noise
     tables, packed, hidden_pairs, output_pairs = rule
-    left, middle, right, first, second, logits, words = scratch
+    torus, grid, first_column, last_column, first, second, logits, words = scratch
     pitch = np.uint64(len(first))
     for step in range(first_step, first_step + steps):
-        _unroll_torus(grid, side, left, middle, right)
+        _wrap_rows(torus, side)
         if IN_REGISTERS and states <= BLOCK:
             for c in range(np.uint64(0), pitch, np.uint64(BLOCK)):
-                simd.perceive(tables, left, middle, right, side, c, first, second)
+                simd.perceive(tables, torus, first_column, last_column, side, c, first, second)
         else:
-            _perceive(packed, states, left, middle, right, side, first, second)
+            _perceive(packed, states, torus, side, first, second)
         for c in range(np.uint64(0), pitch, np.uint64(LANES)):
-            close = simd.dense(
-                first, second, hidden_pairs, output_pairs, states, bias, reach, grid, c, pitch, logits, grid
-            )
-            cell = c
+            if bias:
+                close = simd.dense(
+                    first, second, hidden_pairs, output_pairs, states, bias, reach, grid, c, pitch, logits
+                )
+            else:  # a bias known to be zero costs nothing
+                close = simd.dense(
+                    first, second, hidden_pairs, output_pairs, states, np.int32(0), reach, grid, c, pitch, logits
+                )
             while close:
-                if close & _ONE and cell < side * side:
+                cell = c + simd.lowest_bit(close)
+                if cell < side * side:
                     grid[cell] = _settle(
                         key, candidate, step, cell, states, logits, pitch, reach, temperature, gumbel, words
                     )
-                close >>= _ONE
-                cell += _ONE
+                close &= close - _ONE
 
 
 @inner
-def _rollout(key, candidates, rules, grids, states, side, frame_steps, noise, rule, scratch, grid, recorded):
+def _rollout(key, candidates, rules, grids, states, side, frame_steps, noise, rule, scratch, recorded):
     """Runs each candidate through its frames. frame_steps: (step that `grids` stand at, steps before the first
     frame, steps between frames). noise: (bias, temperature, reach, gumbel)."""
     perception, hidden, output = rules
     at, before, between = frame_steps
-    bias, temperature, reach, gumbel = noise
+    grid = scratch[1]
     for b in range(len(candidates)):
         _load_rule(perception, hidden, output, b, rule[0], rule[1], rule[2], rule[3])
         for c in range(side * side):
@@ -370,7 +379,7 @@ def _rollout(key, candidates, rules, grids, states, side, frame_steps, noise, ru
         step = at + 1
         steps = before
         for frame in range(recorded.shape[1]):
-            _steps(key, candidates[b], step, steps, states, side, bias, temperature, reach, gumbel, rule, scratch, grid)
+            _steps(key, candidates[b], step, steps, states, side, noise, rule, scratch)
             step += steps
             steps = between
             for c in range(side * side):

@@ -4,12 +4,12 @@ A rule is the paper's network with its weights as integers. Every weight is a tr
 fixed scale; the variances 1/fan_in of the three layers, which only stretch all logits alike, are left out of the
 weights and put into the unit that temperature and identity bias are measured in (`logit_units`).
 
-The scales are the largest round numbers that keep every sum inside its integer, whatever the rule:
+The scales are round numbers close to the largest that keep every sum inside its integer, whatever the rule:
 
     perception   2 * 9 weights  <= 18 * 1819         =        32,742 < 2**15   (two weights with the channel wrap)
-    hidden sum   4 products     <= 4 * 32742 * 16371 = 2,144,077,128 < 2**31
-    hidden unit  sum >> 16      <=                            32,715 < 2**15
-    logit        16 products    <= 16 * 32715 * 2328 = 1,218,568,320 < 2**31
+    hidden sum   4 products     <= 4 * 32742 * 16369 = 2,143,815,192 < 2**31
+    hidden unit  sum >> 16      <=                            32,712 < 2**15
+    logit        16 products    <= 16 * 32712 * 2328 = 1,218,456,576 < 2**31
 
 What is left of 2**31 in the logit holds the identity bias and the noise at the spec's limits (10 and temperature 1)
 for all 256 states. So every sum is exact in int32 and in float64, in any order.
@@ -18,7 +18,7 @@ This module draws; what a rule does to a grid stands in `definition`.
 """
 
 import math
-from decimal import Decimal, localcontext
+from decimal import ROUND_HALF_EVEN, Decimal, localcontext
 from functools import cache
 from statistics import NormalDist
 from typing import NamedTuple
@@ -71,7 +71,7 @@ def logit_units(spec: Spec, value: float) -> int:
         context.prec = 50
         scales = Decimal(PERCEPTION_SCALE * HIDDEN_SCALE * OUTPUT_SCALE) / 2**HIDDEN_SHIFT
         deviations = Decimal(fan_in(spec) * PERCEPTION_CHANNELS * HIDDEN_UNITS).sqrt()
-        return int((Decimal(repr(value)) * scales * deviations).to_integral_value())
+        return int((Decimal(repr(value)) * scales * deviations).to_integral_value(ROUND_HALF_EVEN))
 
 
 @cache

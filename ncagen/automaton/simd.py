@@ -37,7 +37,7 @@ IN_REGISTERS = "avx512bw" in FEATURES
 LANES = 16 if "avx512bw" in FEATURES else 8
 BLOCK = 32  # cells that one `perceive` handles, and states that its tables hold
 
-_I8, _I16, _I32, _I64 = (ir.IntType(bits) for bits in (8, 16, 32, 64))
+_I16, _I32, _I64 = (ir.IntType(bits) for bits in (16, 32, 64))
 _WORDS = ir.VectorType(_I32, LANES)
 _PAIRS = ir.VectorType(_I16, 2 * LANES)
 _TABLE = ir.VectorType(_I16, BLOCK)
@@ -94,25 +94,46 @@ def _arguments(context, builder, signature, args):
 
 
 @intrinsic
-def perceive(typing, tables, left, middle, right, grid, cell, first, second):
+def perceive(typing, tables, torus, first_column, last_column, side, cell, first, second):
     """Perception of BLOCK cells by table look-up in registers.
 
-    tables: int16[9, 4, 32], by position, channel and state. left, middle, right: uint16, the grid shifted by one
-    column either way and with its wrapped rows, so that a cell's neighbour stands `row * grid` further on. Writes
-    first: int32[cell], channels 0 and 1 as a pair of 16-bit halves, and second: channels 2 and 3.
+    tables: int16[9, 4, BLOCK], by position, channel and state. torus: uint16, BLOCK cells of padding and then the grid
+    with its wrapped rows, so that a cell's upper neighbour stands at its own number. first_column, last_column:
+    int16[cell], -1 where a cell is the first or the last of its row, whose neighbour stands at the row's other end.
+    Writes first: int32[cell], channels 0 and 1 as a pair of 16-bit halves, and second: channels 2 and 3.
     """
-    signature = types.void(tables, left, middle, right, grid, cell, first, second)
+    signature = types.void(tables, torus, first_column, last_column, side, cell, first, second)
 
     def generate(context, builder, signature, args):
-        tables, left, middle, right, grid, cell, first, second = _arguments(context, builder, signature, args)
+        tables, torus, first_column, last_column, side, cell, first, second = _arguments(
+            context, builder, signature, args
+        )
+        one = ir.Constant(_I64, 1)
+        none = ir.Constant(_TABLE, [0] * BLOCK)
+        at_first = builder.icmp_signed("<", _load(builder, first_column, cell, _TABLE), none)
+        at_last = builder.icmp_signed("<", _load(builder, last_column, cell, _TABLE), none)
         sums = [None] * 4
+        here = builder.add(cell, ir.Constant(_I64, BLOCK))
         for row in range(3):
-            index = builder.add(cell, builder.mul(grid, ir.Constant(_I64, row)))
-            for column, shifted in enumerate((left, middle, right)):
-                states = _load(builder, shifted, index, _TABLE)
+            at = builder.add(here, builder.mul(side, ir.Constant(_I64, row)))
+            before, after = builder.sub(at, one), builder.add(at, one)
+            neighbours = (
+                builder.select(
+                    at_first,
+                    _load(builder, torus, builder.add(before, side), _TABLE),
+                    _load(builder, torus, before, _TABLE),
+                ),
+                _load(builder, torus, at, _TABLE),
+                builder.select(
+                    at_last,
+                    _load(builder, torus, builder.sub(after, side), _TABLE),
+                    _load(builder, torus, after, _TABLE),
+                ),
+            )
+            for column, states in enumerate(neighbours):
                 for channel in range(4):
-                    at = ir.Constant(_I64, ((row * 3 + column) * 4 + channel) * BLOCK)
-                    table = _load(builder, tables, at, _TABLE)
+                    place = ir.Constant(_I64, ((row * 3 + column) * 4 + channel) * BLOCK)
+                    table = _load(builder, tables, place, _TABLE)
                     found = _call(builder, "llvm.x86.avx512.permvar.hi.512", _TABLE, table, states)
                     sums[channel] = found if sums[channel] is None else builder.add(sums[channel], found)
         for half in range(2):
@@ -127,18 +148,18 @@ def perceive(typing, tables, left, middle, right, grid, cell, first, second):
 
 
 @intrinsic
-def dense(typing, first, second, hidden, output, states, bias, reach, grid, cell, pitch, logits, winners):
+def dense(typing, first, second, hidden, output, states, bias, reach, grid, cell, pitch, logits):
     """The two dense layers and the choice of the best state, for LANES cells.
 
     first, second: int32[cell], the perception as pairs of 16-bit halves. hidden: int32[16, 2] and output:
-    int32[state, 8], weights as such pairs. bias: int32, added to the logit of the state that `grid`: uint8[cell]
-    holds. Writes logits: int32[state, pitch] and winners: uint8[cell], the lowest of the best states.
+    int32[state, 8], weights as such pairs. bias: int32, added to the logit of the state that `grid`: uint16[cell]
+    holds. Writes logits: int32[state, pitch] and, to `grid`, the lowest of the best states.
     Returns a bit mask of the cells whose second best logit is within `reach`: int32 of the best.
     """
-    signature = types.uint64(first, second, hidden, output, states, bias, reach, grid, cell, pitch, logits, winners)
+    signature = types.uint64(first, second, hidden, output, states, bias, reach, grid, cell, pitch, logits)
 
     def generate(context, builder, signature, args):
-        (first, second, hidden, output, states, bias, reach, grid, cell, pitch, logits, winners) = _arguments(
+        first, second, hidden, output, states, bias, reach, grid, cell, pitch, logits = _arguments(
             context, builder, signature, args
         )
 
@@ -156,7 +177,7 @@ def dense(typing, first, second, hidden, output, states, bias, reach, grid, cell
             builder.or_(builder.lshr(even, _all(16)), builder.and_(odd, high))
             for even, odd in zip(units[::2], units[1::2], strict=True)
         ]
-        current = builder.zext(_load(builder, grid, cell, ir.VectorType(_I8, LANES)), _WORDS)
+        current = builder.zext(_load(builder, grid, cell, ir.VectorType(_I16, LANES)), _WORDS)
         biases = _splat(builder, bias)
         lowest = -(2**31)
         best = cgutils.alloca_once_value(builder, _all(lowest))
@@ -174,9 +195,19 @@ def dense(typing, first, second, hidden, output, states, bias, reach, grid, cell
             builder.store(builder.select(better, state, builder.load(winner)), winner)
             builder.store(_larger(builder, builder.load(runner_up), _smaller(builder, top, logit)), runner_up)
             builder.store(_larger(builder, logit, top), best)
-        _store(builder, builder.trunc(builder.load(winner), ir.VectorType(_I8, LANES)), winners, cell)
+        _store(builder, builder.trunc(builder.load(winner), ir.VectorType(_I16, LANES)), grid, cell)
         threshold = builder.sub(builder.load(best), _splat(builder, reach))
         close = builder.icmp_signed(">=", builder.load(runner_up), threshold)
         return builder.zext(builder.bitcast(close, ir.IntType(LANES)), _I64)
 
     return signature, generate
+
+
+@intrinsic
+def lowest_bit(typing, mask):
+    """The number of the lowest set bit of a uint64 that is not zero."""
+
+    def generate(context, builder, signature, args):
+        return builder.cttz(args[0], ir.Constant(ir.IntType(1), 1))
+
+    return types.uint64(types.uint64), generate

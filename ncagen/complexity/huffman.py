@@ -1,11 +1,11 @@
 """From symbol counts to the exact number of bits zlib's deflate spends on them.
 
-A deflate block (RFC 1951) holds literals, lengths and distances in one of three ways: stored, with the fixed code,
-or with a code of its own ("dynamic"), whose code lengths are sent first, themselves run-length and Huffman coded.
-Every Huffman code of given counts is equally short, but *which* symbol gets which length decides how well the
-lengths compress. So the ties must fall as they do in zlib's `trees.c`: a binary heap ordered by (count, depth),
-built and drained in zlib's order. The rules here are those of `build_tree`, `gen_bitlen`, `scan_tree`,
-`build_bl_tree` and `_tr_flush_block`, the same in every zlib from 1.2.12 to 1.3.x.
+A deflate block (RFC 1951) holds literals, lengths and distances in one of three ways: stored, with the fixed
+code, or with a code of its own ("dynamic"), whose code lengths are sent first, themselves run-length and Huffman
+coded. Every Huffman code of given counts is equally short, but *which* symbol gets which length decides how well
+the lengths compress. So ties must fall as they do in zlib's `trees.c`: a binary heap ordered by (count, depth),
+built and drained in zlib's order. The rules are those of `build_tree`, `gen_bitlen`, `scan_tree`, `build_bl_tree`
+and `_tr_flush_block`, the same in every zlib from 1.2.12 to 1.3.x.
 
 Not covered: producing the bits themselves, zlib's Z_FIXED and Z_HUFFMAN_ONLY strategies, level 0.
 """
@@ -19,12 +19,13 @@ DISTANCE = 288  # where the distance symbols start in an array of counts
 SYMBOLS = DISTANCE + 32  # entries of an array of counts
 END_OF_BLOCK = 256
 
-# _nrt=False: these kernels allocate nothing, and counting references to their scratch arrays costs more than they do
+# _nrt=False: these kernels allocate nothing, and counting references to their scratch arrays costs more than they
+# do. numba keys a cached kernel by its own file alone: clear its cache after changing any file of this package.
 jit = nb.njit(nogil=True, cache=True, _nrt=False)
 inline = nb.njit(nogil=True, cache=True, _nrt=False, forceinline=True)
 
-# Heap entries are count << 15 | depth << 10 | node. A block has at most 16384 symbols, so a count has 15 bits and a
-# tree is at most 21 deep (Fibonacci counts are the worst); there are at most 2 * 286 - 1 nodes.
+# Heap entries are count << 15 | depth << 10 | node. A block has at most 16384 symbols, so a count has 15 bits and
+# a tree is at most 21 deep (Fibonacci counts are the worst); there are at most 2 * 286 - 1 nodes.
 _COUNT = 15
 _NODE = np.uint32(1023)
 _DEPTH = np.uint32(31 << 10)
@@ -49,10 +50,10 @@ _LENGTHS_ORDER = np.array([16, 17, 18, 0, 8, 7, 9, 6, 10, 5, 11, 4, 12, 3, 13, 2
 
 
 def tree_scratch():
-    """Arrays that one thread needs to build trees: heap, children of inner nodes, code lengths, run symbols, counts."""
+    """Arrays one thread needs to build trees: heap, merged nodes, code lengths, run symbols, codes of a length."""
     return (
         np.zeros(1024, np.uint32),
-        np.zeros(1024, np.int32),
+        np.zeros(1024, np.int16),
         np.zeros(1024, np.uint8),
         np.zeros(32, np.int32),
         np.zeros(64, np.int64),
@@ -66,85 +67,88 @@ def _sift(heap, k, levels):
     Slots past the end hold _NONE. Once the entry has found its place, what lies below is carried on
     in its stead, and stays where it was, because it already is in order.
     """
-    entry = heap[k]
+    entry = heap[k & 1023]
     for _ in range(levels):
         left = 2 * k & 1023
         a, b = heap[left], heap[left + 1]
         right = b <= (a | _NODE)
         child = b if right else a
         stop = entry <= (child | _NODE)
-        heap[k] = entry if stop else child
+        heap[k & 1023] = entry if stop else child
         entry = child if stop else entry
         k = left + right
-    heap[k] = entry
+    heap[k & 1023] = entry
 
 
 @jit
 def _fill_heap(counts, first, size, heap):
-    """Puts the symbols that occur on the heap, at least two of them. Returns (how many, highest symbol, made up)."""
+    """Puts the symbols that occur on the heap, in no order yet. Returns (how many, highest symbol, made up)."""
     used, made_up = 0, 0
     for s in range(size):
         count = counts[(first + s) & 511]
         heap[(used + 1) & 1023] = np.uint32(count << _COUNT | s)
         used += count != 0
-    top = np.int64(heap[used] & _NODE) if used > 0 else -1
-    while used < 2:  # `build_tree`: the format wants two codes; their bits are not counted
+    top = np.int64(heap[used & 1023] & _NODE) if used > 0 else -1
+    while used < 2:  # the format wants at least two codes; the bits of those that nobody uses are not counted
         symbol = 0
         if top < 2:
             top += 1
             symbol = top
         used += 1
-        heap[used] = np.uint32(1 << _COUNT | symbol)
         made_up += 1
+        heap[used] = np.uint32(1 << _COUNT | symbol)
+    for k in range(used + 1, 1024):
+        heap[k] = _NONE
     return used, top, made_up
 
 
 @jit
-def _merge(heap, used, node, children):
-    """Joins the two rarest subtrees until one is left. Returns (one past the root, bits all symbols take)."""
+def _merge(heap, used, size, merged):
+    """Joins the two rarest subtrees until one is left. Returns (nodes merged, bits all symbols take).
+
+    merged gets zlib's order: the two sons of node `size`, then those of `size` + 1, and so on.
+    """
     levels = 0
-    while used >> (levels + 1):
+    while used >> (levels + 1) != 0:
         levels += 1
-    for k in range(used + 1, 2 << levels):
-        heap[k] = _NONE
-    for level in range(1, levels + 1):
-        for k in range((2 << (levels - level)) - 1, (1 << (levels - level)) - 1, -1):
-            _sift(heap, k, level)
-    bits = 0
+    for k in range(used // 2, 0, -1):
+        below = levels
+        while k >> (levels - below + 1) != 0:
+            below -= 1
+        _sift(heap, k, below)
+    bits, nodes = 0, 0
     while used >= 2:
         a = heap[1]
-        heap[1] = heap[used]
-        heap[used] = _NONE
+        heap[1] = heap[used & 1023]
+        heap[used & 1023] = _NONE
         used -= 1
         levels -= used >> levels == 0
         _sift(heap, 1, levels)
         b = heap[1]
-        children[node] = np.int32((a & _NODE) << np.uint32(10) | (b & _NODE))
+        merged[nodes & 1023], merged[(nodes + 1) & 1023] = a & _NODE, b & _NODE
         count = (a >> np.uint32(_COUNT)) + (b >> np.uint32(_COUNT))
         bits += count
         depth = max(a & _DEPTH, b & _DEPTH) + np.uint32(1024)
-        heap[1] = np.uint32(count << _COUNT | depth | node)
-        node += 1
+        heap[1] = np.uint32(count << _COUNT | depth | (size + nodes // 2))
+        nodes += 2
         _sift(heap, 1, levels)
-    return node, bits
+    return nodes, bits
 
 
 @jit
-def _limit(counts, first, size, longest, node, children, lengths, of_length):
+def _limit(counts, first, size, longest, merged, nodes, lengths, of_length):
     """`gen_bitlen` where a code would be longer than allowed. Returns the bits all symbols take."""
     for n in range(longest + 1):
         of_length[n] = 0
     overflow = 0
-    lengths[node - 1] = 0
-    for q in range(node - 1, size - 1, -1):
-        for s in (children[q] & 1023, children[q] >> 10):
-            length = lengths[q] + 1
-            if length > longest:
-                length = longest
-                overflow += 1
-            lengths[s] = length
-            if s < size:
-                of_length[length] += 1
+    for j in range(nodes - 1, -1, -1):
+        length = lengths[(size + (j >> 1)) & 1023] + 1
+        if length > longest:
+            length = longest
+            overflow += 1
+        lengths[merged[j]] = length
+        if merged[j] < size:
+            of_length[length] += 1
     while overflow > 0:  # a leaf moves down and takes one that is too deep as its brother
         length = longest - 1
         while of_length[length] == 0:
@@ -155,37 +159,35 @@ def _limit(counts, first, size, longest, node, children, lengths, of_length):
         overflow -= 2
     bits = 0
     length = longest
-    for q in range(size, node):  # the rarest symbols get the longest codes
-        for s in (children[q] >> 10, children[q] & 1023):
-            if s < size:
-                while of_length[length] == 0:
-                    length -= 1
-                of_length[length] -= 1
-                lengths[s] = length
-                bits += max(counts[first + s], 1) * length  # a made-up symbol counts as one
+    for j in range(nodes):  # the rarest symbols get the longest codes
+        if merged[j] < size:
+            while of_length[length] == 0:
+                length -= 1
+            of_length[length] -= 1
+            lengths[merged[j]] = length
+            bits += counts[first + merged[j]] * length
     return bits
 
 
 @jit
 def code_lengths(counts, first, size, longest, scratch):
-    """Gives each of counts[first : first + size] its code length. Returns (highest symbol, bits all symbols take).
+    """Gives counts[first : first + size] their code lengths. Returns (highest symbol, bits all symbols take).
 
     The lengths are left in scratch[2]; extra bits are not counted.
     """
-    heap, children, lengths, _, of_length = scratch
-    for s in range(size):
+    heap, merged, lengths, _, of_length = scratch
+    for s in range(LITERALS):
         lengths[s] = 0
     used, top, made_up = _fill_heap(counts, first, size, heap)
-    node, bits = _merge(heap, used, size, children)
+    nodes, bits = _merge(heap, used, size, merged)
     deepest = 0
-    lengths[node - 1] = 0
-    for q in range(node - 1, size - 1, -1):
-        length = lengths[q] + 1
-        lengths[children[q] & 1023] = length
-        lengths[children[q] >> 10] = length
+    lengths[(size + (nodes >> 1) - 1) & 1023] = 0  # the root
+    for j in range(nodes - 1, -1, -1):
+        length = lengths[(size + (j >> 1)) & 1023] + 1
+        lengths[merged[j] & 1023] = length
         deepest = max(deepest, length)
-    if deepest > longest:
-        bits = _limit(counts, first, size, longest, node, children, lengths, of_length)
+    if deepest > longest:  # then nothing is made up
+        return top, _limit(counts, first, size, longest, merged, nodes, lengths, of_length)
     return top, bits - made_up
 
 
@@ -227,7 +229,7 @@ def _count_runs(lengths, top, runs):
 
 @jit
 def dynamic_bits(counts, scratch):
-    """Bits of a block's symbols and trees under a code of its own, without extra bits and the block's three first."""
+    """Bits of a block's symbols and trees under a code of its own, without extra bits and the block's first 3."""
     lengths, runs = scratch[2], scratch[3]
     for s in range(19):
         runs[s] = 0
@@ -256,13 +258,12 @@ def extra_and_fixed_bits(counts):
 
 @jit
 def after_block(counts, stored, at, scratch):
-    """`_tr_flush_block`: the bit at which the next block starts, for one of `stored` bytes that starts at bit `at`.
+    """`_tr_flush_block`: the bit after a block of `stored` bytes that starts at bit `at`.
 
-    counts int32[SYMBOLS] includes the end of the block. A block that is stored never has more than 27,305 bytes, so
-    that neither zlib's limit of 65,535 nor its window (stored bytes must still be in it) needs a rule here: a
-    literal has at most 9 bits under the fixed code, a match of m >= 3 bytes at least 2 bits less than 8 m, so that
-    storing wins only if literals outnumber matches 2 to 1, among at most 16,383 symbols; and longer matches
-    only lower the bound.
+    counts int32[SYMBOLS] includes the end of the block. A block that is stored never has more than 27,305 bytes,
+    so that neither zlib's limit of 65,535 nor its window (stored bytes must still be in it) needs a rule here: in
+    the fixed code a literal has at most 1 bit more than stored, and a match at least 2 bits less (the longer, the
+    less), so storing wins only if literals outnumber matches 2 to 1, among at most 16,383 symbols.
     """
     extra, fixed = extra_and_fixed_bits(counts)
     dynamic = extra + dynamic_bits(counts, scratch)

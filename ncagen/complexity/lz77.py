@@ -1,10 +1,11 @@
 """The matches zlib's deflate finds at level 9, as counts of literals, lengths and distances.
 
-`parse_faithful` follows `deflate_slow` and `longest_match` of zlib's `deflate.c` step by step, for any length; it is the
-definition. `parse_short` finds the same matches for inputs of up to SHORT bytes with other means: there none of zlib's
-limits binds, but for one that it watches, so a match is simply the longest one, and the nearest of the longest.
+`parse_faithful` follows `deflate_slow` and `longest_match` of zlib's `deflate.c` step by step, for any length; it
+is the definition. `parse_short` finds the same matches for inputs of up to SHORT bytes with other means: there none
+of zlib's limits binds, but for one that it watches, so a match is simply the nearest of the longest.
 
-Not covered: other levels and strategies, preset dictionaries, flushes, memLevel other than 8, windows other than 32 KB.
+Not covered: other levels and strategies, preset dictionaries, flushes, memLevel other than 8, windows other than
+32 KB.
 """
 
 import numba as nb
@@ -18,20 +19,21 @@ MIN_MATCH, MAX_MATCH = 3, 258
 WINDOW = 32768
 MAX_DISTANCE = WINDOW - (MAX_MATCH + MIN_MATCH + 1)
 TOO_FAR = 4096  # a match of three bytes further away than this is not used
-CHAIN, GOOD_MATCH, GOOD_CHAIN = 4096, 32, 1024  # level 9: candidates looked at; fewer when a match is good already
+CHAIN = 4096  # candidates that level 9 looks at
+GOOD_MATCH, GOOD_CHAIN = 32, 1024  # the same, once a match of GOOD_MATCH bytes waits
 BLOCK = 16383  # symbols that close a block: lit_bufsize - 1 at memLevel 8
 SHORT = 4096  # below, chains have no more than CHAIN candidates and no match is TOO_FAR
 
-_BITS3, _BITS4 = 11, 12  # of the two hash tables of parse_short
+_BITS3, _BITS4 = 12, 13  # of the two hash tables of parse_short
 _LOW3 = np.uint64(0xFFFFFF)
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
-_EIGHT, _SIXTEEN = np.uint64(8), np.uint32(16)
-_BYTE = np.uint64(255)
+_EIGHT, _SIXTEEN, _LOW16 = np.uint64(8), np.uint32(16), np.uint32(0xFFFF)
+_BYTE, _HASH = np.uint64(255), np.uint64(WINDOW - 1)
 _INDEX = SHORT * 2 - 1  # changes no index in use; tells the compiler that it is not negative
 
 
 def _tables():
-    """RFC 1951, 3.2.5: the symbol of a length; that of a distance d, at d - 1 or, from 257 on, at 256 + (d - 1) / 128."""
+    """RFC 1951, 3.2.5: the symbol of a length; that of a distance d at d - 1 or, if d > 256, 256 + (d - 1) // 128."""
     length_symbol = np.zeros(MAX_MATCH + 1, np.int16)
     start = MIN_MATCH
     for code in range(28):
@@ -69,7 +71,7 @@ def _count_match(counts, length, distance):
     counts[DISTANCE_SYMBOL[(d if d < 256 else 256 + (d >> 7)) & 511]] += 1
 
 
-# ------------------------------------------------------------------------------------------------ the definition
+# --------------------------------------------------------------------------------------------- the definition
 
 
 @jit
@@ -115,10 +117,10 @@ def parse_faithful(data, head, prev, counts, ends):
     """Counts the symbols of each block of data uint8[byte]. Returns the number of blocks.
 
     head and prev are int32[WINDOW] scratch, counts int32[block, SYMBOLS] and ends int64[block] the result, with
-    room for len(data) // BLOCK + 1 blocks: the symbols of each, and the position after its last byte.
+    room for len(data) // BLOCK + 1 blocks: each one's symbols, and the position after its last byte.
 
-    Positions count from the start of the data; zlib's from the start of a window of 64 KB, which slides by 32 KB. Nobody
-    can tell: position 0 stands for "none" in both, and the position that becomes zlib's next 0 is by then
+    Positions count from the start of the data; zlib's from the start of a window of 64 KB, which slides by 32 KB.
+    Nobody can tell: position 0 stands for "none" in both, and the position that becomes zlib's next 0 is by then
     (`strstart` >= 32,507 after the slide) more than MAX_DISTANCE away, as is everything that slides out.
     """
     n = len(data)
@@ -166,7 +168,7 @@ def parse_faithful(data, head, prev, counts, ends):
     return block + 1
 
 
-# ----------------------------------------------------------------------------------------------- short and fast
+# --------------------------------------------------------------------------------------------- short and fast
 
 
 @jit
@@ -180,21 +182,20 @@ def words_of_bytes(data, words):
 
 @jit
 def _link(words, n, links, heads3, heads4):
-    """links[i] = the position before i whose first 3 bytes hash alike (low half), and the same for 4 (high half)."""
+    """links[i] = the last position before i whose first 3 bytes hash alike (low half), or first 4 (high half)."""
     heads3[:] = 0
     heads4[:] = 0
-    links[0] = 0
-    for i in range(1, n - 2):  # zlib uses position 0 as "none"
-        word = words[i]
+    for i in range(1, n - 2):  # 0 is "none" in zlib too, which never finds a match at position 0
+        word = words[i & _INDEX]
         a = (word << np.uint64(40)) * _GOLDEN >> np.uint64(64 - _BITS3)
         b = (word << np.uint64(32)) * _GOLDEN >> np.uint64(64 - _BITS4)
-        links[i] = np.uint32(heads3[a]) | np.uint32(heads4[b]) << _SIXTEEN
+        links[i & _INDEX] = np.uint32(heads3[a]) | np.uint32(heads4[b]) << _SIXTEEN
         heads3[a] = i
         heads4[b] = i
+    if n >= 3:  # the fourth byte of the last word is not there
+        links[n - 3] &= _LOW16
     for i in range(max(n - 2, 0), n):
         links[i] = 0
-    if n > 3:  # the fourth byte of the last word of three is not there
-        links[n - 3] &= np.uint32(0xFFFF)
 
 
 @inline
@@ -215,8 +216,7 @@ def _longest(words, links, i, most, best):
     """(length, position) of the nearest longest match of more than `best` bytes at i; best < most."""
     source = 0
     here = words[i & _INDEX]
-    link = links[i & _INDEX]
-    c = np.int64(link >> _SIXTEEN)
+    c = np.int64(links[i & _INDEX] >> _SIXTEEN)
     if best < 7:  # one comparison tells up to 8 bytes
         bits = max(best * 8 + 7, 31)
         while c != 0:
@@ -243,28 +243,28 @@ def _longest(words, links, i, most, best):
                     tail = words[(i + best - 7) & _INDEX]
             c = np.int64(links[c & _INDEX] >> _SIXTEEN)
     if best < 3:
-        c = np.int64(link) & 0xFFFF
+        c = np.int64(links[i & _INDEX] & _LOW16)
         while c != 0:
             if (words[c & _INDEX] ^ here) & _LOW3 == 0:
                 return 3, c
-            c = np.int64(links[c & _INDEX]) & 0xFFFF
+            c = np.int64(links[c & _INDEX] & _LOW16)
     return best, source
 
 
 @jit
 def _zlib_hash(word):
-    return (word << np.uint64(10) ^ word >> np.uint64(8) << np.uint64(5) ^ (word >> np.uint64(16) & np.uint64(255))) & np.uint64(
-        WINDOW - 1
-    )
+    """`UPDATE_HASH` over the three lowest bytes of word."""
+    word &= _LOW3
+    return (word << np.uint64(10) ^ word >> _EIGHT << np.uint64(5) ^ word >> np.uint64(16)) & _HASH
 
 
 @jit
 def _crowded(words, i):
-    """Whether more than GOOD_CHAIN positions before i share zlib's hash, so that its search there could stop early."""
-    h = _zlib_hash(words[i] & _LOW3)
+    """Whether more than GOOD_CHAIN positions before i share zlib's hash, so that its search may stop early."""
+    h = _zlib_hash(words[i])
     members = 0
     for c in range(1, i):
-        members += _zlib_hash(words[c] & _LOW3) == h
+        members += _zlib_hash(words[c]) == h
     return members > GOOD_CHAIN
 
 
@@ -306,7 +306,7 @@ def parse_short(words, n, links, heads3, heads4, counts):
 
 
 def short_scratch():
-    """words, links, heads3, heads4 and counts for parse_short, for one thread."""
+    """Arrays that one thread needs to parse short inputs: words, links, heads3, heads4, counts."""
     return (
         np.zeros(2 * SHORT, np.uint64),
         np.zeros(2 * SHORT, np.uint32),

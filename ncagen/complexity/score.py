@@ -1,11 +1,12 @@
 """The exact length of what gzip makes of a row of data at level 9, computed without any zlib.
 
-The length is that of madler's zlib (1.2.12 to 1.3.x; memLevel 8, 32 KB window), which compressed the published data;
-zlib-ng, libdeflate and others compress differently, so that the same Python code gives other numbers on other machines.
-In a gzip member (RFC 1952) of 10 + 8 bytes around the deflate stream this is `len(zlib.compress(data, 9)) + 12`.
+The length is that of madler's zlib (1.2.12 to 1.3.x; memLevel 8, 32 KB window), which compressed the published
+data. zlib-ng, libdeflate and others compress differently, so the same Python code gives other numbers on other
+machines. In a gzip member (RFC 1952) of 10 + 8 bytes around the deflate stream, this is
+`len(zlib.compress(data, 9)) + 12`.
 
-`lz77.py` finds the matches, `huffman.py` counts the bits. Not covered: producing the compressed bytes, other levels.
-Every function here may be called from several threads at once; the kernels release the GIL.
+`lz77.py` finds the matches, `huffman.py` counts the bits. Not covered: the compressed bytes, other levels. Every
+function here may be called from several threads at once; the kernels release the GIL.
 """
 
 import numpy as np
@@ -26,8 +27,9 @@ def _long_bits(data, head, prev, counts, ends, trees):
 def _short_length(words, n, at_least, scratch, trees):
     """gzip length of the n <= SHORT bytes in words, 0 if it is surely below at_least, or _NOT_SHORT.
 
-    With m the bytes of the block under the better of the two codes, deflate takes m bytes, or n + 5 if n + 4 <= m. That
-    never falls as m grows, and the fixed code's size is at least m. So it bounds the length before a tree is built.
+    Let m be the bytes of the block under the better of the fixed and its own code. deflate takes m bytes, or n + 5
+    if n + 4 <= m. That never falls as m grows, and m is at most the fixed code's size. So the latter bounds the
+    length before any tree is built.
     """
     links, heads3, heads4, counts = scratch
     if not lz77.parse_short(words, n, links, heads3, heads4, counts):
@@ -89,7 +91,9 @@ def gzip_lengths(rows):
     """
     rows = np.asarray(rows)
     if rows.dtype.kind not in "iu":
-        raise ValueError(f"rows must be integers, not {rows.dtype}: use rows.astype(...) or rows.view(...) first")
+        raise ValueError(
+            f"rows must be integers, not {rows.dtype}: use rows.astype(...) or rows.view(...) first"
+        )
     if rows.ndim != 2:
         raise ValueError(f"rows must have two axes [row, item], not the shape {rows.shape}")
     if not rows.flags.c_contiguous:
@@ -113,7 +117,7 @@ def token_gzip_lengths(tokens, at_least=0, out=None):
     """Returns int32[row], the gzip length in bytes of each row of tokens, stored as little-endian int32.
 
     tokens: uint16 or uint32 [row, token], C-contiguous, below 2**31 if an int32 is to hold them.
-    at_least: if positive, a row may get 0 in place of its length, where that is known to be less than at_least.
+    at_least: if positive, a row may get 0 in place of its length, where that is proven to be less.
     out: int32[row] to write to and return, or None for a new array.
     Raises ValueError for any other tokens or out.
     """
@@ -124,7 +128,9 @@ def token_gzip_lengths(tokens, at_least=0, out=None):
     if out is None:
         out = np.empty(len(tokens), np.int32)
     elif out.shape != (len(tokens),) or out.dtype != np.int32 or not out.flags.c_contiguous:
-        raise ValueError(f"out must be a C-contiguous int32 of shape ({len(tokens)},), not {out.dtype} {out.shape}")
+        raise ValueError(
+            f"out must be a C-contiguous int32 of shape ({len(tokens)},), not {out.dtype} {out.shape}"
+        )
     out[:] = _NOT_SHORT
     if 4 * tokens.shape[1] <= lz77.SHORT:
         words, *scratch = lz77.short_scratch()

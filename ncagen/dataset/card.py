@@ -40,15 +40,15 @@ def text(manifest: Manifest) -> str:
             "",
             "# Trajectories of random neural cellular automata",
             "",
-            f"Each row is {spec.frames} grids of {spec.grid} x {spec.grid} cells in {spec.states} states, one trajectory of"
-            " one random rule,",
+            f"Each row is {spec.frames} grids of {spec.grid} x {spec.grid} cells in {spec.states} states, one"
+            " trajectory of one random rule,",
             f"as {spec.row_tokens} tokens: {spec.patch} x {spec.patch} patches (ids 0 to {spec.patch_ids - 1}) between"
             f" start-of-grid ({spec.patch_ids}) and end-of-grid ({spec.patch_ids + 1}).",
             "",
             *table,
             "",
-            "Columns: `input_ids`, `candidate` (the number the row is rebuilt from), `gzip_bytes` and `gzip_ratio` of its"
-            f" first {spec.scored_frames} grids.",
+            "Columns: `input_ids`, `candidate` (the number the row is rebuilt from), `gzip_bytes` and `gzip_ratio` of"
+            f" its first {spec.scored_frames} grids.",
             "Train and validation rules are disjoint.",
             "",
             "```python",

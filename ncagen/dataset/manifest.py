@@ -117,12 +117,12 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
 def read_manifest(folder: Path) -> Manifest:
     """The manifest of a finished dataset. Raises ManifestError with one clear line."""
     path = folder / MANIFEST
-    if not path.is_file():
-        if (folder / BUILDING).is_file():
-            raise ManifestError(f"{folder} is not finished: run the same ncagen build again to complete it")
-        raise ManifestError(f"{folder} holds no dataset: there is no {MANIFEST} in it")
     try:
-        value = json.loads(path.read_text())
+        if not path.is_file():
+            if (folder / BUILDING).is_file():
+                raise ManifestError(f"{folder} is not finished: run the same ncagen build again to complete it")
+            raise ManifestError(f"{folder} holds no dataset: there is no {MANIFEST} in it")
+        value = json.loads(path.read_bytes())
         if value["manifest_version"] != MANIFEST_VERSION:
             raise ManifestError(f"{path} has version {value['manifest_version']}, this ncagen reads {MANIFEST_VERSION}")
         manifest = _parse(value)
@@ -143,6 +143,12 @@ def _parse(value: dict) -> Manifest:
     records = tuple(Record(spec_sha256=spec.sha256, **shard) for shard in value["dataset"]["shards"])
     if [(r.split, r.band, r.shard) for r in records] != shard_keys(spec):
         raise ValueError("its shards are not those of its spec")
+    for record in records:
+        counts = (record.rows, record.tried, record.below, record.above)
+        if not all(type(n) is int and n >= 0 for n in counts):
+            raise ValueError(f"{counts} are not counts of rows and candidates")
+        if record.rows != (rows := spec.shard_rows(record.split, record.shard)):
+            raise ValueError(f"{record.band} {record.split} shard {record.shard} has {record.rows} rows, not {rows}")
     storage = value["storage"]["format"]
     if storage not in FORMATS:
         raise ValueError(f"format {storage!r} is not known")

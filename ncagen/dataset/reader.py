@@ -32,7 +32,10 @@ class Dataset:
         self.split, self.band = split, band or names[0]
         self.records = [r for r in self.manifest.records if (r.split, r.band) == (split, self.band)]
         if not self.records:
-            raise NcagenError(f"{folder} has no {split} rows in band {self.band}: it has bands {', '.join(names)}")
+            splits = ", ".join(dict.fromkeys(r.split for r in self.manifest.records))
+            raise NcagenError(
+                f"{folder} has no {split} rows in band {self.band}: it has {splits} in {', '.join(names)}"
+            )
         self._ends = np.cumsum([r.rows for r in self.records])
         self._held: tuple[int, Rows] | None = None
 

@@ -91,7 +91,7 @@ def content_sha256(rows: Rows) -> str:
     for name, column in rows._asdict().items():
         column = np.ascontiguousarray(column, column.dtype.newbyteorder("<"))
         digest.update(f"{name} {column.dtype.name} {column.shape}\n".encode())
-        digest.update(column)
+        digest.update(column.data)
     return digest.hexdigest()
 
 
@@ -113,8 +113,8 @@ def from_bytes(data: pa.Buffer | bytes, storage: str) -> tuple[Rows, Record]:
         table = _read(pa.BufferReader(data), storage)
         record = Record(**json.loads(table.schema.metadata[RECORD_KEY]))
         rows = _rows(table)
-    except (pa.ArrowException, OSError, KeyError, TypeError, ValueError) as error:
-        raise DamagedShard(f"it cannot be read: {str(error).splitlines()[0]}") from None
+    except (pa.ArrowException, OSError, LookupError, TypeError, ValueError, AttributeError, OverflowError) as error:
+        raise DamagedShard(f"it cannot be read: {(str(error).splitlines() or [type(error).__name__])[0]}") from None
     if record.rows != len(rows.candidate):
         raise DamagedShard(f"it holds {len(rows.candidate)} rows, its record says {record.rows}")
     if content_sha256(rows) != record.content_sha256:
@@ -157,8 +157,8 @@ def is_temporary(path: Path) -> bool:
 def is_stale(path: Path) -> bool:
     """Whether a temporary file's writer is gone: a process of this host that runs no more, or this one itself."""
     _, host, process, _ = path.name.split("~")
-    if host != socket.gethostname() or not process.isdigit():
-        return False
+    if host != socket.gethostname() or not process.isdigit() or os.name != "posix":
+        return False  # elsewhere signal 0 is not a question but a signal
     if int(process) == os.getpid():
         return True
     try:

@@ -99,7 +99,8 @@ def row_problems(spec: Spec, record: Record, rows: Rows, score: Score) -> list[s
     first = record.shard << 32
     known = (rows.candidate >= first) & (rows.candidate < first + record.tried)
     rising = np.diff(rows.candidate.astype(np.int64), prepend=np.int64(first) - 1) > 0
-    counts = record.tried == record.rows + record.below + record.above
+    last = int(rows.candidate[-1]) - first
+    counts = record.tried == record.rows + record.below + record.above == last + 1
     checks = {
         "tokens are not well formed": tokens.well_formed(spec, rows.input_ids),
         "gzip_bytes is not the length of the row's tokens": scored == rows.gzip_bytes,
@@ -116,11 +117,11 @@ def row_problems(spec: Spec, record: Record, rows: Rows, score: Score) -> list[s
 
 
 def _sample(rows: Rows, share: float) -> np.ndarray:
-    """Every row, or about this share of them by a bit pattern of the candidate's own: the same rows every time."""
+    """Every row, or about this share of them (one at least) by bits of the candidate's own: the same every time."""
     if share <= 0:
         return np.empty(0, np.int64)
     words = rng.words(0, rng.STREAMS["pilot"], 0, rows.candidate, 1)[:, 0]
-    return np.flatnonzero(words < share * 65536)
+    return np.flatnonzero(words < max(share * 65536, int(words.min()) + 1))
 
 
 def _rebuild_problems(spec: Spec, record: Record, rows: Rows, chosen: np.ndarray, rebuild: Rebuild) -> list[str]:

@@ -10,8 +10,9 @@ import json
 import os
 import shutil
 import threading
-from collections.abc import Callable
-from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from collections.abc import Callable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from itertools import islice
 from pathlib import Path
 
 import pyarrow as pa
@@ -24,6 +25,7 @@ from ncagen.dataset.manifest import (
     SPLITS,
     File,
     Manifest,
+    ManifestError,
     differences,
     order_of,
     read_manifest,
@@ -33,7 +35,7 @@ from ncagen.dataset.manifest import (
 )
 from ncagen.dataset.shard import RECORD_KEY, Record, is_stale, is_temporary, relative_path, write
 from ncagen.errors import NcagenError
-from ncagen.factory.work import Order, make
+from ncagen.factory.work import Order, Report, make
 
 POLL_SECONDS = 0.2
 
@@ -50,7 +52,7 @@ def build(order: Order, workers: int, report: Callable[[int, int], None]) -> Man
     after either the same call goes on where it ended.
     """
     claim(order)
-    units = [(split, shard) for split in reversed(SPLITS) for shard in range(order.spec.shards(split))]
+    units = ((split, shard) for split in reversed(SPLITS) for shard in range(order.spec.shards(split)))
     stop = threading.Event()
 
     def report_or_stop(rows: int, candidates: int) -> None:
@@ -59,20 +61,28 @@ def build(order: Order, workers: int, report: Callable[[int, int], None]) -> Man
         report(rows, candidates)
 
     made: list[tuple[Record, File]] = []
-    with ThreadPoolExecutor(workers, "ncagen") as pool:
-        pending = {pool.submit(make, order, split, shard, report_or_stop) for split, shard in units}
-        try:
-            while pending:
-                done, pending = wait(pending, POLL_SECONDS, FIRST_EXCEPTION)
-                for future in done:
-                    made += future.result()
-        except OSError as error:
-            raise _explain(order, error) from error
-        finally:
-            stop.set()
-            pool.shutdown(cancel_futures=True)
-            _sweep(order.folder)
-    return _finish(order, made)
+    try:
+        with ThreadPoolExecutor(workers, "ncagen") as pool:
+            try:
+                pending: set[Future] = set()
+                while pending or (pending := _submit(pool, units, 2 * workers, order, report_or_stop)):
+                    done, pending = wait(pending, POLL_SECONDS, FIRST_COMPLETED)
+                    pending |= _submit(pool, units, len(done), order, report_or_stop)
+                    for future in done:
+                        made += future.result()
+            finally:
+                stop.set()
+                pool.shutdown(cancel_futures=True)
+        return _finish(order, made)
+    except OSError as error:
+        raise _explain(order, error) from error
+    finally:
+        _sweep(order.folder)
+
+
+def _submit(pool: ThreadPoolExecutor, units: Iterator, count: int, order: Order, report: Report) -> set[Future]:
+    """Hands out the next few shard numbers; a few at a time, so that memory does not grow with the dataset."""
+    return {pool.submit(make, order, split, shard, report) for split, shard in islice(units, count)}
 
 
 def check(order: Order) -> bool:
@@ -80,6 +90,13 @@ def check(order: Order) -> bool:
 
     Raises NcagenError if it holds anything else or cannot be written. Writes nothing.
     """
+    try:
+        return _check(order)
+    except OSError as error:
+        raise _explain(order, error) from error
+
+
+def _check(order: Order) -> bool:
     there = _order_there(order.folder)
     if there is not None and (changed := differences(there, order_of(order.spec, order.storage))):
         raise NcagenError(
@@ -110,15 +127,25 @@ def claim(order: Order) -> None:
 
 def _order_there(folder: Path) -> dict | None:
     """The order that the folder was begun or finished with, None for a new one."""
-    if (folder / MANIFEST).is_file():
-        manifest = read_manifest(folder)
-        return order_of(manifest.spec, manifest.storage) | {"toolchain": dict(manifest.toolchain)}
-    if not (folder / BUILDING).is_file():
+    path = folder / BUILDING
+    # Another process may end its build meanwhile: it writes the manifest first, so this looks for that last.
+    try:
+        if path.is_file() and isinstance(there := json.loads(path.read_bytes()), dict):
+            return there
+        begun = path.is_file()
+    except FileNotFoundError:
+        begun = False
+    except ValueError:
+        begun = True
+    if begun:
+        raise NcagenError(f"{path} is damaged: delete it and run the same build again")
+    if not (folder / MANIFEST).is_file():
         return None
     try:
-        return json.loads((folder / BUILDING).read_text())
-    except (OSError, ValueError) as error:
-        raise NcagenError(f"{folder / BUILDING} cannot be read: {error}; delete it and run again") from None
+        manifest = read_manifest(folder)
+    except ManifestError as error:
+        raise NcagenError(f"{error}: delete it and run the same build again to have it written anew") from None
+    return order_of(manifest.spec, manifest.storage) | {"toolchain": dict(manifest.toolchain)}
 
 
 def _refuse_foreign(order: Order) -> None:
@@ -126,10 +153,14 @@ def _refuse_foreign(order: Order) -> None:
     ours = {relative_path(order.spec, order.storage, *key) for key in shard_keys(order.spec)}
     for path in sorted(order.folder.rglob("*")):
         name = path.relative_to(order.folder).as_posix()
-        if path.is_dir() or name == card.CARD or is_temporary(path):
+        if path.is_dir() or is_temporary(path) or (name == card.CARD and _is_card(path, order)):
             continue
         if name not in ours or not _belongs(path, order):
             raise NcagenError(f"{order.folder} holds files that are not ours ({name}): use another --out")
+
+
+def _is_card(path: Path, order: Order) -> bool:
+    return order.spec.canonical().encode() in path.read_bytes()
 
 
 def _belongs(path: Path, order: Order) -> bool:
@@ -151,18 +182,15 @@ def _finish(order: Order, made: list[tuple[Record, File]]) -> Manifest:
     paths = (relative_path(order.spec, order.storage, *key) for key in shard_keys(order.spec))
     stored = dict(zip(paths, (by_key[key][1] for key in shard_keys(order.spec)), strict=True))
     manifest = Manifest(order.spec, records, order.storage, toolchain(), stored)
-    try:
-        for name, text in ((card.CARD, card.text(manifest)), (MANIFEST, manifest.to_json())):
-            path = order.folder / name
-            if path.is_file() and path.read_text() == text:
-                continue
-            if name == MANIFEST:
-                write_manifest(order.folder, manifest)
-            else:
-                write(path, pa.py_buffer(text.encode()))
-        (order.folder / BUILDING).unlink(missing_ok=True)
-    except OSError as error:
-        raise _explain(order, error) from error
+    for name, text in ((card.CARD, card.text(manifest)), (MANIFEST, manifest.to_json())):
+        path = order.folder / name
+        if path.is_file() and path.read_bytes() == text.encode():
+            continue
+        if name == MANIFEST:
+            write_manifest(order.folder, manifest)
+        else:
+            write(path, pa.py_buffer(text.encode()))
+    (order.folder / BUILDING).unlink(missing_ok=True)
     return manifest
 
 
@@ -173,18 +201,31 @@ def _sweep(folder: Path) -> None:
             path.unlink(missing_ok=True)
 
 
+def _size(path: Path) -> int:
+    """Bytes of a file, 0 for one that another process has just removed."""
+    try:
+        return path.stat().st_size if path.is_file() else 0
+    except OSError:
+        return 0
+
+
 def _explain(order: Order, error: OSError) -> NcagenError:
     """One clear line for what the disk said."""
-    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-        spec = order.spec
-        shard = spec.shard_rows("train", 0) * spec.row_tokens * (2 if spec.token_dtype == "uint16" else 4)
+    spec = order.spec
+    shard = spec.shard_rows("train", 0) * spec.row_tokens * (2 if spec.token_dtype == "uint16" else 4)
+    if error.errno == errno.EFBIG:
+        return NcagenError(
+            f"a shard of up to {shard / 1e6:.1f} MB is over the limit of a file's size here: raise it (ulimit -f)"
+            " and run the same command to go on, or use another --out with fewer --rows-per-shard"
+        )
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
         rows = len(spec.bands) * sum(spec.rows(split) for split in SPLITS)
         whole = rows * spec.row_tokens * (2 if spec.token_dtype == "uint16" else 4)
-        there = sum(path.stat().st_size for path in order.folder.rglob("*") if path.is_file())
+        there = sum(map(_size, order.folder.rglob("*")))
         free = shutil.disk_usage(order.folder).free
         return NcagenError(
-            f"no space left in {order.folder}: up to {max(whole - there, shard) / 1e6:.0f} MB more are needed,"
-            f" {free / 1e6:.0f} MB are free; make room and run the same command to go on"
+            f"no space left in {order.folder}: up to {max(whole - there, shard) / 1e6:.1f} MB more are needed,"
+            f" {free / 1e6:.1f} MB are free; make room and run the same command to go on"
         )
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return NcagenError(f"{error.filename or order.folder} cannot be written ({error.strerror}): use another --out")

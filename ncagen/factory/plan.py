@@ -84,7 +84,6 @@ def pilot(spec: Spec, storage: str = "parquet") -> Pilot:
     lengths: list[np.ndarray] = []
     begun = time.perf_counter()
     spent = 0.0
-    kept: nca.Batch | None = None
     while True:
         first = sum(map(len, lengths))
         seen = np.concatenate(lengths) if lengths else np.empty(0, np.int32)
@@ -96,11 +95,11 @@ def pilot(spec: Spec, storage: str = "parquet") -> Pilot:
                 if missing:
                     raise _out_of_reach(spec, (hopeless or missing)[0], seen, noise)
                 break
-        kept = nca.batch(spec, stream, np.arange(first, first + BATCH, dtype=np.uint64))
-        lengths.append(kept.lengths)
-    assert kept is not None
+        lengths.append(nca.batch(spec, stream, np.arange(first, first + BATCH, dtype=np.uint64)).lengths)
     candidate_seconds = spent / len(seen)
-    row_seconds, row_bytes = _row_cost(spec, kept, storage)
+    each = BATCH // len(spec.bands) + 1
+    kept = np.concatenate([np.flatnonzero(inside(spec, band, seen))[:each] for band in spec.bands])
+    row_seconds, row_bytes = _row_cost(spec, nca.batch(spec, stream, kept.astype(np.uint64)), storage)
     return Pilot(spec, seen, noise, candidate_seconds, row_seconds, row_bytes)
 
 

@@ -116,6 +116,8 @@ def _shelve(spec: Spec, band: Band, batch: nca.Batch, wanted: int, shelf: Rows, 
     """Puts a batch's rows that fit the band on its shelf, and returns how many."""
     start = tally.kept
     chosen = choose(spec, band, batch.lengths, wanted - start, tally)
+    if not len(chosen):
+        return 0
     place = slice(start, start + len(chosen))
     lengths = batch.lengths[chosen]
     shelf.input_ids[place] = nca.rows(batch, chosen)

@@ -101,6 +101,6 @@ def _plain(spec: Spec, grids: np.ndarray) -> list[str]:
     marks = PLAIN if spec.states <= len(PLAIN) else None
     lines = []
     for y in range(spec.grid):
-        rows = ("".join(marks[s] if marks else chr(0x100 + s) for s in grid[y]) for grid in grids)
+        rows = ("".join(marks[s] if marks else chr(0x100 + int(s)) for s in grid[y]) for grid in grids)
         lines.append(" ".join(rows))
     return [*lines, ""]

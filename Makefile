@@ -1,0 +1,55 @@
+# Everything runs in .venv, which the targets make and fill themselves. Needs Python 3.11 or newer, nothing else.
+PYTHON ?= python3
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+DEMO := data/demo
+
+.PHONY: help demo test test-slow lint format bench clean
+
+help:  ## list the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
+
+demo: .venv/build  ## build a small high-band dataset with validation, verify and show it
+	$(BIN)/ncagen build --tokens 2M --band high --validation 200K --rows-per-shard 512 --out $(DEMO)
+	$(BIN)/ncagen verify $(DEMO) --regenerate 1%
+	$(BIN)/ncagen show $(DEMO)
+
+test: .venv/test  ## run the tests but for the slow ones
+	$(BIN)/python -m pytest -m "not slow"
+
+test-slow: .venv/test  ## run the slow tests
+	$(BIN)/python -m pytest -m slow
+
+lint: .venv/lint  ## check style and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: .venv/lint  ## bring the code into the project's format
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: .venv/build  ## measure this machine
+	$(BIN)/ncagen bench
+
+clean:  ## remove what the targets made
+	rm -rf .venv data/demo dist .pytest_cache .hypothesis .mypy_cache .ruff_cache
+
+# One stamp for each set of packages; a change of the requirements installs them anew.
+.venv/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "make: $(PYTHON) is older than 3.11: use make PYTHON=python3.11" >&2; exit 2; }
+	$(PYTHON) -m venv .venv
+	@touch $@
+
+.venv/build: .venv/python pyproject.toml constraints.txt
+	$(PIP) --editable '.[build]'
+	@touch $@
+
+.venv/test: .venv/build
+	$(PIP) --editable '.[test]'
+	@touch $@
+
+.venv/lint: .venv/test
+	$(PIP) --editable '.[lint]'
+	@touch $@

@@ -1,0 +1,83 @@
+"""What the tests share: compiled kernels, one small dataset in each format, and the command line run as a user does."""
+
+import hashlib
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+
+def _kernel_cache() -> Path:
+    """A folder for compiled kernels that changes with their sources: numba does not see that an import changed."""
+    digest = hashlib.sha256()
+    for part in ("ncagen/automaton", "ncagen/complexity", "ncagen/kernels.py"):
+        for source in sorted((ROOT / part).glob("*.py")) or [ROOT / part]:
+            digest.update(source.read_bytes())
+    return ROOT / ".pytest_cache" / "kernels" / digest.hexdigest()[:16]
+
+
+# Before numba is imported, and for every process that a test starts.
+os.environ["NUMBA_CACHE_DIR"] = str(_kernel_cache())
+os.environ["PYTHONPATH"] = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
+
+from ncagen.dataset.manifest import Manifest  # noqa: E402
+from ncagen.factory.fleet import build  # noqa: E402
+from ncagen.factory.work import Order  # noqa: E402
+from ncagen.spec import Spec, from_settings  # noqa: E402
+
+# 200 rows in 3 shards and 20 in 1, for each of two bands. The flags and the settings are the same order.
+SETTINGS = {"tokens": 200 * 1024, "validation": 20 * 1024, "bands": ["high", "medium"], "rows_per_shard": 70}
+FLAGS = ["--tokens=204800", "--validation=20480", "--band=high", "--band=medium", "--rows-per-shard=70"]
+
+
+class Run(NamedTuple):
+    """What a command did."""
+
+    status: int
+    out: str
+    err: str
+
+
+NCAGEN = (sys.executable, "-m", "ncagen")
+
+
+def run(*arguments: object, program: Sequence[str] = NCAGEN, **options) -> Run:
+    """`python -m ncagen ARGUMENTS`, as a user types it."""
+    command = [*program, *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, **options)
+    return Run(done.returncode, done.stdout, done.stderr)
+
+
+def spec_of(**changes) -> Spec:
+    """The spec of the small dataset, with some settings changed."""
+    return from_settings(SETTINGS | changes)
+
+
+def make(folder: Path, spec: Spec, storage: str = "parquet", workers: int = 2) -> Manifest:
+    """Builds a dataset in this process."""
+    return build(Order(spec, storage, folder), workers, lambda rows, candidates: None)
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """Every file of a folder, hidden ones too, by its name within the folder."""
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.fixture(scope="session")
+def smoke(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """smoke("parquet") or smoke("arrow"): a finished dataset. Do not change it; copy it."""
+    folders: dict[str, Path] = {}
+
+    def folder(storage: str = "parquet") -> Path:
+        if storage not in folders:
+            folders[storage] = tmp_path_factory.mktemp("smoke") / storage
+            make(folders[storage], spec_of(), storage)
+        return folders[storage]
+
+    return folder
