@@ -452,6 +452,7 @@ def test_an_output_that_is_a_file_is_kept(tmp_path):
 # Another user can often read neither the interpreter nor the kernels, so root imports, then becomes that user.
 AS_NOBODY = """
 import os, sys
+import pyarrow.compute
 from ncagen import cli
 from ncagen.dataset import verify
 from ncagen.factory import fleet, plan

@@ -1,11 +1,11 @@
 """From symbol counts to the exact number of bits zlib's deflate spends on them.
 
 A deflate block (RFC 1951) holds literals, lengths and distances in one of three ways: stored, with the fixed
-code, or with a code of its own ("dynamic"), whose code lengths are sent first, themselves run-length and Huffman
-coded. Every Huffman code of given counts is equally short, but *which* symbol gets which length decides how well
-the lengths compress. So ties must fall as they do in zlib's `trees.c`: a binary heap ordered by (count, depth),
-built and drained in zlib's order. The rules are those of `build_tree`, `gen_bitlen`, `scan_tree`, `build_bl_tree`
-and `_tr_flush_block`, the same in every zlib from 1.2.12 to 1.3.x.
+code, or with a code of its own ("dynamic"), whose code lengths are sent first, themselves run-length and
+Huffman coded. Every Huffman code of given counts is equally short, but *which* symbol gets which length
+decides how well the lengths compress. So ties must fall as they do in zlib's `trees.c`: a binary heap ordered
+by (count, depth), built and drained in zlib's order. The rules are those of `build_tree`, `gen_bitlen`,
+`scan_tree`, `build_bl_tree` and `_tr_flush_block`, the same in every zlib from 1.2.12 to 1.3.x.
 
 Not covered: producing the bits themselves, zlib's Z_FIXED and Z_HUFFMAN_ONLY strategies, level 0.
 """
@@ -19,13 +19,14 @@ DISTANCE = 288  # where the distance symbols start in an array of counts
 SYMBOLS = DISTANCE + 32  # entries of an array of counts
 END_OF_BLOCK = 256
 
-# _nrt=False: these kernels allocate nothing, and counting references to their scratch arrays costs more than they
-# do. numba keys a cached kernel by its own file alone: clear its cache after changing any file of this package.
+# _nrt=False: these kernels allocate nothing, and counting references to their scratch arrays costs more than
+# they do. numba keys a cached kernel by its own file alone: clear its cache after changing any file of this
+# package.
 jit = nb.njit(nogil=True, cache=True, _nrt=False)
 inline = nb.njit(nogil=True, cache=True, _nrt=False, forceinline=True)
 
-# Heap entries are count << 15 | depth << 10 | node. A block has at most 16384 symbols, so a count has 15 bits and
-# a tree is at most 21 deep (Fibonacci counts are the worst); there are at most 2 * 286 - 1 nodes.
+# Heap entries are count << 15 | depth << 10 | node. A block has at most 16384 symbols, so a count has 15 bits
+# and a tree is at most 21 deep (Fibonacci counts are the worst); there are at most 2 * 286 - 1 nodes.
 _COUNT = 15
 _NODE = np.uint32(1023)
 _DEPTH = np.uint32(31 << 10)
@@ -50,7 +51,7 @@ _LENGTHS_ORDER = np.array([16, 17, 18, 0, 8, 7, 9, 6, 10, 5, 11, 4, 12, 3, 13, 2
 
 
 def tree_scratch():
-    """Arrays one thread needs to build trees: heap, merged nodes, code lengths, run symbols, codes of a length."""
+    """Arrays one thread needs to build trees: heap, merged nodes, code lengths, runs, codes per length."""
     return (
         np.zeros(1024, np.uint32),
         np.zeros(1024, np.int16),
@@ -82,7 +83,7 @@ def _sift(heap, k, levels):
 
 @jit
 def _fill_heap(counts, first, size, heap):
-    """Puts the symbols that occur on the heap, in no order yet. Returns (how many, highest symbol, made up)."""
+    """Lays the symbols that occur out for a heap. Returns (how many, highest symbol, made up)."""
     used, made_up = 0, 0
     for s in range(size):
         count = counts[(first + s) & 511]
@@ -229,7 +230,7 @@ def _count_runs(lengths, top, runs):
 
 @jit
 def dynamic_bits(counts, scratch):
-    """Bits of a block's symbols and trees under a code of its own, without extra bits and the block's first 3."""
+    """Bits of a block's symbols and trees under a code of its own, without extra bits and the first three."""
     lengths, runs = scratch[2], scratch[3]
     for s in range(19):
         runs[s] = 0
@@ -260,10 +261,11 @@ def extra_and_fixed_bits(counts):
 def after_block(counts, stored, at, scratch):
     """`_tr_flush_block`: the bit after a block of `stored` bytes that starts at bit `at`.
 
-    counts int32[SYMBOLS] includes the end of the block. A block that is stored never has more than 27,305 bytes,
-    so that neither zlib's limit of 65,535 nor its window (stored bytes must still be in it) needs a rule here: in
-    the fixed code a literal has at most 1 bit more than stored, and a match at least 2 bits less (the longer, the
-    less), so storing wins only if literals outnumber matches 2 to 1, among at most 16,383 symbols.
+    counts int32[SYMBOLS] includes the end of the block. A block that is stored never has more than 27,305
+    bytes, so that neither zlib's limit of 65,535 nor its window (stored bytes must still be in it) needs a
+    rule here: in the fixed code a literal has at most 1 bit more than stored, and a match at least 2 bits
+    less (the longer, the less), so storing wins only if literals outnumber matches 2 to 1, among at most
+    16,383 symbols.
     """
     extra, fixed = extra_and_fixed_bits(counts)
     dynamic = extra + dynamic_bits(counts, scratch)

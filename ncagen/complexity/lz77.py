@@ -1,11 +1,12 @@
 """The matches zlib's deflate finds at level 9, as counts of literals, lengths and distances.
 
-`parse_faithful` follows `deflate_slow` and `longest_match` of zlib's `deflate.c` step by step, for any length; it
-is the definition. `parse_short` finds the same matches for inputs of up to SHORT bytes with other means: there none
-of zlib's limits binds, but for one that it watches, so a match is simply the nearest of the longest.
+`parse_faithful` follows `deflate_slow` and `longest_match` of zlib's `deflate.c` step by step, for any
+length; it is the definition. `parse_short` finds the same matches for inputs of up to SHORT bytes with other
+means: there none of zlib's limits binds, but for one that it watches, so a match is simply the nearest of the
+longest.
 
-Not covered: other levels and strategies, preset dictionaries, flushes, memLevel other than 8, windows other than
-32 KB.
+Not covered: other levels and strategies, preset dictionaries, flushes, memLevel other than 8, windows other
+than 32 KB.
 """
 
 import numba as nb
@@ -33,7 +34,7 @@ _INDEX = SHORT * 2 - 1  # changes no index in use; tells the compiler that it is
 
 
 def _tables():
-    """RFC 1951, 3.2.5: the symbol of a length; that of a distance d at d - 1 or, if d > 256, 256 + (d - 1) // 128."""
+    """RFC 1951, 3.2.5: the symbol of a length; that of a distance d, at d - 1 or 256 + (d - 1) // 128."""
     length_symbol = np.zeros(MAX_MATCH + 1, np.int16)
     start = MIN_MATCH
     for code in range(28):
@@ -116,12 +117,13 @@ def _longest_match(data, i, candidate, prev, best):
 def parse_faithful(data, head, prev, counts, ends):
     """Counts the symbols of each block of data uint8[byte]. Returns the number of blocks.
 
-    head and prev are int32[WINDOW] scratch, counts int32[block, SYMBOLS] and ends int64[block] the result, with
-    room for len(data) // BLOCK + 1 blocks: each one's symbols, and the position after its last byte.
+    head and prev are int32[WINDOW] scratch, counts int32[block, SYMBOLS] and ends int64[block] the result,
+    with room for len(data) // BLOCK + 1 blocks: each one's symbols, and the position after its last byte.
 
-    Positions count from the start of the data; zlib's from the start of a window of 64 KB, which slides by 32 KB.
-    Nobody can tell: position 0 stands for "none" in both, and the position that becomes zlib's next 0 is by then
-    (`strstart` >= 32,507 after the slide) more than MAX_DISTANCE away, as is everything that slides out.
+    Positions count from the start of the data; zlib's from the start of a window of 64 KB, which slides by 32
+    KB. Nobody can tell: position 0 stands for "none" in both, and the position that becomes zlib's next 0 is
+    by then (`strstart` >= 32,507 after the slide) more than MAX_DISTANCE away, as is everything that slides
+    out.
     """
     n = len(data)
     for h in range(WINDOW):
@@ -182,7 +184,7 @@ def words_of_bytes(data, words):
 
 @jit
 def _link(words, n, links, heads3, heads4):
-    """links[i] = the last position before i whose first 3 bytes hash alike (low half), or first 4 (high half)."""
+    """links[i] = the last position before i whose first 3 (low half) or 4 (high half) bytes hash alike."""
     heads3[:] = 0
     heads4[:] = 0
     for i in range(1, n - 2):  # 0 is "none" in zlib too, which never finds a match at position 0
@@ -260,7 +262,7 @@ def _zlib_hash(word):
 
 @jit
 def _crowded(words, i):
-    """Whether more than GOOD_CHAIN positions before i share zlib's hash, so that its search may stop early."""
+    """Whether more than GOOD_CHAIN positions before i share zlib's hash, so that it may stop early."""
     h = _zlib_hash(words[i])
     members = 0
     for c in range(1, i):
@@ -278,30 +280,26 @@ def parse_short(words, n, links, heads3, heads4, counts):
     for s in range(SYMBOLS):
         counts[s] = 0
     counts[END_OF_BLOCK] = 1
-    length, source = MIN_MATCH - 1, 0  # of the match that waits at i - 1, if any
     i = 0
     while i < n:
-        most = min(MAX_MATCH, n - i)
-        longer, elsewhere = length, 0
-        if length < most:
-            if length >= GOOD_MATCH and i > GOOD_CHAIN + 1 and _crowded(words, i):
-                return False
-            longer, elsewhere = _longest(words, links, i, most, length)
-        waits = length >= MIN_MATCH
-        if longer > length:  # lazily: it wins over the match that waits, and waits itself
-            if waits:
-                counts[words[(i - 1) & _INDEX] & _BYTE] += 1
-            length, source = longer, elsewhere
-            i += 1
-        elif waits:
-            _count_match(counts, length, i - 1 - source)
-            i += length - 1
-            length = MIN_MATCH - 1
-        else:
+        length, source = _longest(words, links, i, min(MAX_MATCH, n - i), MIN_MATCH - 1)
+        if length < MIN_MATCH:
             counts[words[i & _INDEX] & _BYTE] += 1
             i += 1
-    if length >= MIN_MATCH:
-        _count_match(counts, length, n - 1 - source)
+            continue
+        most = min(MAX_MATCH, n - i - 1)
+        while length < most:  # lazily: a longer match at the next byte wins
+            if length >= GOOD_MATCH and i > GOOD_CHAIN and _crowded(words, i + 1):
+                return False
+            longer, elsewhere = _longest(words, links, i + 1, most, length)
+            if longer <= length:
+                break
+            counts[words[i & _INDEX] & _BYTE] += 1
+            i += 1
+            length, source = longer, elsewhere
+            most = min(MAX_MATCH, n - i - 1)
+        _count_match(counts, length, i - source)
+        i += length
     return True
 
 

@@ -1,12 +1,12 @@
 """The exact length of what gzip makes of a row of data at level 9, computed without any zlib.
 
-The length is that of madler's zlib (1.2.12 to 1.3.x; memLevel 8, 32 KB window), which compressed the published
-data. zlib-ng, libdeflate and others compress differently, so the same Python code gives other numbers on other
-machines. In a gzip member (RFC 1952) of 10 + 8 bytes around the deflate stream, this is
+The length is that of madler's zlib (1.2.12 to 1.3.x; memLevel 8, 32 KB window), which compressed the
+published data. zlib-ng, libdeflate and others compress differently, so the same Python code gives other
+numbers on other machines. In a gzip member (RFC 1952) of 10 + 8 bytes around the deflate stream, this is
 `len(zlib.compress(data, 9)) + 12`.
 
-`lz77.py` finds the matches, `huffman.py` counts the bits. Not covered: the compressed bytes, other levels. Every
-function here may be called from several threads at once; the kernels release the GIL.
+`lz77.py` finds the matches, `huffman.py` counts the bits. Not covered: the compressed bytes, other levels.
+Every function here may be called from several threads at once; the kernels release the GIL.
 """
 
 import numpy as np
@@ -27,9 +27,9 @@ def _long_bits(data, head, prev, counts, ends, trees):
 def _short_length(words, n, at_least, scratch, trees):
     """gzip length of the n <= SHORT bytes in words, 0 if it is surely below at_least, or _NOT_SHORT.
 
-    Let m be the bytes of the block under the better of the fixed and its own code. deflate takes m bytes, or n + 5
-    if n + 4 <= m. That never falls as m grows, and m is at most the fixed code's size. So the latter bounds the
-    length before any tree is built.
+    Let m be the bytes of the block under the better of the fixed and its own code. deflate takes m bytes, or
+    n + 5 if n + 4 <= m. That never falls as m grows, and m is at most the fixed code's size. So the latter bounds
+    the length before any tree is built.
     """
     links, heads3, heads4, counts = scratch
     if not lz77.parse_short(words, n, links, heads3, heads4, counts):

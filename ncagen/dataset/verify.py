@@ -107,10 +107,10 @@ def row_problems(spec: Spec, record: Record, rows: Rows, score: Score) -> list[s
         "gzip_ratio is not gzip_bytes by scored bytes": ratios(spec, rows.gzip_bytes) == rows.gzip_ratio,
         f"the row is not in band {band.name}": inside(spec, band, scored),
         "candidate is not one of this shard's, in order": known & rising,
-        "the counts of candidates do not add up": np.array([counts]),
     }
-    return [
-        f"row {int(np.argmin(good))}: {problem} ({int((~good).sum())} rows)"
+    found = [] if counts else ["the counts of candidates do not add up"]
+    return found + [
+        f"row {int(np.argmin(good))}: {problem} ({int((~good).sum())} of {record.rows} rows)"
         for problem, good in checks.items()
         if not good.all()
     ]

@@ -1,0 +1,293 @@
+"""What the verifier finds, even in a dataset whose hashes have all been made to fit."""
+
+import hashlib
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ncagen.complexity.score import token_gzip_lengths
+from ncagen.dataset import shard as files
+from ncagen.dataset.manifest import File, Manifest, ManifestError, read_manifest, write_manifest
+from ncagen.dataset.reader import Dataset, read_shard
+from ncagen.dataset.shard import DamagedShard, Record, Rows
+from ncagen.dataset.verify import verify
+from ncagen.sources.nca import rebuild
+
+SHARD = "data/high/train-00001-of-00003.parquet"
+
+
+@pytest.fixture
+def folder(smoke, tmp_path):
+    """A copy of the small dataset to do harm to."""
+    return Path(shutil.copytree(smoke(), tmp_path / "a"))
+
+
+def problems(folder: Path, share: float = 0.0) -> list[str]:
+    return verify(folder, token_gzip_lengths, rebuild, share).problems
+
+
+def wanted(manifest: Manifest) -> Record:
+    """The record of SHARD."""
+    return next(record for record in manifest.records if manifest.path(record) == SHARD)
+
+
+def forge(folder: Path, change: Callable[[Rows], Rows | None], **counts: int) -> None:
+    """Rewrites SHARD with changed rows and counts, and makes every hash fit them."""
+    manifest = read_manifest(folder)
+    record = wanted(manifest)
+    rows = Rows(*(column.copy() for column in read_shard(folder, manifest, record)))
+    rows = change(rows) or rows
+    forged = replace(record, rows=len(rows.candidate), content_sha256=files.content_sha256(rows), **counts)
+    data = files.to_bytes(rows, forged, manifest.storage)
+    files.write(folder / SHARD, data)
+    stored = dict(manifest.files) | {SHARD: File(data.size, hashlib.sha256(data).hexdigest())}
+    records = tuple(forged if r == record else r for r in manifest.records)
+    write_manifest(folder, replace(manifest, records=records, files=stored))
+
+
+def test_a_sound_dataset_has_no_problems(smoke):
+    for storage in ("parquet", "arrow"):
+        report = verify(smoke(storage), token_gzip_lengths, rebuild, 1.0)
+        assert (report.problems, report.files, report.rows, report.rebuilt) == ([], 8, 440, 440)
+
+
+def test_a_forgery_that_changes_nothing_passes(folder):
+    forge(folder, lambda rows: None)
+    assert problems(folder, 1.0) == []
+
+
+def test_a_changed_token_is_found_by_its_score_or_by_making_the_row_again(folder):
+    def scored(rows: Rows) -> None:
+        rows.input_ids[5, 1:37] = 0  # the first grid
+
+    def unscored(rows: Rows) -> None:
+        rows.input_ids[7, 20 * 38 + 3] ^= 1  # the twenty-first: the score does not see it
+
+    forge(folder, scored)
+    found = f"{SHARD}: row 5: gzip_bytes is not the length of the row's tokens (1 of 70 rows)"
+    assert found in problems(folder)
+    forge(folder, unscored)
+    candidate = Dataset(folder, band="high").shard(1).candidate[5]
+    assert (
+        problems(folder, 1.0)[-1] == f"{SHARD}: candidate {candidate} makes another row (2 of 70 rebuilt rows differ)"
+    )
+
+
+def test_a_changed_unscored_token_is_seen_by_making_the_row_again_only(folder):
+    forge(folder, lambda rows: rows.input_ids.__setitem__((7, 20 * 38 + 3), rows.input_ids[7, 20 * 38 + 3] ^ 1))
+    candidate = Dataset(folder, band="high").shard(1).candidate[7]
+    assert problems(folder) == []
+    assert problems(folder, 1.0) == [f"{SHARD}: candidate {candidate} makes another row (1 of 70 rebuilt rows differ)"]
+
+
+@pytest.mark.parametrize(("token", "value"), [(0, 10_001), (38, 0), (1, 10_000), (1025, 10_000), (1024, 10_002)])
+def test_a_delimiter_out_of_place_is_found(folder, token, value):
+    forge(folder, lambda rows: rows.input_ids.__setitem__((3, token), value))
+    assert f"{SHARD}: row 3: tokens are not well formed (1 of 70 rows)" in problems(folder)
+
+
+def test_a_wrong_length_is_found(folder):
+    def change(rows: Rows) -> None:
+        rows.gzip_bytes[9] += 1
+        rows.gzip_ratio[9] = np.float32(rows.gzip_bytes[9] / 1440)
+
+    forge(folder, change)
+    assert problems(folder) == [f"{SHARD}: row 9: gzip_bytes is not the length of the row's tokens (1 of 70 rows)"]
+
+
+@pytest.mark.parametrize("ratio", [np.float32(0.75), np.float32(np.nan)])
+def test_a_wrong_ratio_is_found(folder, ratio):
+    forge(folder, lambda rows: rows.gzip_ratio.__setitem__(slice(2, 4), ratio))
+    assert problems(folder) == [f"{SHARD}: row 2: gzip_ratio is not gzip_bytes by scored bytes (2 of 70 rows)"]
+
+
+def test_a_row_of_another_band_is_found(folder):
+    stranger = Dataset(folder, band="medium")[0]
+
+    def change(rows: Rows) -> None:
+        for name in ("input_ids", "gzip_bytes", "gzip_ratio"):
+            getattr(rows, name)[69] = stranger[name]
+
+    forge(folder, change)
+    assert problems(folder) == [f"{SHARD}: row 69: the row is not in band high (1 of 70 rows)"]
+
+
+def test_rows_out_of_order_are_found(folder):
+    def change(rows: Rows) -> Rows:
+        order = np.arange(70)
+        order[[10, 11]] = 11, 10
+        return Rows(*(column[order] for column in rows))
+
+    forge(folder, change)
+    assert problems(folder) == [
+        f"{SHARD}: row 11: candidate is not one of this shard's, in order (1 of 70 rows)",
+    ]
+    assert problems(folder, 1.0) == problems(folder)
+
+
+def test_a_row_given_twice_is_found(folder):
+    forge(folder, lambda rows: Rows(*(column[[*range(69), 68]] for column in rows)))
+    assert f"{SHARD}: row 69: candidate is not one of this shard's, in order (1 of 70 rows)" in problems(folder)
+
+
+def test_rows_of_another_shard_are_found(folder):
+    other = Dataset(folder, band="high").shard(0)
+    forge(folder, lambda rows: other)
+    assert f"{SHARD}: row 0: candidate is not one of this shard's, in order (70 of 70 rows)" in problems(folder)
+
+
+@pytest.mark.parametrize(
+    "counts", [{"below": 1}, {"above": 10**6}, {"tried": 10**6}, {"below": 10**6, "tried": 10**6 + 70}]
+)
+def test_wrong_counts_are_found(folder, counts):
+    if "tried" in counts and "below" in counts:
+        counts |= {"above": 0}
+    forge(folder, lambda rows: None, **counts)
+    assert problems(folder) == [f"{SHARD}: the counts of candidates do not add up"]
+
+
+def test_wrong_columns_are_found(folder):
+    forge(folder, lambda rows: rows._replace(input_ids=rows.input_ids.astype(np.uint32)))
+    expected = f"{SHARD}: its columns are ('uint32', 'uint64', 'int32', 'float32') with 1026 tokens a row"
+    assert problems(folder) == [expected]
+    forge(folder, lambda rows: rows._replace(input_ids=rows.input_ids[:, :-38].astype(np.uint16)))
+    expected = f"{SHARD}: its columns are ('uint16', 'uint64', 'int32', 'float32') with 988 tokens a row"
+    assert problems(folder) == [expected]
+
+
+def test_a_missing_row_is_found(folder):
+    forge(folder, lambda rows: Rows(*(column[:-1] for column in rows)))
+    with pytest.raises(ManifestError) as caught:
+        problems(folder)
+    assert str(caught.value) == f"{folder}/manifest.json is damaged: high train shard 1 has 69 rows, not 70"
+
+
+def test_a_sample_is_the_same_rows_every_time_and_one_of_each_shard_at_least(folder):
+    first, again = (verify(folder, token_gzip_lengths, rebuild, 0.1).rebuilt for _ in range(2))
+    assert first == again and 20 < first < 80
+    assert verify(folder, token_gzip_lengths, rebuild, 1e-9).rebuilt == 8
+
+
+# --- files ---
+
+
+def test_files_that_do_not_belong_are_found(folder):
+    (folder / "data/high/train-00003-of-00003.parquet").write_bytes(b"")
+    (folder / "notes.txt").write_bytes(b"")
+    assert problems(folder) == [
+        "data/high/train-00003-of-00003.parquet: does not belong to the dataset",
+        "notes.txt: does not belong to the dataset",
+    ]
+
+
+def test_a_missing_file_is_found(folder):
+    (folder / SHARD).unlink()
+    assert problems(folder) == [f"{SHARD}: No such file or directory"]
+
+
+def test_a_changed_byte_is_found(folder):
+    data = bytearray((folder / SHARD).read_bytes())
+    data[1000] ^= 1
+    (folder / SHARD).write_bytes(data)
+    assert problems(folder) == [f"{SHARD}: its bytes do not match their hash"]
+    with pytest.raises(DamagedShard) as caught:
+        Dataset(folder, band="high")[70]
+    assert str(caught.value).startswith(f"{folder / SHARD}: it")
+
+
+def test_a_shard_in_anothers_place_is_found(folder):
+    manifest = read_manifest(folder)
+    other = SHARD.replace("00001", "00000")
+    shutil.copy(folder / other, folder / SHARD)
+    stored = dict(manifest.files) | {SHARD: manifest.files[other]}
+    write_manifest(folder, replace(manifest, files=stored))
+    assert problems(folder) == [f"{SHARD}: its record is not the manifest's"]
+
+
+def test_rows_that_belie_their_hash_are_found(folder):
+    manifest = read_manifest(folder)
+    record = wanted(manifest)
+    rows = Rows(*(column.copy() for column in read_shard(folder, manifest, record)))
+    rows.input_ids[0, 1] ^= 1
+    data = files.to_bytes(rows, record, "parquet")
+    files.write(folder / SHARD, data)
+    stored = dict(manifest.files) | {SHARD: File(data.size, hashlib.sha256(data).hexdigest())}
+    write_manifest(folder, replace(manifest, files=stored))
+    assert problems(folder) == [f"{SHARD}: its rows do not match their hash"]
+
+
+# --- the manifest ---
+
+
+def edit(folder: Path, change: Callable[[dict], object]) -> str:
+    """The line that a changed manifest gets."""
+    path = folder / "manifest.json"
+    value = json.loads(path.read_text())
+    change(value)
+    path.write_text(json.dumps(value))
+    with pytest.raises(ManifestError) as caught:
+        problems(folder)
+    line = str(caught.value)
+    assert "\n" not in line and line.startswith(f"{path} ")
+    return line.removeprefix(f"{path} ")
+
+
+def test_a_changed_manifest_is_refused(folder):
+    line = edit(folder, lambda value: value["dataset"]["shards"][1].update(content_sha256="0" * 64))
+    assert line == "is damaged: its hash does not match what it says"
+
+
+def test_a_changed_spec_is_refused(folder):
+    line = edit(folder, lambda value: value["dataset"]["spec"].update(seed=1))
+    assert line == "is damaged: its hash does not match what it says"
+
+
+def test_a_changed_file_hash_is_found(folder):
+    path = folder / "manifest.json"
+    value = json.loads(path.read_text())
+    value["storage"]["files"][SHARD]["sha256"] = "0" * 64
+    path.write_text(json.dumps(value))
+    assert problems(folder) == [f"{SHARD}: its bytes do not match their hash"]
+
+
+@pytest.mark.parametrize("place", ["../outside.parquet", "/etc/passwd", "data/high/../../../x"])
+def test_no_path_can_lead_out_of_the_folder(folder, place):
+    def change(value: dict) -> None:
+        stored = value["storage"]["files"]
+        value["storage"]["files"] = {place if name == SHARD else name: file for name, file in stored.items()}
+
+    assert edit(folder, change) == "is damaged: its files are not those of its shards"
+
+
+@pytest.mark.parametrize("name", ["../../outside", "/etc", "high/../.."])
+def test_no_band_can_lead_out_of_the_folder(folder, name):
+    def change(value: dict) -> None:
+        value["dataset"]["spec"]["bands"][0]["name"] = name
+
+    known = "low, medium, upper, high, or limits such as 0.35-0.45"
+    assert edit(folder, change) == f"is damaged: band {name!r} is not known: use {known}"
+
+
+@pytest.mark.parametrize(
+    ("change", "line"),
+    [
+        (lambda v: v.update(manifest_version=2), "has version 2, this ncagen reads 1"),
+        (lambda v: v["dataset"]["shards"].pop(), "is damaged: its shards are not those of its spec"),
+        (lambda v: v["storage"]["files"].popitem(), "is damaged: its files are not those of its shards"),
+        (lambda v: v["storage"].update(format="csv"), "is damaged: format 'csv' is not known"),
+        (lambda v: v["dataset"]["shards"][0].update(below="x"), "is damaged: (70, "),
+        (lambda v: v["dataset"]["shards"][0].update(tried=-1), "is damaged: (70, -1, "),
+        (lambda v: v["dataset"]["shards"][0].update(rows=71), "is damaged: high train shard 0 has 71 rows, not 70"),
+        (lambda v: v["dataset"]["spec"].update(automaton_version=2), "is damaged: automaton version 2 is not this "),
+        (lambda v: v["dataset"]["spec"].update(states=1), "is damaged: states 1 is out of range: use 2 to 256"),
+        (lambda v: v["dataset"].update(shards=5), "is damaged: "),
+        (lambda v: v.clear(), "is damaged: 'manifest_version'"),
+    ],
+)
+def test_a_manifest_that_makes_no_sense_is_refused(folder, change, line):
+    assert edit(folder, change).startswith(line)
