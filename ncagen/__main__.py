@@ -1,6 +1,9 @@
 """The command's entry: says plainly which extra is missing, whether the command line or a command asks for it."""
 
+import os
 import sys
+
+STOPPED = 130
 
 
 def main() -> None:
@@ -14,6 +17,8 @@ def main() -> None:
             raise
         print(f"ncagen: {error.name} is not installed: pip install 'ncagen[build]'", file=sys.stderr)
         sys.exit(2)
+    if status == STOPPED:
+        os._exit(status)  # a compiler stopped half way has much to say when Python takes it apart
     sys.exit(status)
 
 

@@ -24,12 +24,14 @@ from ncagen.spec import BANDS, DOMAINS, PRESETS, STARTS, Spec, SpecError, from_s
 
 CANNOT, WRONG, STOPPED, PIPE_CLOSED = 2, 1, 130, 141
 
+STOP_SECONDS = 1.5
 COMPILING = "compiling the kernels for this machine (once, about 20 seconds)"
 
 
 def run(arguments: list[str]) -> int:
     """Runs one command and returns the exit status."""
-    signal.signal(signal.SIGTERM, _stop)
+    stopped = "stopped; the same command goes on from here" if arguments[:1] == ["build"] else "stopped"
+    asked = _stop_in_time(stopped)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # an encoding without the drawings' characters is no reason to fail
@@ -37,17 +39,25 @@ def run(arguments: list[str]) -> int:
         status = _run(arguments)
         sys.stdout.flush()
         return status
-    except NcagenError as error:
-        return _fail(str(error))
-    except click.ClickException as error:
-        return _fail(error.format_message())
     except KeyboardInterrupt:
-        return _fail("stopped; the same command goes on from here" if "build" in arguments[:1] else "stopped", STOPPED)
-    except OSError as error:
-        if error.filename is not None:
-            return _fail(f"{error.filename}: {error.strerror}")
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return PIPE_CLOSED if isinstance(error, BrokenPipeError) else _fail(f"cannot print: {error.strerror}")
+        return _fail(stopped, STOPPED)
+    except Exception as error:
+        # An interrupt within numba's compiler comes out as an error of another kind.
+        return _fail(stopped, STOPPED) if asked.is_set() else _worded(error)
+
+
+def _worded(error: Exception) -> int:
+    """The one line for an error that a user can cause; anything else goes on as it is."""
+    if isinstance(error, NcagenError):
+        return _fail(str(error))
+    if isinstance(error, click.ClickException):
+        return _fail(error.format_message())
+    if not isinstance(error, OSError):
+        raise error
+    if error.filename is not None:
+        return _fail(f"{error.filename}: {error.strerror}")
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return PIPE_CLOSED if isinstance(error, BrokenPipeError) else _fail(f"cannot print: {error.strerror}")
 
 
 def _run(arguments: list[str]) -> int:
@@ -59,8 +69,36 @@ def _run(arguments: list[str]) -> int:
         return left.exit_code
 
 
-def _stop(*_) -> None:
-    raise KeyboardInterrupt
+def _stop_in_time(message: str) -> threading.Event:
+    """SIGTERM stops as Ctrl-C does, and either ends the process even if the main thread is deep in a kernel.
+
+    Python sees a signal between two steps of its own only. A thread learns of it at once and, where the orderly way
+    takes too long, leaves: what lies on disk is whole at any moment, and the next build sweeps the rest.
+    Returns what is set once a signal was seen.
+    """
+    asked = threading.Event()
+
+    def stop(*_):
+        asked.set()
+        raise KeyboardInterrupt
+
+    def watch():
+        while os.read(told, 1)[0] not in (signal.SIGINT, signal.SIGTERM):
+            pass
+        time.sleep(STOP_SECONDS)
+        os.write(sys.stderr.fileno(), f"ncagen: {message}\n".encode())
+        os._exit(STOPPED)
+
+    signal.signal(signal.SIGTERM, stop)
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # a background process of a script ignores it
+        signal.signal(signal.SIGINT, stop)
+    if os.name != "posix":
+        return asked
+    told, tell = os.pipe()
+    os.set_blocking(tell, False)
+    signal.set_wakeup_fd(tell, warn_on_full_buffer=False)
+    threading.Thread(target=watch, daemon=True).start()
+    return asked
 
 
 def _fail(message: str, status: int = CANNOT) -> int:
@@ -226,7 +264,7 @@ def verify(folder, regenerate, as_json, quiet):
         }
         click.echo(json.dumps(result, indent=1))
     else:
-        for problem in report.problems:
+        for problem in [] if quiet else report.problems:
             click.echo(problem, err=True)
         rebuilt = f", {report.rebuilt:,} rebuilt" if share else ""
         counts = f"{report.files} files, {report.rows:,} rows{rebuilt}"

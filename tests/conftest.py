@@ -26,6 +26,7 @@ def _kernel_cache() -> Path:
 os.environ["NUMBA_CACHE_DIR"] = str(_kernel_cache())
 os.environ["PYTHONPATH"] = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
 
+from ncagen.cli import COMPILING  # noqa: E402
 from ncagen.dataset.manifest import Manifest  # noqa: E402
 from ncagen.factory.fleet import build  # noqa: E402
 from ncagen.factory.work import Order  # noqa: E402
@@ -51,7 +52,12 @@ def run(*arguments: object, program: Sequence[str] = NCAGEN, **options) -> Run:
     """`python -m ncagen ARGUMENTS`, as a user types it."""
     command = [*program, *map(str, arguments)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300, **options)
-    return Run(done.returncode, done.stdout, done.stderr)
+    return Run(done.returncode, done.stdout, without_waiting(done.stderr))
+
+
+def without_waiting(err: str) -> str:
+    """What a command says on stderr but for the line that it waits, which depends on the machine's speed alone."""
+    return err.replace(COMPILING + "\n", "")
 
 
 def spec_of(**changes) -> Spec:

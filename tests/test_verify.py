@@ -61,21 +61,9 @@ def test_a_forgery_that_changes_nothing_passes(folder):
     assert problems(folder, 1.0) == []
 
 
-def test_a_changed_token_is_found_by_its_score_or_by_making_the_row_again(folder):
-    def scored(rows: Rows) -> None:
-        rows.input_ids[5, 1:37] = 0  # the first grid
-
-    def unscored(rows: Rows) -> None:
-        rows.input_ids[7, 20 * 38 + 3] ^= 1  # the twenty-first: the score does not see it
-
-    forge(folder, scored)
-    found = f"{SHARD}: row 5: gzip_bytes is not the length of the row's tokens (1 of 70 rows)"
-    assert found in problems(folder)
-    forge(folder, unscored)
-    candidate = Dataset(folder, band="high").shard(1).candidate[5]
-    assert (
-        problems(folder, 1.0)[-1] == f"{SHARD}: candidate {candidate} makes another row (2 of 70 rebuilt rows differ)"
-    )
+def test_a_changed_scored_token_is_found_by_its_score(folder):
+    forge(folder, lambda rows: rows.input_ids.__setitem__((5, slice(1, 37)), 0))  # the first grid
+    assert f"{SHARD}: row 5: gzip_bytes is not the length of the row's tokens (1 of 70 rows)" in problems(folder)
 
 
 def test_a_changed_unscored_token_is_seen_by_making_the_row_again_only(folder):

@@ -24,7 +24,7 @@ from ncagen.automaton.rules import (
     Rules,
 )
 from ncagen.automaton.simd import BLOCK, IN_REGISTERS, LANES
-from ncagen.kernels import inner
+from ncagen.kernels import kernel, trailing_zeros
 from ncagen.spec import Spec
 
 # Centres the four 16-bit channels that one 64-bit number carries, so that nine sums borrow from no neighbour:
@@ -172,7 +172,7 @@ def _aligned(count: int, dtype: type) -> np.ndarray:
     return space[start : start + size].view(dtype)
 
 
-@inner
+@kernel
 def _philox(seed, stream, purpose, number, block, words, at):
     """Writes the eight 16-bit words of one block to words[at : at + 8]."""
     c0 = np.uint64(block)
@@ -201,14 +201,14 @@ def _philox(seed, stream, purpose, number, block, words, at):
     words[at + np.uint64(7)] = c3 >> _SIXTEEN
 
 
-@inner
+@kernel
 def _draw(seed, stream, purpose, number, count, words):
     """Fills the first `count` of words: uint16[count, and up to seven more]."""
     for at in range(np.uint64(0), np.uint64(count), np.uint64(8)):
         _philox(seed, stream, purpose, number, at >> np.uint64(3), words, at)
 
 
-@inner
+@kernel
 def _sample_rules(seed, stream, numbers, wrap, tables, words, perception, hidden, output):
     """tables: int16[layer, 65536]. perception: int16[batch, place, state * channel], and so on."""
     batch, places, size = perception.shape
@@ -233,7 +233,7 @@ def _sample_rules(seed, stream, numbers, wrap, tables, words, perception, hidden
             output[b, i] = tables[2, words[i]]
 
 
-@inner
+@kernel
 def _sample_starts(seed, stream, candidates, states, uniform, table, words, ends, starts):
     batch, cells = starts.shape
     for b in range(batch):
@@ -255,13 +255,13 @@ def _sample_starts(seed, stream, candidates, states, uniform, table, words, ends
             starts[b, c] = state
 
 
-@inner
+@kernel
 def _pair(low, high):
     """Two int16 as the halves of an int32."""
     return np.int32(np.uint32(np.uint16(low)) | (np.uint32(np.uint16(high)) << np.uint32(16)))
 
 
-@inner
+@kernel
 def _load_rule(perception, hidden, output, b, tables, packed, hidden_pairs, output_pairs):
     """Rule b in the layouts that the steps read."""
     for place in range(np.uint64(NEIGHBOURS)):
@@ -279,7 +279,7 @@ def _load_rule(perception, hidden, output, b, tables, packed, hidden_pairs, outp
         output_pairs[i] = _pair(output[b, i + i], output[b, i + i + _ONE])
 
 
-@inner
+@kernel
 def _wrap_rows(torus, side):
     """Repeats the grid's last row before its first and its first after its last. torus: as in `simd.perceive`."""
     top = np.uint64(BLOCK)
@@ -289,7 +289,7 @@ def _wrap_rows(torus, side):
         torus[c + rows + side] = torus[c + side]
 
 
-@inner
+@kernel
 def _perceive(packed, states, torus, side, first, second):
     """What simd.perceive does, for any number of states and any processor: nine loads a cell, four channels each."""
     states = np.uint64(states)
@@ -309,7 +309,7 @@ def _perceive(packed, states, torus, side, first, second):
             second[y * side + x] = np.int32(lanes >> _32)
 
 
-@inner
+@kernel
 def _settle(key, candidate, step, cell, states, logits, pitch, reach, temperature, gumbel, words):
     """The next state of a cell that noise may decide: only states within `reach` of the best can win."""
     best = logits[cell]
@@ -333,7 +333,7 @@ def _settle(key, candidate, step, cell, states, logits, pitch, reach, temperatur
     return winner
 
 
-@inner
+@kernel
 def _steps(key, candidate, first_step, steps, states, side, noise, rule, scratch):
     """Runs `steps` steps on the grid in scratch, in place."""
     bias, temperature, reach, gumbel = noise
@@ -357,7 +357,7 @@ def _steps(key, candidate, first_step, steps, states, side, noise, rule, scratch
                     first, second, hidden_pairs, output_pairs, states, np.int32(0), reach, grid, c, pitch, logits
                 )
             while close:
-                cell = c + simd.lowest_bit(close)
+                cell = c + np.uint64(trailing_zeros(close))
                 if cell < side * side:
                     grid[cell] = _settle(
                         key, candidate, step, cell, states, logits, pitch, reach, temperature, gumbel, words
@@ -365,7 +365,7 @@ def _steps(key, candidate, first_step, steps, states, side, noise, rule, scratch
                 close &= close - _ONE
 
 
-@inner
+@kernel
 def _rollout(key, candidates, rules, grids, states, side, frame_steps, noise, rule, scratch, recorded):
     """Runs each candidate through its frames. frame_steps: (step that `grids` stand at, steps before the first
     frame, steps between frames). noise: (bias, temperature, reach, gumbel)."""
@@ -386,7 +386,7 @@ def _rollout(key, candidates, rules, grids, states, side, frame_steps, noise, ru
                 recorded[b, frame, c] = grid[c]
 
 
-@inner
+@kernel
 def _patch_tokens(grids, side, patch, states, patches):
     batch, frames, _ = grids.shape
     across = side // patch

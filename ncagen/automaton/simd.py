@@ -201,13 +201,3 @@ def dense(typing, first, second, hidden, output, states, bias, reach, grid, cell
         return builder.zext(builder.bitcast(close, ir.IntType(LANES)), _I64)
 
     return signature, generate
-
-
-@intrinsic
-def lowest_bit(typing, mask):
-    """The number of the lowest set bit of a uint64 that is not zero."""
-
-    def generate(context, builder, signature, args):
-        return builder.cttz(args[0], ir.Constant(ir.IntType(1), 1))
-
-    return types.uint64(types.uint64), generate

@@ -10,20 +10,15 @@ by (count, depth), built and drained in zlib's order. The rules are those of `bu
 Not covered: producing the bits themselves, zlib's Z_FIXED and Z_HUFFMAN_ONLY strategies, level 0.
 """
 
-import numba as nb
 import numpy as np
+
+from ncagen.kernels import inlined, kernel
 
 LITERALS = 286  # literals 0..255, end of block 256, lengths 257..285
 DISTANCES = 30
 DISTANCE = 288  # where the distance symbols start in an array of counts
 SYMBOLS = DISTANCE + 32  # entries of an array of counts
 END_OF_BLOCK = 256
-
-# _nrt=False: these kernels allocate nothing, and counting references to their scratch arrays costs more than
-# they do. numba keys a cached kernel by its own file alone: clear its cache after changing any file of this
-# package.
-jit = nb.njit(nogil=True, cache=True, _nrt=False)
-inline = nb.njit(nogil=True, cache=True, _nrt=False, forceinline=True)
 
 # Heap entries are count << 15 | depth << 10 | node. A block has at most 16384 symbols, so a count has 15 bits
 # and a tree is at most 21 deep (Fibonacci counts are the worst); there are at most 2 * 286 - 1 nodes.
@@ -61,7 +56,7 @@ def tree_scratch():
     )
 
 
-@inline
+@inlined
 def _sift(heap, k, levels):
     """`pqdownheap`: restores the heap below k, which has `levels` levels, without a branch.
 
@@ -81,7 +76,7 @@ def _sift(heap, k, levels):
     heap[k & 1023] = entry
 
 
-@jit
+@kernel
 def _fill_heap(counts, first, size, heap):
     """Lays the symbols that occur out for a heap. Returns (how many, highest symbol, made up)."""
     used, made_up = 0, 0
@@ -98,12 +93,10 @@ def _fill_heap(counts, first, size, heap):
         used += 1
         made_up += 1
         heap[used] = np.uint32(1 << _COUNT | symbol)
-    for k in range(used + 1, 1024):
-        heap[k] = _NONE
     return used, top, made_up
 
 
-@jit
+@kernel
 def _merge(heap, used, size, merged):
     """Joins the two rarest subtrees until one is left. Returns (nodes merged, bits all symbols take).
 
@@ -112,6 +105,8 @@ def _merge(heap, used, size, merged):
     levels = 0
     while used >> (levels + 1) != 0:
         levels += 1
+    for k in range(used + 1, 2 << levels):
+        heap[k & 1023] = _NONE
     for k in range(used // 2, 0, -1):
         below = levels
         while k >> (levels - below + 1) != 0:
@@ -136,7 +131,7 @@ def _merge(heap, used, size, merged):
     return nodes, bits
 
 
-@jit
+@kernel
 def _limit(counts, first, size, longest, merged, nodes, lengths, of_length):
     """`gen_bitlen` where a code would be longer than allowed. Returns the bits all symbols take."""
     for n in range(longest + 1):
@@ -170,7 +165,7 @@ def _limit(counts, first, size, longest, merged, nodes, lengths, of_length):
     return bits
 
 
-@jit
+@kernel
 def code_lengths(counts, first, size, longest, scratch):
     """Gives counts[first : first + size] their code lengths. Returns (highest symbol, bits all symbols take).
 
@@ -192,7 +187,7 @@ def code_lengths(counts, first, size, longest, scratch):
     return top, bits - made_up
 
 
-@jit
+@kernel
 def _count_runs(lengths, top, runs):
     """`scan_tree`: counts the symbols (0..15 a length, 16..18 repeats) that describe lengths[0..top]."""
     lengths[top + 1], lengths[top + 2] = 254, 255  # end every run
@@ -228,7 +223,7 @@ def _count_runs(lengths, top, runs):
                 runs[length] += left
 
 
-@jit
+@kernel
 def dynamic_bits(counts, scratch):
     """Bits of a block's symbols and trees under a code of its own, without extra bits and the first three."""
     lengths, runs = scratch[2], scratch[3]
@@ -247,7 +242,7 @@ def dynamic_bits(counts, scratch):
     return bits + 3 * (last + 1) + 14
 
 
-@jit
+@kernel
 def extra_and_fixed_bits(counts):
     """(extra bits, bits of everything under the fixed code) of a block with these counts."""
     extra, fixed = np.int32(0), np.int32(0)
@@ -257,7 +252,7 @@ def extra_and_fixed_bits(counts):
     return np.int64(extra), np.int64(extra + fixed)
 
 
-@jit
+@kernel
 def after_block(counts, stored, at, scratch):
     """`_tr_flush_block`: the bit after a block of `stored` bytes that starts at bit `at`.
 
@@ -275,7 +270,7 @@ def after_block(counts, stored, at, scratch):
     return at + 3 + (fixed if fixed_bytes <= dynamic_bytes else dynamic)
 
 
-@jit
+@kernel
 def stream_bits(counts, ends, blocks, scratch):
     """Bits of a whole deflate stream: counts int32[block, SYMBOLS], ends int64[block] in bytes."""
     at, start = 0, 0

@@ -9,12 +9,10 @@ Not covered: other levels and strategies, preset dictionaries, flushes, memLevel
 than 32 KB.
 """
 
-import numba as nb
 import numpy as np
-from llvmlite import ir
-from numba.extending import intrinsic
 
-from .huffman import DISTANCE, END_OF_BLOCK, SYMBOLS, inline, jit
+from ncagen.complexity.huffman import DISTANCE, END_OF_BLOCK, SYMBOLS
+from ncagen.kernels import inlined, kernel, trailing_zeros
 
 MIN_MATCH, MAX_MATCH = 3, 258
 WINDOW = 32768
@@ -55,17 +53,7 @@ def _tables():
 LENGTH_SYMBOL, DISTANCE_SYMBOL = _tables()
 
 
-@intrinsic
-def _trailing_zeros(context, x):
-    """Trailing zero bits of a uint64, 64 for 0: one instruction, which Python and NumPy do not offer."""
-
-    def build(context, builder, signature, arguments):
-        return builder.cttz(arguments[0], ir.Constant(ir.IntType(1), 0))
-
-    return nb.int64(nb.uint64), build
-
-
-@inline
+@inlined
 def _count_match(counts, length, distance):
     d = distance - 1
     counts[LENGTH_SYMBOL[length & 511]] += 1
@@ -75,7 +63,7 @@ def _count_match(counts, length, distance):
 # --------------------------------------------------------------------------------------------- the definition
 
 
-@jit
+@kernel
 def _insert(data, i, head, prev):
     """`INSERT_STRING`: puts position i at the head of its chain. Returns the position that was there."""
     h = (np.int64(data[i]) << 10 ^ np.int64(data[i + 1]) << 5 ^ np.int64(data[i + 2])) & (WINDOW - 1)
@@ -85,7 +73,7 @@ def _insert(data, i, head, prev):
     return candidate
 
 
-@jit
+@kernel
 def _common(data, a, b, most):
     """How many bytes at a and b agree, at most `most`."""
     length = 0
@@ -94,7 +82,7 @@ def _common(data, a, b, most):
     return length
 
 
-@jit
+@kernel
 def _longest_match(data, i, candidate, prev, best):
     """`longest_match`: (length, position) of a match at i longer than `best`, else (best, -1)."""
     source = -1
@@ -113,7 +101,7 @@ def _longest_match(data, i, candidate, prev, best):
     return best, source
 
 
-@jit
+@kernel
 def parse_faithful(data, head, prev, counts, ends):
     """Counts the symbols of each block of data uint8[byte]. Returns the number of blocks.
 
@@ -173,7 +161,7 @@ def parse_faithful(data, head, prev, counts, ends):
 # --------------------------------------------------------------------------------------------- short and fast
 
 
-@jit
+@kernel
 def words_of_bytes(data, words):
     """words[i] = the 8 bytes of data uint8[byte] from i on, little-endian, zeros after the end."""
     word = np.uint64(0)
@@ -182,7 +170,7 @@ def words_of_bytes(data, words):
         words[i] = word
 
 
-@jit
+@kernel
 def _link(words, n, links, heads3, heads4):
     """links[i] = the last position before i whose first 3 (low half) or 4 (high half) bytes hash alike."""
     heads3[:] = 0
@@ -200,20 +188,20 @@ def _link(words, n, links, heads3, heads4):
         links[i] = 0
 
 
-@inline
+@inlined
 def _extent(words, a, b, most):
     """How many bytes at a and b agree, at most `most`."""
     length = 0
     while length < most:
         differ = words[(a + length) & _INDEX] ^ words[(b + length) & _INDEX]
         if differ != 0:
-            length += _trailing_zeros(differ) >> 3
+            length += trailing_zeros(differ) >> 3
             break
         length += 8
     return min(length, most)
 
 
-@inline
+@inlined
 def _longest(words, links, i, most, best):
     """(length, position) of the nearest longest match of more than `best` bytes at i; best < most."""
     source = 0
@@ -222,7 +210,7 @@ def _longest(words, links, i, most, best):
     if best < 7:  # one comparison tells up to 8 bytes
         bits = max(best * 8 + 7, 31)
         while c != 0:
-            same = _trailing_zeros(words[c & _INDEX] ^ here)
+            same = trailing_zeros(words[c & _INDEX] ^ here)
             if same > bits:
                 source = c
                 best = _extent(words, c, i, most) if same == 64 else min(same >> 3, most)
@@ -253,14 +241,14 @@ def _longest(words, links, i, most, best):
     return best, source
 
 
-@jit
+@kernel
 def _zlib_hash(word):
     """`UPDATE_HASH` over the three lowest bytes of word."""
     word &= _LOW3
     return (word << np.uint64(10) ^ word >> _EIGHT << np.uint64(5) ^ word >> np.uint64(16)) & _HASH
 
 
-@jit
+@kernel
 def _crowded(words, i):
     """Whether more than GOOD_CHAIN positions before i share zlib's hash, so that it may stop early."""
     h = _zlib_hash(words[i])
@@ -270,7 +258,7 @@ def _crowded(words, i):
     return members > GOOD_CHAIN
 
 
-@jit
+@kernel
 def parse_short(words, n, links, heads3, heads4, counts):
     """Counts the symbols of the only block of n <= SHORT bytes in words uint64[byte].
 

@@ -11,25 +11,26 @@ Every function here may be called from several threads at once; the kernels rele
 
 import numpy as np
 
-from . import huffman, lz77
+from ncagen.complexity import huffman, lz77
+from ncagen.kernels import kernel
 
 OVERHEAD = 18  # bytes of a gzip header and trailer
 _NOT_SHORT = -1
 
 
-@huffman.jit
+@kernel
 def _long_bits(data, head, prev, counts, ends, trees):
     blocks = lz77.parse_faithful(data, head, prev, counts, ends)
     return huffman.stream_bits(counts, ends, blocks, trees)
 
 
-@huffman.jit
+@kernel
 def _short_length(words, n, at_least, scratch, trees):
     """gzip length of the n <= SHORT bytes in words, 0 if it is surely below at_least, or _NOT_SHORT.
 
     Let m be the bytes of the block under the better of the fixed and its own code. deflate takes m bytes, or
-    n + 5 if n + 4 <= m. That never falls as m grows, and m is at most the fixed code's size. So the latter bounds
-    the length before any tree is built.
+    n + 5 if n + 4 <= m. That never falls as m grows, and m is at most the fixed code's size. So the latter
+    bounds the length before any tree is built.
     """
     links, heads3, heads4, counts = scratch
     if not lz77.parse_short(words, n, links, heads3, heads4, counts):
@@ -42,7 +43,7 @@ def _short_length(words, n, at_least, scratch, trees):
     return OVERHEAD + ((huffman.after_block(counts, n, 0, trees) + 7) >> 3)
 
 
-@huffman.jit
+@kernel
 def _words_of_tokens(tokens, row, words):
     """The bytes of tokens[row] as little-endian int32, in the form of `lz77.words_of_bytes`."""
     word = np.uint64(0)
@@ -55,14 +56,14 @@ def _words_of_tokens(tokens, row, words):
         words[4 * t] = word
 
 
-@huffman.jit
+@kernel
 def _score_tokens(tokens, at_least, out, words, scratch, trees):
     for row in range(len(tokens)):
         _words_of_tokens(tokens, row, words)
         out[row] = _short_length(words, 4 * tokens.shape[1], at_least, scratch, trees)
 
 
-@huffman.jit
+@kernel
 def _score_bytes(data, out, words, scratch, trees):
     for row in range(len(data)):
         lz77.words_of_bytes(data[row], words)
@@ -91,9 +92,7 @@ def gzip_lengths(rows):
     """
     rows = np.asarray(rows)
     if rows.dtype.kind not in "iu":
-        raise ValueError(
-            f"rows must be integers, not {rows.dtype}: use rows.astype(...) or rows.view(...) first"
-        )
+        raise ValueError(f"rows must be integers, not {rows.dtype}: use rows.astype(...) or rows.view(...) first")
     if rows.ndim != 2:
         raise ValueError(f"rows must have two axes [row, item], not the shape {rows.shape}")
     if not rows.flags.c_contiguous:
@@ -104,6 +103,7 @@ def gzip_lengths(rows):
 
 def _lengths(data):
     """int32[row]: the gzip lengths of data uint8[row, byte]."""
+    data = np.require(data, requirements="W")  # read-only arrays are another type, compiled anew
     out = np.full(len(data), _NOT_SHORT, np.int32)
     if data.shape[1] <= lz77.SHORT:
         words, *scratch = lz77.short_scratch()
@@ -128,9 +128,8 @@ def token_gzip_lengths(tokens, at_least=0, out=None):
     if out is None:
         out = np.empty(len(tokens), np.int32)
     elif out.shape != (len(tokens),) or out.dtype != np.int32 or not out.flags.c_contiguous:
-        raise ValueError(
-            f"out must be a C-contiguous int32 of shape ({len(tokens)},), not {out.dtype} {out.shape}"
-        )
+        raise ValueError(f"out must be a C-contiguous int32 of shape ({len(tokens)},), not {out.dtype} {out.shape}")
+    tokens = np.require(tokens, requirements="W")  # as above
     out[:] = _NOT_SHORT
     if 4 * tokens.shape[1] <= lz77.SHORT:
         words, *scratch = lz77.short_scratch()

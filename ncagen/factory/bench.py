@@ -10,6 +10,7 @@ import tempfile
 import time
 import zlib
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from statistics import median
 
@@ -58,7 +59,7 @@ def bench(spec: Spec, storage: str, workers: int, rounds: int) -> Bench:
         finally:
             shutil.rmtree(folder)
         zlib_seconds.append(_zlib_seconds(scored))
-    calls = [(a + b) / 2 for a, b in zip(zlib_seconds, zlib_seconds[1:], strict=False)]
+    calls = [(a + b) / 2 for a, b in pairwise(zlib_seconds)]
     each = [rows / seconds * call for seconds, call in zip(build_seconds, calls, strict=True)]
     return Bench(
         rounds=rounds,

@@ -58,7 +58,8 @@ def figures(manifest: Manifest) -> list[tuple[str, str]]:
             if not records:
                 continue
             rows, tried = sum(r.rows for r in records), sum(r.tried for r in records)
-            text = f"{rows:,} rows in {len(records)} shards, {rows / tried:.1%} of {tried:,} candidates"
+            shards = f"{len(records):,} shard{'' if len(records) == 1 else 's'}"
+            text = f"{rows:,} rows in {shards}, {rows / tried:.1%} of {tried:,} candidates"
             lines.append((f"{band.name} {split}", f"{text} ({rows * spec.seq_len:,} tokens)"))
     size = sum(file.bytes for file in manifest.files.values())
     lines += [
