@@ -315,7 +315,8 @@ def bench(rounds, workers, as_json, **flags):
     from ncagen.factory.bench import bench as run_bench
 
     given = {name: value for name, value in flags.items() if value is not None}
-    settings = _settings(None, {"tokens": "20M", "validation": "0", **given})
+    even = workers * 4 * Spec.rows_per_shard * Spec.seq_len  # four shards each, so that no worker waits for another
+    settings = _settings(None, {"tokens": even, "validation": "0", **given})
     storage = settings.pop("format", "parquet")
     if not settings.get("band") and "for" not in settings:
         settings["band"] = ["high"]

@@ -86,9 +86,7 @@ KINDS = {
     "runs": lambda rng, n: np.resize(np.repeat(rng.integers(0, 256, n + 1), rng.integers(1, 400, n + 1)), n),
     "period": noisy_period,
     "tokens": lambda rng, n: (
-        copies(rng, n // 4 + 1, int(rng.choice([16, 625, 10000, 50625])), rng.random())
-        .astype("<u4")
-        .view(np.uint8)[:n]
+        copies(rng, n // 4 + 1, int(rng.choice([16, 625, 10000, 50625])), rng.random()).astype("<u4").view(np.uint8)[:n]
     ),
 }
 
@@ -239,9 +237,7 @@ def reference(data):
 
 
 def zlib_is_madlers():
-    return "ng" not in zlib.ZLIB_RUNTIME_VERSION and all(
-        reference(known_input(*w)) == n for w, n in KNOWN_ANSWERS
-    )
+    return "ng" not in zlib.ZLIB_RUNTIME_VERSION and all(reference(known_input(*w)) == n for w, n in KNOWN_ANSWERS)
 
 
 needs_madlers_zlib = pytest.mark.skipif(
@@ -272,9 +268,7 @@ def test_every_short_length():
 
 
 @needs_madlers_zlib
-@pytest.mark.parametrize(
-    "n", [1024, 1026, 1027, 1440, 4092, 4096, 4097, 4100, 5760, 16382, 16383, 16384, 16390]
-)
+@pytest.mark.parametrize("n", [1024, 1026, 1027, 1440, 4092, 4096, 4097, 4100, 5760, 16382, 16383, 16384, 16390])
 def test_middle_lengths(n):
     rng = np.random.default_rng(n)
     for kind in KINDS.values():
@@ -505,9 +499,7 @@ CHANGES = [
 ]
 
 
-@pytest.mark.parametrize(
-    ("inputs", "module", "old", "new"), CHANGES, ids=[f"{c[0]}: {c[3].strip()}" for c in CHANGES]
-)
+@pytest.mark.parametrize(("inputs", "module", "old", "new"), CHANGES, ids=[f"{c[0]}: {c[3].strip()}" for c in CHANGES])
 def test_a_changed_rule_shows(inputs, module, old, new):
     changed = plain(module, (old, new))
     lz, huff = (changed, huffman) if module is lz77 else (lz77, changed)

@@ -100,6 +100,7 @@ def rollout(
         *_row_ends(spec.grid, pitch),
         *(_aligned(pitch, np.int32) for _ in range(2)),
         _aligned(states * pitch, np.int32),
+        _aligned(pitch // LANES, np.uint64),
         _aligned(8, np.uint16),
     )
     gumbel = rules.gumbel_table()
@@ -132,7 +133,11 @@ def patch_tokens(spec: Spec, grids: np.ndarray) -> np.ndarray:
     grids: uint8[batch, frame, cell]. Returns uint16 or uint32 [batch, frame, patch].
     """
     patches = np.empty((*grids.shape[:2], spec.patches), spec.token_dtype)
-    _patch_tokens(grids, np.uint64(spec.grid), np.uint64(spec.patch), np.uint32(spec.states), patches)
+    cells = np.arange(spec.cells, dtype=np.uint64).reshape(spec.grid, spec.grid)
+    side = spec.grid // spec.patch
+    by_patch = cells.reshape(side, spec.patch, side, spec.patch).transpose(1, 3, 0, 2)
+    order = np.ascontiguousarray(by_patch.reshape(spec.patch**2, spec.patches)[::-1])
+    _patch_tokens(grids, np.uint32(spec.states), order, np.empty(spec.patches, np.uint32), patches)
     return patches
 
 
@@ -338,7 +343,7 @@ def _steps(key, candidate, first_step, steps, states, side, noise, rule, scratch
     """Runs `steps` steps on the grid in scratch, in place."""
     bias, temperature, reach, gumbel = noise
     tables, packed, hidden_pairs, output_pairs = rule
-    torus, grid, first_column, last_column, first, second, logits, words = scratch
+    torus, grid, first_column, last_column, first, second, logits, close_cells, words = scratch
     pitch = np.uint64(len(first))
     for step in range(first_step, first_step + steps):
         _wrap_rows(torus, side)
@@ -356,8 +361,12 @@ def _steps(key, candidate, first_step, steps, states, side, noise, rule, scratch
                 close = simd.dense(
                     first, second, hidden_pairs, output_pairs, states, np.int32(0), reach, grid, c, pitch, logits
                 )
+            close_cells[c // np.uint64(LANES)] = close
+        # Only now: a branch on what `dense` found would empty the pipeline of the next vectors' work.
+        for vector in range(np.uint64(len(close_cells))):
+            close = close_cells[vector]
             while close:
-                cell = c + np.uint64(trailing_zeros(close))
+                cell = vector * np.uint64(LANES) + np.uint64(trailing_zeros(close))
                 if cell < side * side:
                     grid[cell] = _settle(
                         key, candidate, step, cell, states, logits, pitch, reach, temperature, gumbel, words
@@ -387,17 +396,16 @@ def _rollout(key, candidates, rules, grids, states, side, frame_steps, noise, ru
 
 
 @kernel
-def _patch_tokens(grids, side, patch, states, patches):
+def _patch_tokens(grids, states, order, digits, patches):
+    """order: the cells of each patch, the highest digit first, as uint64[digit, patch]."""
     batch, frames, _ = grids.shape
-    across = side // patch
+    count = np.uint64(len(digits))
     for b in range(np.uint64(batch)):
         for f in range(np.uint64(frames)):
-            for y in range(across):
-                for x in range(across):
-                    token = np.uint32(0)
-                    for row in range(patch):
-                        for column in range(patch):
-                            # The last cell of the patch is its highest digit.
-                            cell = (y * patch + patch - _ONE - row) * side + x * patch + patch - _ONE - column
-                            token = token * states + np.uint32(grids[b, f, cell])
-                    patches[b, f, y * across + x] = token
+            for i in range(count):
+                digits[i] = grids[b, f, order[0, i]]
+            for digit in range(np.uint64(1), np.uint64(len(order))):
+                for i in range(count):
+                    digits[i] = digits[i] * states + grids[b, f, order[digit, i]]
+            for i in range(count):
+                patches[b, f, i] = digits[i]
