@@ -286,13 +286,13 @@ def show(folder, row, split, band, as_json):
     from ncagen.view import terminal
 
     manifest = read_manifest(folder)
-    figures = terminal.figures(manifest)
     if as_json:
-        click.echo(json.dumps(dict(figures), indent=1))
+        click.echo(json.dumps(terminal.summary(manifest), indent=1))
         return 0
     dataset = Dataset(folder, split, band or manifest.spec.bands[0].name)
     if not -len(dataset) <= (row or 0) < len(dataset):
         raise NcagenError(f"row {row} is out of range: use 0 to {len(dataset) - 1}")
+    figures = terminal.figures(manifest)
     wide = max(len(name) for name, _ in figures)
     for name, value in figures:
         click.echo(f"{name:{wide}}  {value}")

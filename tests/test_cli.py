@@ -256,8 +256,13 @@ def test_show_prints_json(smoke):
     done = run("show", smoke(), "--json")
     figures = json.loads(done.out)
     assert (done.status, done.err) == (0, "")
-    assert figures["dataset sha256"] == read_manifest(smoke()).dataset_sha256
-    assert figures["high train"].startswith("200 rows in 3 shards, ")
+    manifest = read_manifest(smoke())
+    assert figures["dataset_sha256"] == manifest.dataset_sha256
+    assert figures["spec"] == manifest.spec.to_dict()
+    tried = sum(r.tried for r in manifest.records if (r.band, r.split) == ("high", "train"))
+    part = {"band": "high", "split": "train", "rows": 200, "shards": 3, "tokens": 204800, "candidates": tried}
+    assert figures["parts"][0] == part
+    assert [(p["band"], p["split"]) for p in figures["parts"][1:3]] == [("high", "validation"), ("medium", "train")]
 
 
 def test_show_says_what_there_is(smoke, tmp_path):

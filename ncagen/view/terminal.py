@@ -41,9 +41,36 @@ def trajectory(spec: Spec, input_ids: np.ndarray, width: int, colour: bool) -> s
     return "\n".join(lines)
 
 
+def parts(manifest: Manifest) -> list[dict]:
+    """Rows, shards, training tokens and candidates of every band and split that a dataset has."""
+    found = []
+    for band in manifest.spec.bands:
+        for split in SPLITS:
+            records = [r for r in manifest.records if (r.band, r.split) == (band.name, split)]
+            if records:
+                rows = sum(record.rows for record in records)
+                part = {"band": band.name, "split": split, "rows": rows, "shards": len(records)}
+                part |= {"tokens": rows * manifest.spec.seq_len, "candidates": sum(record.tried for record in records)}
+                found.append(part)
+    return found
+
+
+def summary(manifest: Manifest) -> dict:
+    """What a dataset is, as numbers for a script."""
+    return {
+        "dataset_sha256": manifest.dataset_sha256,
+        "format": manifest.storage,
+        "bytes": sum(file.bytes for file in manifest.files.values()),
+        "vocabulary": manifest.spec.vocabulary,
+        "row_tokens": manifest.spec.row_tokens,
+        "parts": parts(manifest),
+        "spec": manifest.spec.to_dict(),
+    }
+
+
 def figures(manifest: Manifest) -> list[tuple[str, str]]:
     """What a dataset is, as name and value: sizes, acceptance of each band, identity."""
-    spec = manifest.spec
+    spec, whole = manifest.spec, summary(manifest)
     lines = [
         ("row", f"{spec.frames} grids of {spec.grid} x {spec.grid} in {spec.states} states = {spec.row_tokens} tokens"),
         ("vocabulary", f"{spec.vocabulary:,} ids, {spec.token_dtype}"),
@@ -52,22 +79,17 @@ def figures(manifest: Manifest) -> list[tuple[str, str]]:
             f"temperature {spec.temperature:g}, {spec.start} start, {spec.warmup} warm-up steps, every {spec.stride}",
         ),
     ]
-    for band in spec.bands:
-        for split in SPLITS:
-            records = [r for r in manifest.records if (r.band, r.split) == (band.name, split)]
-            if not records:
-                continue
-            rows, tried = sum(r.rows for r in records), sum(r.tried for r in records)
-            shards = f"{len(records):,} shard{'' if len(records) == 1 else 's'}"
-            text = f"{rows:,} rows in {shards}, {rows / tried:.1%} of {tried:,} candidates"
-            lines.append((f"{band.name} {split}", f"{text} ({rows * spec.seq_len:,} tokens)"))
-    size = sum(file.bytes for file in manifest.files.values())
-    lines += [
-        ("size", f"{size / 1e6:,.1f} MB of {manifest.storage}"),
+    for part in whole["parts"]:
+        shards = f"{part['shards']:,} shard{'' if part['shards'] == 1 else 's'}"
+        kept = f"{part['rows'] / part['candidates']:.1%} of {part['candidates']:,} candidates"
+        text = f"{part['rows']:,} rows in {shards}, {kept} ({part['tokens']:,} tokens)"
+        lines.append((f"{part['band']} {part['split']}", text))
+    return [
+        *lines,
+        ("size", f"{whole['bytes'] / 1e6:,.1f} MB of {manifest.storage}"),
         ("seed", str(spec.seed)),
         ("dataset sha256", manifest.dataset_sha256),
     ]
-    return lines
 
 
 def histogram(ratios: np.ndarray, width: int = 40) -> list[str]:
