@@ -7,5 +7,6 @@ imported only where it is used.
 from ncagen.dataset.reader import Dataset
 from ncagen.dataset.reader import Dataset as open
 from ncagen.errors import NcagenError
+from ncagen.version import VERSION as __version__
 
-__all__ = ["Dataset", "NcagenError", "open"]
+__all__ = ["Dataset", "NcagenError", "__version__", "open"]

@@ -21,6 +21,7 @@ from ncagen.dataset.reader import Dataset
 from ncagen.dataset.shard import FORMATS
 from ncagen.errors import NcagenError
 from ncagen.spec import BANDS, DOMAINS, PRESETS, STARTS, Spec, SpecError, from_settings, read_order
+from ncagen.version import VERSION
 
 CANNOT, WRONG, STOPPED, PIPE_CLOSED = 2, 1, 130, 141
 
@@ -116,7 +117,7 @@ def _cores() -> int:
     no_args_is_help=False,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
 )
-@click.version_option(package_name="ncagen", message="%(version)s")
+@click.version_option(VERSION, message="%(version)s")
 @click.pass_context
 def main(context):
     """A factory for synthetic language-model data from neural cellular automata."""

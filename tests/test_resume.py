@@ -31,8 +31,8 @@ from ncagen.factory.work import make as make_shard
 from ncagen.spec import from_settings
 
 # 31 shards, about two seconds of work.
-LONGER = {"tokens": "2M", "validation": 0, "band": "high", "rows_per_shard": 64}
-LONGER_FLAGS = ["--tokens=2M", "--validation=0", "--band=high", "--rows-per-shard=64", "--workers=2"]
+LONGER = {"tokens": "8M", "validation": 0, "band": "high", "rows_per_shard": 256}
+LONGER_FLAGS = ["--tokens=8M", "--validation=0", "--band=high", "--rows-per-shard=256", "--workers=2"]
 SHARD = "data/high/train-00001-of-00003"
 
 

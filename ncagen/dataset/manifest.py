@@ -12,7 +12,6 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from importlib.metadata import version
 from pathlib import Path
 
 import pyarrow as pa
@@ -20,6 +19,7 @@ import pyarrow as pa
 from ncagen.dataset.shard import FORMATS, Record, relative_path, write
 from ncagen.errors import NcagenError
 from ncagen.spec import Spec, SpecError
+from ncagen.version import VERSION
 
 MANIFEST = "manifest.json"
 BUILDING = "building.json"
@@ -95,7 +95,7 @@ class Manifest:
 
 def toolchain() -> dict[str, str]:
     """The versions that the bytes of a file may depend on."""
-    return {"ncagen": version("ncagen"), "pyarrow": pa.__version__}
+    return {"ncagen": VERSION, "pyarrow": pa.__version__}
 
 
 def canonical(value: object) -> str:
