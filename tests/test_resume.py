@@ -50,8 +50,14 @@ def copied(smoke, tmp_path):
     return lambda storage="parquet": Path(shutil.copytree(smoke(storage), tmp_path / storage))
 
 
+def hear_interrupts() -> None:
+    """Undoes what a shell does to the commands that it runs in the background, this test run among them."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def start(*arguments: object, **options) -> subprocess.Popen:
     command = [*NCAGEN, *map(str, arguments)]
+    options = {"preexec_fn": hear_interrupts} | options
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options)
 
 
