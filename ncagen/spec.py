@@ -144,6 +144,11 @@ class Spec:
         return self.frames * self.tokens_per_grid
 
     @property
+    def row_bytes(self) -> int:
+        """Bytes of a row's tokens, before any encoding."""
+        return self.row_tokens * (2 if self.token_dtype == "uint16" else 4)
+
+    @property
     def scored_frames(self) -> int:
         """Grids that the gzip score is taken over: the first ten, or all of a shorter row."""
         return min(SCORED_GRIDS, self.frames)

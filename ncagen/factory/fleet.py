@@ -212,7 +212,7 @@ def _size(path: Path) -> int:
 def _explain(order: Order, error: OSError) -> NcagenError:
     """One clear line for what the disk said."""
     spec = order.spec
-    shard = spec.shard_rows("train", 0) * spec.row_tokens * (2 if spec.token_dtype == "uint16" else 4)
+    shard = spec.shard_rows("train", 0) * spec.row_bytes
     if error.errno == errno.EFBIG:
         return NcagenError(
             f"a shard of up to {shard / 1e6:.1f} MB is over the limit of a file's size here: raise it (ulimit -f)"
@@ -220,11 +220,10 @@ def _explain(order: Order, error: OSError) -> NcagenError:
         )
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         rows = len(spec.bands) * sum(spec.rows(split) for split in SPLITS)
-        whole = rows * spec.row_tokens * (2 if spec.token_dtype == "uint16" else 4)
-        there = sum(map(_size, order.folder.rglob("*")))
+        missing = max(rows * spec.row_bytes - sum(map(_size, order.folder.rglob("*"))), shard)
         free = shutil.disk_usage(order.folder).free
         return NcagenError(
-            f"no space left in {order.folder}: up to {max(whole - there, shard) / 1e6:.1f} MB more are needed,"
+            f"no space left in {order.folder}: up to {missing / 1e6:.1f} MB more are needed,"
             f" {free / 1e6:.1f} MB are free; make room and run the same command to go on"
         )
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):

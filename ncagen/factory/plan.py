@@ -39,11 +39,9 @@ class Pilot:
     row_seconds: float
     row_bytes: float
 
-    def share(self, low: float, high: float) -> float:
-        """The share of candidates whose gzip ratio is in [low, high)."""
-        return float(
-            ((self.lengths >= low * self.spec.scored_bytes) & (self.lengths < high * self.spec.scored_bytes)).mean()
-        )
+    def share(self, band: Band) -> float:
+        """The share of candidates in a band."""
+        return float(inside(self.spec, band, self.lengths).mean())
 
 
 @dataclass(frozen=True)
@@ -105,7 +103,7 @@ def pilot(spec: Spec, storage: str = "parquet") -> Pilot:
 
 def plan(spec: Spec, workers: int, tried: Pilot) -> Plan:
     """The whole build from its pilot."""
-    acceptance = {band.name: float(inside(spec, band, tried.lengths).mean()) for band in spec.bands}
+    acceptance = {band.name: tried.share(band) for band in spec.bands}
     rows = sum(spec.rows(split) for split in SPLITS)
     candidates = rows / min(acceptance.values())
     seconds = candidates * tried.candidate_seconds + rows * len(spec.bands) * tried.row_seconds
@@ -119,7 +117,7 @@ def plan(spec: Spec, workers: int, tried: Pilot) -> Plan:
         seconds=seconds / min(workers, shards),
         workers=workers,
         acceptance=acceptance,
-        shares={name: tried.share(*limits) for name, limits in {"below": (0.0, 0.2), **BANDS}.items()},
+        shares={name: tried.share(Band(name, *limits)) for name, limits in {"below": (0.0, 0.2), **BANDS}.items()},
         noise_ratio=float(tried.noise.mean() / spec.scored_bytes),
     )
 
