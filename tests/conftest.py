@@ -1,6 +1,5 @@
 """What the tests share: compiled kernels, one small dataset in each format, and the command line run as a user does."""
 
-import hashlib
 import os
 import subprocess
 import sys
@@ -13,17 +12,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 
 
-def _kernel_cache() -> Path:
-    """A folder for compiled kernels that changes with their sources: numba does not see that an import changed."""
-    digest = hashlib.sha256()
-    for part in ("ncagen/automaton", "ncagen/complexity", "ncagen/kernels.py"):
-        for source in sorted((ROOT / part).glob("*.py")) or [ROOT / part]:
-            digest.update(source.read_bytes())
-    return ROOT / ".pytest_cache" / "kernels" / digest.hexdigest()[:16]
-
-
-# Before numba is imported, and for every process that a test starts.
-os.environ["NUMBA_CACHE_DIR"] = str(_kernel_cache())
+# For every process that a test starts.
 os.environ["PYTHONPATH"] = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
 
 from ncagen.cli import COMPILING  # noqa: E402

@@ -7,8 +7,10 @@ import sys
 import numpy as np
 import pytest
 
+from ncagen import kernels
 from ncagen.automaton import cpu, definition, rng, rules, simd, tokens
 from ncagen.automaton.rules import Rules
+from ncagen.complexity import score
 from ncagen.sources import nca
 from ncagen.spec import Spec, from_settings
 
@@ -67,6 +69,12 @@ def test_enough_candidates():
 @pytest.mark.parametrize("name", SPECS)
 def test_kernels_equal_the_definition(name):
     assert_identical(*SPECS[name], stream=rng.STREAMS["train"])
+
+
+def test_cached_kernels_are_stamped_with_all_their_sources():
+    """Else an edit of another file, or an upgrade that keeps a file's time and size, would run yesterday's kernel."""
+    for compiled in (cpu._rollout, cpu._sample_rules, score._score_tokens):
+        assert kernels._sources() in compiled._cache._cache_file._source_stamp
 
 
 def test_batch_size_changes_nothing():

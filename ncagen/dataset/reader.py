@@ -65,11 +65,16 @@ def read_shard(folder: Path, manifest: Manifest, record: Record) -> Rows:
     """The rows of one shard of a manifest. Raises DamagedShard naming the file where they are not those."""
     path = folder / manifest.path(record)
     try:
-        rows, found = files.from_bytes(pa.py_buffer(path.read_bytes()), manifest.storage)
+        return rows_of(path.read_bytes(), manifest, record)
     except OSError as error:
         raise DamagedShard(f"{path}: {error.strerror}") from None
     except DamagedShard as error:
         raise DamagedShard(f"{path}: {error}") from None
+
+
+def rows_of(data: bytes, manifest: Manifest, record: Record) -> Rows:
+    """The rows in a file's bytes. Raises DamagedShard where they are not the shard of this record."""
+    rows, found = files.from_bytes(pa.py_buffer(data), manifest.storage)
     if found != record:
-        raise DamagedShard(f"{path}: its record is not the manifest's")
+        raise DamagedShard("its record is not the manifest's")
     return rows

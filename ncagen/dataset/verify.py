@@ -10,12 +10,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
 
 from ncagen.automaton import rng, tokens
 from ncagen.complexity.bands import inside, ratios
-from ncagen.dataset import shard as files
+from ncagen.dataset.card import CARD
 from ncagen.dataset.manifest import BUILDING, MANIFEST, Manifest, read_manifest
+from ncagen.dataset.reader import rows_of
 from ncagen.dataset.shard import DamagedShard, Record, Rows
 from ncagen.spec import Spec
 
@@ -63,7 +63,7 @@ def verify(
         chosen = _sample(rows, share)
         report.rebuilt += len(chosen)
         report.problems += [f"{path}: {p}" for p in _rebuild_problems(manifest.spec, record, rows, chosen, rebuild)]
-    expected = {*manifest.files, MANIFEST, BUILDING, "README.md"}
+    expected = {*manifest.files, MANIFEST, BUILDING, CARD}
     for found in sorted(p for p in folder.rglob("*") if p.is_file()):
         if (name := found.relative_to(folder).as_posix()) not in expected:
             report.problems.append(f"{name}: does not belong to the dataset")
@@ -81,10 +81,7 @@ def _checked_file(path: Path, manifest: Manifest, record: Record) -> Rows:
         raise DamagedShard(f"it has {len(data)} bytes, not {wanted.bytes}")
     if hashlib.sha256(data).hexdigest() != wanted.sha256:
         raise DamagedShard("its bytes do not match their hash")
-    rows, found = files.from_bytes(pa.py_buffer(data), manifest.storage)
-    if found != record:
-        raise DamagedShard("its record is not the manifest's")
-    return rows
+    return rows_of(data, manifest, record)
 
 
 def row_problems(spec: Spec, record: Record, rows: Rows, score: Score) -> list[str]:

@@ -17,12 +17,12 @@ from statistics import median
 import numpy as np
 
 from ncagen.automaton import cpu, rng
-from ncagen.complexity.bands import inside, ratios
+from ncagen.complexity.bands import Tally, inside, ratios
 from ncagen.complexity.score import token_gzip_lengths
 from ncagen.dataset import shard as files
-from ncagen.dataset.shard import Record, Rows
+from ncagen.dataset.shard import Rows
 from ncagen.factory.fleet import build
-from ncagen.factory.work import Order, describe
+from ncagen.factory.work import Order, describe, pack
 from ncagen.sources import nca
 from ncagen.spec import Spec
 
@@ -88,11 +88,10 @@ def _zlib_seconds(scored: np.ndarray) -> float:
 def _stages(spec: Spec, storage: str) -> tuple[dict[str, float], float, np.ndarray]:
     """Microseconds per candidate of each stage, the share kept in any band, and the scored tokens."""
     stream = rng.STREAMS["pilot"]
-    kept_rows = nca.rows(nca.batch(spec, stream, np.arange(4, dtype=np.uint64)), np.arange(4))
     at_least = min(band.lengths(spec.scored_bytes)[0] for band in spec.bands)
     spent = dict.fromkeys(("rules", "rollout", "tokens", "score", "write"), 0.0)
     clock = time.perf_counter
-    all_patches, all_rows, kept_count = [], [], 0
+    all_patches, all_rows = [], []
     for first in range(0, CANDIDATES, 512):
         candidates = np.arange(first, first + 512, dtype=np.uint64)
         t = clock()
@@ -113,12 +112,11 @@ def _stages(spec: Spec, storage: str) -> tuple[dict[str, float], float, np.ndarr
         spent["rollout"] += clock() - t
         all_patches.append(patches.reshape(len(candidates), -1))
         all_rows.append(Rows(kept_rows, candidates[kept], lengths[kept], ratios(spec, lengths[kept])))
-        kept_count += len(kept)
+    kept_count = sum(len(rows.candidate) for rows in all_rows)
     rows = Rows(*(np.concatenate(columns) for columns in zip(*all_rows, strict=True)))
     with tempfile.TemporaryDirectory(prefix="ncagen-bench-") as folder:
         t = clock()
-        record = Record(spec.sha256, "train", "bench", 0, kept_count, CANDIDATES, 0, 0, files.content_sha256(rows))
-        data = files.to_bytes(rows, record, storage)
+        _, data = pack(spec, storage, "train", "bench", 0, rows, Tally(kept=kept_count))
         describe(data)
         files.write(Path(folder) / "shard", data)
         spent["write"] = clock() - t

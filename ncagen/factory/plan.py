@@ -12,11 +12,10 @@ import numpy as np
 from ncagen.automaton import rng
 from ncagen.complexity.bands import Tally, inside, ratios
 from ncagen.complexity.score import token_gzip_lengths
-from ncagen.dataset import shard as files
 from ncagen.dataset.manifest import SPLITS
-from ncagen.dataset.shard import Record, Rows
+from ncagen.dataset.shard import Rows
 from ncagen.errors import NcagenError
-from ncagen.factory.work import describe
+from ncagen.factory.work import describe, pack
 from ncagen.sources import nca
 from ncagen.spec import BANDS, Band, Spec
 
@@ -127,10 +126,8 @@ def _row_cost(spec: Spec, batch: nca.Batch, storage: str) -> tuple[float, float]
     begun = time.perf_counter()
     ids = nca.rows(batch, np.arange(len(batch.candidates)))
     rows = Rows(ids, batch.candidates, batch.lengths, ratios(spec, batch.lengths))
-    tally = Tally(kept=len(ids))
-    content = files.content_sha256(rows)
-    record = Record(spec.sha256, "train", "pilot", 0, len(ids), tally.tried, 0, 0, content)
-    size = describe(files.to_bytes(rows, record, storage)).bytes
+    _, data = pack(spec, storage, "train", "pilot", 0, rows, Tally(kept=len(ids)))
+    size = describe(data).bytes
     return (time.perf_counter() - begun) / len(ids), size / len(ids)
 
 

@@ -52,21 +52,28 @@ def make(order: Order, split: str, shard: int, report: Report) -> list[tuple[Rec
             report(found[0].rows, 0)
     missing = [band for band in order.spec.bands if made[band.name] is None]
     for band, (rows, tally) in fill(order.spec, split, shard, missing, report).items():
-        record = Record(
-            spec_sha256=order.spec.sha256,
-            split=split,
-            band=band.name,
-            shard=shard,
-            rows=len(rows.candidate),
-            tried=tally.tried,
-            below=tally.below,
-            above=tally.above,
-            content_sha256=files.content_sha256(rows),
-        )
-        data = files.to_bytes(rows, record, order.storage)
+        record, data = pack(order.spec, order.storage, split, band.name, shard, rows, tally)
         files.write(order.path(split, band, shard), data)
         made[band.name] = record, describe(data)
     return [found for found in made.values() if found is not None]
+
+
+def pack(
+    spec: Spec, storage: str, split: str, band: str, shard: int, rows: Rows, tally: Tally
+) -> tuple[Record, pa.Buffer]:
+    """The record and the file, in memory, of a shard's rows."""
+    record = Record(
+        spec_sha256=spec.sha256,
+        split=split,
+        band=band,
+        shard=shard,
+        rows=len(rows.candidate),
+        tried=tally.tried,
+        below=tally.below,
+        above=tally.above,
+        content_sha256=files.content_sha256(rows),
+    )
+    return record, files.to_bytes(rows, record, storage)
 
 
 def intact(order: Order, split: str, band: Band, shard: int) -> tuple[Record, File] | None:
