@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[1]
 # For every process that a test starts.
 os.environ["PYTHONPATH"] = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
 
-from ncagen.cli import COMPILING  # noqa: E402
+from ncagen.commands.said import COMPILING  # noqa: E402
 from ncagen.dataset.manifest import Manifest  # noqa: E402
 from ncagen.factory.fleet import build  # noqa: E402
 from ncagen.factory.work import Order  # noqa: E402

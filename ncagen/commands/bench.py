@@ -1,0 +1,48 @@
+"""ncagen bench."""
+
+import json
+from dataclasses import asdict
+
+import click
+
+from ncagen.commands.said import COMPILING, waiting
+from ncagen.commands.settings import settings_of, spec_options
+from ncagen.spec import Spec, from_settings
+
+
+@click.command()
+@spec_options
+@click.option("--rounds", type=click.IntRange(1, 100), default=3, help="[3]")
+def bench(rounds, workers, as_json, **flags):
+    """Measure this machine: rows written a second times the seconds of one zlib call, and where the time goes.
+
+    Unless flags say otherwise it builds four shards a worker of the high band, without validation.
+    """
+    from ncagen.factory.bench import bench as run_bench
+
+    given = {name: value for name, value in flags.items() if value is not None}
+    even = workers * 4 * Spec.rows_per_shard * Spec.seq_len  # four shards each, so that no worker waits for another
+    settings = settings_of(None, {"tokens": even, "validation": "0", **given})
+    storage = settings.pop("format", "parquet")
+    if not settings.get("band") and "for" not in settings:
+        settings["band"] = ["high"]
+    spec = from_settings(settings)
+    from ncagen.factory.plan import pilot
+
+    with waiting(COMPILING, as_json):
+        pilot(spec, storage)  # refuses a band that no candidate reaches
+    with waiting(f"building {rounds} times {spec.tokens:,} tokens", as_json, after=0.0):
+        result = run_bench(spec, storage, workers, rounds)
+    if as_json:
+        click.echo(json.dumps(asdict(result), indent=1))
+        return 0
+    total = sum(result.stage_microseconds.values())
+    click.echo(f"rows a second      {result.rows_per_second:,.0f} on {workers} workers ({storage})")
+    click.echo(f"tokens a second    {result.tokens_per_second / 1e6:.2f}M")
+    click.echo(f"one zlib call      {result.zlib_microseconds:.1f} us for {spec.scored_bytes} bytes at level 9")
+    click.echo(f"rows a zlib call   {result.ratio:.2f} (rounds: {', '.join(f'{r:.2f}' for r in result.ratios)})")
+    click.echo(f"kept               {result.acceptance:.1%} of the candidates")
+    click.echo(f"one candidate      {total:.1f} us of one core:")
+    for stage, microseconds in result.stage_microseconds.items():
+        click.echo(f"  {stage:16} {microseconds:5.1f} us  {microseconds / total:5.1%}")
+    return 0

@@ -1,0 +1,60 @@
+"""ncagen verify."""
+
+import json
+import re
+from pathlib import Path
+
+import click
+
+from ncagen.commands.said import WRONG, count, progress
+from ncagen.dataset.manifest import read_manifest
+from ncagen.errors import NcagenError
+
+
+@click.command()
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.option("--regenerate", metavar="SHARE", help="Rebuild this share of the rows as well and compare: 1% or all.")
+@click.option("--json", "as_json", is_flag=True, help="Machine-readable output; no progress.")
+@click.option("--quiet", is_flag=True, help="Print the verdict only.")
+def verify(folder, regenerate, as_json, quiet):
+    """Check a dataset: hashes, rows, bands, tokens. Status 0 if all is well, 1 if not."""
+    from ncagen.complexity.score import token_gzip_lengths
+    from ncagen.dataset.verify import verify as verify_dataset
+    from ncagen.sources.nca import rebuild
+
+    share = _share(regenerate)
+    rows = sum(record.rows for record in read_manifest(folder).records)
+    with progress(rows, "rows", quiet or as_json) as bar:
+        report = verify_dataset(folder, token_gzip_lengths, rebuild, share, bar.update)
+    good = not report.problems
+    if as_json:
+        result = {
+            "verdict": "ok" if good else "failed",
+            "dataset_sha256": report.manifest.dataset_sha256,
+            "files": report.files,
+            "rows": report.rows,
+            "rebuilt": report.rebuilt,
+            "problems": report.problems,
+        }
+        click.echo(json.dumps(result, indent=1))
+    else:
+        for problem in [] if quiet else report.problems:
+            click.echo(problem, err=True)
+        rebuilt = f", {report.rebuilt:,} rebuilt" if share else ""
+        counts = f"{report.files} files, {report.rows:,} rows{rebuilt}"
+        identity = f"sha256 {report.manifest.dataset_sha256}"
+        click.echo(
+            f"ok: {folder}: {counts}, {identity}" if good else f"failed: {folder}: {count(report.problems, 'problem')}"
+        )
+    return 0 if good else WRONG
+
+
+def _share(text: str | None) -> float:
+    """A share of rows from "1%" or "all"."""
+    if text is None:
+        return 0.0
+    match = re.fullmatch(r"([0-9]*\.?[0-9]+)%", text)
+    share = 1.0 if text == "all" else float(match[1]) / 100 if match else 0.0
+    if not 0 < share <= 1:
+        raise NcagenError(f"--regenerate {text!r} is not a share: use 1% or all")
+    return share
