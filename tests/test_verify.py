@@ -12,8 +12,9 @@ import pytest
 
 from ncagen.complexity.score import token_gzip_lengths
 from ncagen.dataset import shard as files
+from ncagen.dataset.folder import Folder
 from ncagen.dataset.manifest import File, Manifest, ManifestError, read_manifest, write_manifest
-from ncagen.dataset.reader import Dataset, read_shard
+from ncagen.dataset.reader import Dataset, open_shard
 from ncagen.dataset.shard import DamagedShard, Record, Rows
 from ncagen.dataset.verify import verify
 from ncagen.sources.nca import rebuild
@@ -40,7 +41,7 @@ def forge(folder: Path, change: Callable[[Rows], Rows | None], **counts: int) ->
     """Rewrites SHARD with changed rows and counts, and makes every hash fit them."""
     manifest = read_manifest(folder)
     record = wanted(manifest)
-    rows = Rows(*(column.copy() for column in read_shard(folder, manifest, record)))
+    rows = Rows(*(column.copy() for column in open_shard(Folder(folder), manifest, record).rows()))
     rows = change(rows) or rows
     forged = replace(record, rows=len(rows.candidate), content_sha256=files.content_sha256(rows), **counts)
     data = files.to_bytes(rows, forged, manifest.storage)
@@ -139,13 +140,10 @@ def test_wrong_counts_are_found(folder, counts):
     assert problems(folder) == [f"{SHARD}: the counts of candidates do not add up"]
 
 
-def test_wrong_columns_are_found(folder):
-    forge(folder, lambda rows: rows._replace(input_ids=rows.input_ids.astype(np.uint32)))
-    expected = f"{SHARD}: its columns are ('uint32', 'uint64', 'int32', 'float32') with 1026 tokens a row"
-    assert problems(folder) == [expected]
-    forge(folder, lambda rows: rows._replace(input_ids=rows.input_ids[:, :-38].astype(np.uint16)))
-    expected = f"{SHARD}: its columns are ('uint16', 'uint64', 'int32', 'float32') with 988 tokens a row"
-    assert problems(folder) == [expected]
+@pytest.mark.parametrize("wrong", [lambda ids: ids.astype(np.uint32), lambda ids: ids[:, :-38].copy()])
+def test_wrong_columns_are_found(folder, wrong):
+    forge(folder, lambda rows: rows._replace(input_ids=wrong(rows.input_ids)))
+    assert problems(folder) == [f"{SHARD}: its columns are not those of its manifest's spec"]
 
 
 def test_a_missing_row_is_found(folder):
@@ -200,7 +198,7 @@ def test_a_shard_in_anothers_place_is_found(folder):
 def test_rows_that_belie_their_hash_are_found(folder):
     manifest = read_manifest(folder)
     record = wanted(manifest)
-    rows = Rows(*(column.copy() for column in read_shard(folder, manifest, record)))
+    rows = Rows(*(column.copy() for column in open_shard(Folder(folder), manifest, record).rows()))
     rows.input_ids[0, 1] ^= 1
     data = files.to_bytes(rows, record, "parquet")
     files.write(folder / SHARD, data)

@@ -10,12 +10,15 @@ and another is refused.
 
 import hashlib
 import json
+import os
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import pyarrow as pa
 
+from ncagen.dataset.folder import Folder
 from ncagen.dataset.shard import FORMATS, Record, relative_path, write
 from ncagen.errors import NcagenError
 from ncagen.spec import Spec, SpecError
@@ -78,9 +81,9 @@ class Manifest:
         """Where the record's shard lies in the folder."""
         return relative_path(self.spec, self.storage, record.split, record.band, record.shard)
 
-    def to_json(self) -> str:
-        """The text of manifest.json."""
-        value = {
+    def to_dict(self) -> dict:
+        """Plain values, as they stand in manifest.json."""
+        return {
             "manifest_version": MANIFEST_VERSION,
             "dataset": self.dataset,
             "dataset_sha256": self.dataset_sha256,
@@ -90,7 +93,10 @@ class Manifest:
                 "files": {path: asdict(file) for path, file in self.files.items()},
             },
         }
-        return json.dumps(value, indent=1) + "\n"
+
+    def to_json(self) -> str:
+        """The text of manifest.json."""
+        return json.dumps(self.to_dict(), indent=1) + "\n"
 
 
 def toolchain() -> dict[str, str]:
@@ -114,27 +120,36 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
     (folder / BUILDING).unlink(missing_ok=True)
 
 
-def read_manifest(folder: Path) -> Manifest:
+def read_manifest(place: str | os.PathLike | Folder) -> Manifest:
     """The manifest of a finished dataset. Raises ManifestError with one clear line."""
-    path = folder / MANIFEST
+    folder = Folder(place)
+    path = folder.path(MANIFEST)
     try:
-        if not path.is_file():
-            if (folder / BUILDING).is_file():
+        if not folder.has(MANIFEST):
+            if folder.has(BUILDING):
                 raise ManifestError(f"{folder} is not finished: run the same ncagen build again to complete it")
             raise ManifestError(f"{folder} holds no dataset: there is no {MANIFEST} in it")
-        value = json.loads(path.read_bytes())
+        return parse(folder.read(MANIFEST).to_pybytes(), path)[0]
+    except OSError as error:
+        raise ManifestError(f"{path} cannot be read: {error.strerror or error}") from None
+
+
+def parse(text: bytes, path: str) -> tuple[Manifest, dict]:
+    """The manifest in a JSON text, and the whole value for what else it holds. Raises ManifestError naming `path`."""
+    try:
+        value = json.loads(text, object_pairs_hook=_without_duplicates)
         if value["manifest_version"] != MANIFEST_VERSION:
             raise ManifestError(f"{path} has version {value['manifest_version']}, this ncagen reads {MANIFEST_VERSION}")
         manifest = _parse(value)
-    except NcagenError as error:
-        raise ManifestError(f"{path} is damaged: {error}") if isinstance(error, SpecError) else error from None
-    except OSError as error:
-        raise ManifestError(f"{path} cannot be read: {error.strerror}") from None
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except SpecError as error:
+        raise ManifestError(f"{path} is damaged: {error}") from None
+    except RecursionError:
+        raise ManifestError(f"{path} is damaged: it is nested too deeply") from None
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
         raise ManifestError(f"{path} is damaged: {error}") from None
     if manifest.dataset != value["dataset"] or manifest.dataset_sha256 != value["dataset_sha256"]:
         raise ManifestError(f"{path} is damaged: its hash does not match what it says")
-    return manifest
+    return manifest, value
 
 
 def _parse(value: dict) -> Manifest:
@@ -153,10 +168,22 @@ def _parse(value: dict) -> Manifest:
     if storage not in FORMATS:
         raise ValueError(f"format {storage!r} is not known")
     files = {path: File(**file) for path, file in value["storage"]["files"].items()}
+    for path, file in files.items():
+        if type(file.bytes) is not int or not re.fullmatch("[0-9a-f]{64}", file.sha256):
+            raise ValueError(f"{path} has no size and hash")
     manifest = Manifest(spec, records, storage, value["storage"]["toolchain"], files)
     if list(files) != [manifest.path(record) for record in records]:
         raise ValueError("its files are not those of its shards")
     return manifest
+
+
+def _without_duplicates(pairs: list[tuple[str, object]]) -> dict:
+    """A JSON object; a second value for a name, which Python would let win, is an error."""
+    value = dict(pairs)
+    if len(value) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError(f"{next(name for name in names if names.count(name) > 1)!r} stands in it twice")
+    return value
 
 
 def order_of(spec: Spec, storage: str) -> dict:

@@ -1,80 +1,205 @@
-"""A plain reader of a finished dataset folder: rows by number, shards in order. numpy and pyarrow only.
+"""The rows of a finished dataset by number, checked before they are seen. numpy and pyarrow only.
 
-Shuffling, resuming, mixing and remote folders are not here.
+A shard is opened when a row of it is first asked for, held against the manifest's hash, and read one row group at a
+time. Which rows come in which order is `order`'s job; what a model is given of a row is `layout`'s.
 """
 
-from collections.abc import Iterator
-from pathlib import Path
+import hashlib
+import operator
+import os
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from typing import Generic, TypeVar
 
 import numpy as np
-import pyarrow as pa
 
-from ncagen.dataset import shard as files
+from ncagen.dataset.folder import Folder
 from ncagen.dataset.manifest import Manifest, read_manifest
-from ncagen.dataset.shard import DamagedShard, Record, Rows
+from ncagen.dataset.rowgroups import ShardFile
+from ncagen.dataset.shard import ROW_GROUP_ROWS, DamagedShard, Record, Rows, empty_rows
 from ncagen.errors import NcagenError
+
+VERIFY = ("first-use", "always", "never")
+
+# Enough for two of the windows that `order` shuffles, so that every row group is decoded once an epoch.
+HELD_GROUPS = 36
+HELD_SHARDS = 64
+
+Key = TypeVar("Key")
+Value = TypeVar("Value")
 
 
 class Dataset:
-    """The rows of one split and band of a dataset folder.
+    """The rows of one split and band of a dataset.
 
-    `dataset[i]` is a dict of one row's columns; `len(dataset)` its rows; `dataset.manifest` the receipt. A shard is
-    read whole, checked against its hash, and kept until another is asked for.
+    `dataset[i]` is a dict of one row's columns, `dataset.rows(numbers)` many rows at once, `len(dataset)` how many
+    there are, `dataset.manifest` the receipt. An open dataset can be pickled, and used after a fork.
     """
 
-    def __init__(self, folder: str | Path, split: str = "train", band: str | None = None):
-        """Opens a folder; `band` may be left out where there is one. Raises NcagenError."""
-        self.folder = Path(folder)
+    def __init__(
+        self,
+        path: str | os.PathLike | Folder,
+        split: str = "train",
+        band: str | None = None,
+        verify: str = "first-use",
+    ):
+        """Opens a folder, or a URL such as s3://bucket/folder.
+
+        `band` may be left out where there is one. `verify` says when a shard's bytes are held against their hash in
+        the manifest: once in each process ("first-use"), whenever rows are read from the file ("always"), or "never".
+        Raises NcagenError.
+        """
+        if verify not in VERIFY:
+            raise NcagenError(f"verify {verify!r} is not known: use {', '.join(VERIFY)}")
+        self.folder = Folder(path)
         self.manifest: Manifest = read_manifest(self.folder)
         names = [b.name for b in self.manifest.spec.bands]
         if band is None and len(names) > 1:
-            raise NcagenError(f"{folder} holds several bands: say which of {', '.join(names)}")
-        self.split, self.band = split, band or names[0]
+            raise NcagenError(f"{path} holds several bands: say which of {', '.join(names)}")
+        self.split, self.band, self.verify = split, band or names[0], verify
         self.records = [r for r in self.manifest.records if (r.split, r.band) == (split, self.band)]
         if not self.records:
             splits = ", ".join(dict.fromkeys(r.split for r in self.manifest.records))
-            raise NcagenError(
-                f"{folder} has no {split} rows in band {self.band}: it has {splits} in {', '.join(names)}"
-            )
-        self._ends = np.cumsum([r.rows for r in self.records])
-        self._held: tuple[int, Rows] | None = None
+            raise NcagenError(f"{path} has no {split} rows in band {self.band}: it has {splits} in {', '.join(names)}")
+        self._length = sum(record.rows for record in self.records)
+        self._forget()
 
     def __len__(self) -> int:
-        return int(self._ends[-1])
+        return self._length
 
     def __getitem__(self, row: int) -> dict[str, np.ndarray]:
-        if not -len(self) <= row < len(self):
+        number = operator.index(row)
+        if not -len(self) <= number < len(self):
             raise IndexError(f"row {row} is out of range: there are {len(self)}")
-        row %= len(self)
-        shard = int(np.searchsorted(self._ends, row, side="right"))
-        rows = self.shard(shard)
-        at = row - (int(self._ends[shard]) - len(rows.candidate))
-        return {name: column[at] for name, column in rows._asdict().items()}
+        shard, group, at = self._place(number % len(self))
+        return {name: column[at].copy() for name, column in self._group(shard, group)._asdict().items()}
 
     def __iter__(self) -> Iterator[dict[str, np.ndarray]]:
         return (self[row] for row in range(len(self)))
 
+    def __repr__(self) -> str:
+        return f"<ncagen.Dataset {self.folder}: {len(self):,} {self.split} rows of band {self.band}>"
+
+    def rows(self, numbers: np.ndarray, columns: tuple[str, ...] = Rows._fields) -> dict[str, np.ndarray]:
+        """Copies of many rows, in the order asked for. Raises DamagedShard.
+
+        numbers: integers [row], each 0 to len - 1. Returns the columns named, each [row] or [row, token].
+        """
+        numbers = np.asarray(numbers, np.int64)
+        if len(numbers) and not 0 <= int(numbers.min()) <= int(numbers.max()) < len(self):
+            raise IndexError(f"rows {numbers.min()} to {numbers.max()} are out of range: there are {len(self)}")
+        spec = self.manifest.spec
+        shards, groups, at = self._place(numbers)
+        places = shards * self._groups_per_shard + groups
+        by_place = np.argsort(places, kind="stable")
+        starts = np.flatnonzero(np.diff(places[by_place], prepend=-1))
+        found = {name: column for name, column in empty_rows(spec, len(numbers))._asdict().items() if name in columns}
+        for some in np.split(by_place, starts[1:]) if len(numbers) else []:
+            group = self._group(int(shards[some[0]]), int(groups[some[0]]))
+            for name, column in found.items():
+                column[some] = getattr(group, name)[at[some]]
+        return found
+
     def shard(self, number: int) -> Rows:
         """All rows of one shard, checked. Raises DamagedShard."""
-        if self._held is None or self._held[0] != number:
-            self._held = number, read_shard(self.folder, self.manifest, self.records[number])
-        return self._held[1]
+        with _named(self.folder, self.manifest, self.records[number]):
+            return self._open(number).rows()
+
+    @property
+    def group_sizes(self) -> np.ndarray:
+        """Rows of each row group, in row order: int64[group]. They follow from the spec alone."""
+        sizes = [
+            [ROW_GROUP_ROWS] * (r.rows // ROW_GROUP_ROWS) + [r.rows % ROW_GROUP_ROWS] * (r.rows % ROW_GROUP_ROWS > 0)
+            for r in self.records
+        ]
+        return np.concatenate([np.asarray(some, np.int64) for some in sizes])
+
+    @property
+    def _groups_per_shard(self) -> int:
+        return -(-self.manifest.spec.rows_per_shard // ROW_GROUP_ROWS)
+
+    def _place(self, number):
+        """Shard, row group and row within it of a row number, or of an array of them."""
+        shard, within = divmod(number, self.manifest.spec.rows_per_shard)
+        return shard, *divmod(within, ROW_GROUP_ROWS)
+
+    def _group(self, shard: int, group: int) -> Rows:
+        def read() -> Rows:
+            with _named(self.folder, self.manifest, self.records[shard]):
+                return self._open(shard).group(group)
+
+        return self._groups.get((shard, group), read)
+
+    def _open(self, number: int) -> ShardFile:
+        check = self.verify == "always" or (self.verify == "first-use" and number not in self._verified)
+        if check:
+            self._files.drop(number)
+        record = self.records[number]
+        file = self._files.get(number, lambda: open_shard(self.folder, self.manifest, record, check))
+        self._verified.add(number)
+        return file
+
+    def _forget(self) -> None:
+        self._verified: set[int] = set()
+        self._files: Held[int, ShardFile] = Held(HELD_SHARDS)
+        self._groups: Held[tuple[int, int], Rows] = Held(HELD_GROUPS)
+
+    def __getstate__(self) -> dict:
+        return {name: value for name, value in self.__dict__.items() if name not in ("_verified", "_files", "_groups")}
+
+    def __setstate__(self, state: dict) -> None:
+        self.__dict__.update(state)
+        self._forget()
 
 
-def read_shard(folder: Path, manifest: Manifest, record: Record) -> Rows:
-    """The rows of one shard of a manifest. Raises DamagedShard naming the file where they are not those."""
-    path = folder / manifest.path(record)
-    try:
-        return rows_of(path.read_bytes(), manifest, record)
-    except OSError as error:
-        raise DamagedShard(f"{path}: {error.strerror}") from None
-    except DamagedShard as error:
-        raise DamagedShard(f"{path}: {error}") from None
+def open_shard(folder: Folder, manifest: Manifest, record: Record, check: bool = True) -> ShardFile:
+    """One shard of a manifest, its size and, with `check`, its hash compared. Raises DamagedShard, OSError."""
+    wanted = manifest.files[manifest.path(record)]
+    data = folder.read(manifest.path(record))
+    if data.size != wanted.bytes:
+        raise DamagedShard(f"it has {data.size} bytes, not {wanted.bytes}")
+    if check and hashlib.sha256(data).hexdigest() != wanted.sha256:
+        raise DamagedShard("its bytes do not match their hash")
+    return ShardFile(data, manifest.storage, manifest.spec, record)
 
 
-def rows_of(data: bytes, manifest: Manifest, record: Record) -> Rows:
-    """The rows in a file's bytes. Raises DamagedShard where they are not the shard of this record."""
-    rows, found = files.from_bytes(pa.py_buffer(data), manifest.storage)
-    if found != record:
-        raise DamagedShard("its record is not the manifest's")
-    return rows
+class _named:
+    """Puts the file's path before what is wrong with it."""
+
+    def __init__(self, folder: Folder, manifest: Manifest, record: Record):
+        self._path = folder.path(manifest.path(record))
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind, error, trace) -> None:
+        if isinstance(error, OSError):
+            raise DamagedShard(f"{self._path}: {error.strerror or error}") from None
+        if isinstance(error, DamagedShard):
+            raise DamagedShard(f"{self._path}: {error}") from None
+
+
+class Held(Generic[Key, Value]):
+    """The values used last, `most` of them; safe to use from several threads, which may both make a value."""
+
+    def __init__(self, most: int):
+        self._most, self._values, self._lock = most, OrderedDict[Key, Value](), threading.Lock()
+
+    def get(self, key: Key, make: Callable[[], Value]) -> Value:
+        """The value of a key, made where it is not held."""
+        with self._lock:
+            if key in self._values:
+                self._values.move_to_end(key)
+                return self._values[key]
+        value = make()
+        with self._lock:
+            self._values[key] = value
+            if len(self._values) > self._most:
+                self._values.popitem(last=False)
+        return value
+
+    def drop(self, key: Key) -> None:
+        """Lets go of a value."""
+        with self._lock:
+            self._values.pop(key, None)

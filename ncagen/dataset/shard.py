@@ -13,6 +13,8 @@ import json
 import os
 import secrets
 import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -26,6 +28,9 @@ from ncagen.spec import Spec
 
 FORMATS = ("parquet", "arrow")
 RECORD_KEY = b"ncagen"
+
+# Shard k takes its rows from the candidates k * 2**32, k * 2**32 + 1, ...
+SHARD_CANDIDATES = 2**32
 
 # Small enough that reading one row decodes little (256 rows of 1026 tokens are half a megabyte).
 ROW_GROUP_ROWS = 256
@@ -80,6 +85,16 @@ class Record:
     content_sha256: str
 
 
+def empty_rows(spec: Spec, count: int) -> Rows:
+    """Columns for this many rows, to be filled."""
+    return Rows(
+        np.empty((count, spec.row_tokens), spec.token_dtype),
+        np.empty(count, np.uint64),
+        np.empty(count, np.int32),
+        np.empty(count, np.float32),
+    )
+
+
 def relative_path(spec: Spec, storage: str, split: str, band: str, shard: int) -> str:
     """Where a shard lies in its dataset's folder."""
     return f"data/{band}/{split}-{shard:05d}-of-{spec.shards(split):05d}.{storage}"
@@ -109,17 +124,40 @@ def to_bytes(rows: Rows, record: Record, storage: str) -> pa.Buffer:
 
 def from_bytes(data: pa.Buffer | bytes, storage: str) -> tuple[Rows, Record]:
     """Rows and record of a shard's file. Raises DamagedShard where they cannot be had or do not match."""
-    try:
+    with damage():
         table = _read(pa.BufferReader(data), storage)
         record = Record(**json.loads(table.schema.metadata[RECORD_KEY]))
-        rows = _rows(table)
-    except (pa.ArrowException, OSError, LookupError, TypeError, ValueError, AttributeError, OverflowError) as error:
-        raise DamagedShard(f"it cannot be read: {(str(error).splitlines() or [type(error).__name__])[0]}") from None
+        if table.num_rows == 0 or table.column_names != list(Rows._fields):
+            raise ValueError("its columns are not a shard's")
+        rows = columns(table)
     if record.rows != len(rows.candidate):
         raise DamagedShard(f"it holds {len(rows.candidate)} rows, its record says {record.rows}")
     if content_sha256(rows) != record.content_sha256:
         raise DamagedShard("its rows do not match their hash")
     return rows, record
+
+
+@contextmanager
+def damage() -> Iterator[None]:
+    """Turns whatever a damaged file makes pyarrow say into DamagedShard, in one line."""
+    try:
+        yield
+    except (pa.ArrowException, OSError, LookupError, TypeError, ValueError, AttributeError, OverflowError) as error:
+        raise DamagedShard(f"it cannot be read: {(str(error).splitlines() or [type(error).__name__])[0]}") from None
+
+
+def columns(table: pa.Table | pa.RecordBatch) -> Rows:
+    """The columns of a table that has a shard's. Raises ValueError where there are nulls."""
+    arrays = []
+    for column in table.columns:
+        whole = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
+        whole = whole.chunk(0) if isinstance(whole, pa.ChunkedArray) else whole
+        if whole.null_count:
+            raise ValueError("there are nulls in it")
+        arrays.append(whole)
+    ids, *others = arrays
+    tokens = ids.flatten().to_numpy().reshape(len(ids), ids.type.list_size)
+    return Rows(tokens, *(column.to_numpy() for column in others))
 
 
 def write(path: Path, data: pa.Buffer) -> None:
@@ -186,12 +224,3 @@ def _read(source: pa.NativeFile, storage: str) -> pa.Table:
         table = reader.read_all()
     table.validate(full=True)
     return table
-
-
-def _rows(table: pa.Table) -> Rows:
-    if table.num_rows == 0 or table.column_names != list(Rows._fields):
-        raise ValueError("its columns are not a shard's")
-    ids, *others = (table[name].combine_chunks() for name in Rows._fields)
-    ids = ids.chunk(0) if isinstance(ids, pa.ChunkedArray) else ids
-    tokens = ids.flatten().to_numpy().reshape(len(ids), ids.type.list_size)
-    return Rows(tokens, *(column.to_numpy() for column in others))

@@ -4,7 +4,6 @@ Scoring tokens and rebuilding rows need the factory's kernels, so the caller pas
 whether the manifest is the one its author published; compare `dataset_sha256` for that.
 """
 
-import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,9 +13,10 @@ import numpy as np
 from ncagen.automaton import rng, tokens
 from ncagen.complexity.bands import inside, ratios
 from ncagen.dataset.card import CARD
+from ncagen.dataset.folder import Folder
 from ncagen.dataset.manifest import BUILDING, MANIFEST, Manifest, read_manifest
-from ncagen.dataset.reader import rows_of
-from ncagen.dataset.shard import DamagedShard, Record, Rows
+from ncagen.dataset.reader import open_shard
+from ncagen.dataset.shard import DamagedShard, Record, Rows, content_sha256
 from ncagen.spec import Spec
 
 Score = Callable[[np.ndarray], np.ndarray]
@@ -46,12 +46,13 @@ def verify(
     score(patches [row, token]) gives gzip lengths, rebuild(spec, stream, candidates) token rows and lengths.
     Raises ManifestError where there is no manifest to check against.
     """
-    manifest = read_manifest(folder)
+    place = Folder(folder)
+    manifest = read_manifest(place)
     report = Report(manifest)
     for record in manifest.records:
         path = manifest.path(record)
         try:
-            rows = _checked_file(folder / path, manifest, record)
+            rows = _checked_file(place, manifest, record)
         except DamagedShard as error:
             report.problems.append(f"{path}: {error}")
             continue
@@ -70,27 +71,20 @@ def verify(
     return report
 
 
-def _checked_file(path: Path, manifest: Manifest, record: Record) -> Rows:
+def _checked_file(folder: Folder, manifest: Manifest, record: Record) -> Rows:
     """Rows of a file whose size, hash, record and content are the manifest's."""
-    wanted = manifest.files[manifest.path(record)]
     try:
-        data = path.read_bytes()
+        rows = open_shard(folder, manifest, record).rows()
     except OSError as error:
         raise DamagedShard(error.strerror or str(error)) from None
-    if len(data) != wanted.bytes:
-        raise DamagedShard(f"it has {len(data)} bytes, not {wanted.bytes}")
-    if hashlib.sha256(data).hexdigest() != wanted.sha256:
-        raise DamagedShard("its bytes do not match their hash")
-    return rows_of(data, manifest, record)
+    if content_sha256(rows) != record.content_sha256:
+        raise DamagedShard("its rows do not match their hash")
+    return rows
 
 
 def row_problems(spec: Spec, record: Record, rows: Rows, score: Score) -> list[str]:
     """What is wrong with the values of a shard's rows, whatever its hashes say."""
     band = next(band for band in spec.bands if band.name == record.band)
-    dtypes = tuple(column.dtype.name for column in rows)
-    wanted = spec.token_dtype, "uint64", "int32", "float32"
-    if dtypes != wanted or rows.input_ids.shape != (record.rows, spec.row_tokens):
-        return [f"its columns are {dtypes} with {rows.input_ids.shape[1]} tokens a row"]
     patches = rows.input_ids.reshape(record.rows, spec.frames, spec.tokens_per_grid)[:, : spec.scored_frames, 1:-1]
     scored = score(np.ascontiguousarray(patches).reshape(record.rows, -1))
     first = record.shard << 32
