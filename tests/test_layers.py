@@ -11,9 +11,9 @@ FLOORS = (
     ("errors", "kernels", "version"),
     ("spec",),
     ("dataset", "automaton", "complexity"),
-    ("sources", "view", "adapters", "export", "hub"),
+    ("sources", "view", "export", "hub", "audit"),
     ("factory",),
-    ("commands",),
+    ("adapters", "commands"),
     ("cli",),
     ("__main__",),
 )
@@ -22,7 +22,7 @@ LEVEL = {part: level for level, parts in enumerate(FLOORS) for part in parts}
 COMPILED = {f"ncagen.automaton.{name}" for name in ("cpu", "simd")}
 COMPILED |= {f"ncagen.complexity.{name}" for name in ("score", "lz77", "huffman")} | {"ncagen.kernels"}
 
-FOREIGN = {"numba", "llvmlite", "click", "tqdm", "torch", "ray", "zstandard"}
+FOREIGN = {"numba", "llvmlite", "click", "tqdm", "torch", "ray", "zstandard", "huggingface_hub"}
 
 
 def modules() -> dict[str, ast.Module]:

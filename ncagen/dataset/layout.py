@@ -72,10 +72,9 @@ class Layout:
         `labels`, and `position_ids` and `document_ids`. Rows that do not fill a last pack are left out.
         """
         length = self.length(spec)
-        ids = tokens.astype(np.int64) + self.token_offset
-        found = {"input_ids": ids[:, :length]}
+        found = {"input_ids": tokens[:, :length].astype(np.int64) + self.token_offset}
         if self.labels:
-            found["labels"] = self._labels(spec, ids, length)
+            found["labels"] = self._labels(spec, tokens, length)
         if self.pack > 1:
             found = {name: self._packed(column) for name, column in found.items()}
             rows = len(found["input_ids"])
@@ -83,9 +82,9 @@ class Layout:
             found["document_ids"] = np.tile(np.repeat(np.arange(self.pack), length), (rows, 1))
         return found
 
-    def _labels(self, spec: Spec, ids: np.ndarray, length: int) -> np.ndarray:
+    def _labels(self, spec: Spec, tokens: np.ndarray, length: int) -> np.ndarray:
         first = 1 if self.labels == "next" else 0
-        labels = ids[:, first : first + length].copy()
+        labels = tokens[:, first : first + length].astype(np.int64) + self.token_offset
         labels[:, : max(0, self.mask_grids * spec.tokens_per_grid - first)] = IGNORED
         if self.mask_delimiters:
             labels[labels >= self.token_offset + spec.patch_ids] = IGNORED

@@ -14,12 +14,13 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 
 import pyarrow as pa
 
-from ncagen.dataset.folder import Folder
-from ncagen.dataset.shard import FORMATS, Record, relative_path, write
+from ncagen.dataset.folder import Folder, folder_at
+from ncagen.dataset.shard import FORMATS, SHARD_CANDIDATES, Record, one_line, relative_path, write
 from ncagen.errors import NcagenError
 from ncagen.spec import Spec, SpecError
 from ncagen.version import VERSION
@@ -28,6 +29,15 @@ MANIFEST = "manifest.json"
 BUILDING = "building.json"
 MANIFEST_VERSION = 1
 SPLITS = ("train", "validation")
+
+# Of manifest.json: some 400,000 shards, or two million million tokens in shards of the usual size.
+MOST_BYTES = 256 * 2**20
+
+# More than anybody makes; the spec compares each with each. A name is a folder's, which no file system lets be longer.
+MOST_BANDS = 4096
+LONGEST_NAME = 255
+
+_SHA256 = re.compile("[0-9a-f]{64}")
 
 
 class ManifestError(NcagenError):
@@ -52,7 +62,7 @@ class Manifest:
     toolchain: Mapping[str, str]
     files: Mapping[str, File]
 
-    @property
+    @cached_property
     def dataset(self) -> dict:
         """The hashed part: what the rows are."""
         spec = self.spec
@@ -72,7 +82,7 @@ class Manifest:
             "shards": shards,
         }
 
-    @property
+    @cached_property
     def dataset_sha256(self) -> str:
         """The identity of the rows."""
         return hashlib.sha256(canonical(self.dataset).encode()).hexdigest()
@@ -122,46 +132,57 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
 
 def read_manifest(place: str | os.PathLike | Folder) -> Manifest:
     """The manifest of a finished dataset. Raises ManifestError with one clear line."""
-    folder = Folder(place)
+    folder = folder_at(place)
     path = folder.path(MANIFEST)
     try:
         if not folder.has(MANIFEST):
             if folder.has(BUILDING):
                 raise ManifestError(f"{folder} is not finished: run the same ncagen build again to complete it")
             raise ManifestError(f"{folder} holds no dataset: there is no {MANIFEST} in it")
-        return parse(folder.read(MANIFEST).to_pybytes(), path)[0]
+        return parse(folder.read(MANIFEST, MOST_BYTES).to_pybytes(), path)[0]
     except OSError as error:
-        raise ManifestError(f"{path} cannot be read: {error.strerror or error}") from None
+        raise ManifestError(f"{path} cannot be read: {error.strerror or one_line(error)}") from None
 
 
 def parse(text: bytes, path: str) -> tuple[Manifest, dict]:
     """The manifest in a JSON text, and the whole value for what else it holds. Raises ManifestError naming `path`."""
     try:
-        value = json.loads(text, object_pairs_hook=_without_duplicates)
-        if value["manifest_version"] != MANIFEST_VERSION:
-            raise ManifestError(f"{path} has version {value['manifest_version']}, this ncagen reads {MANIFEST_VERSION}")
+        value = json.loads(str(text, "utf-8"), object_pairs_hook=_without_duplicates, parse_constant=_refuse_constant)
+        version = value["manifest_version"]
+        if type(version) is not int or version != MANIFEST_VERSION:
+            version = one_line(Exception(version))
+            raise ManifestError(f"{path} has version {version}, this ncagen reads {MANIFEST_VERSION}")
         manifest = _parse(value)
-    except SpecError as error:
-        raise ManifestError(f"{path} is damaged: {error}") from None
+        # As texts, because 1, 1.0 and true are equal values.
+        same = canonical(manifest.dataset) == canonical(value["dataset"])
+        same = same and manifest.dataset_sha256 == value["dataset_sha256"]
     except RecursionError:
         raise ManifestError(f"{path} is damaged: it is nested too deeply") from None
-    except (ValueError, LookupError, TypeError, AttributeError) as error:
-        raise ManifestError(f"{path} is damaged: {error}") from None
-    if manifest.dataset != value["dataset"] or manifest.dataset_sha256 != value["dataset_sha256"]:
+    except KeyError as error:
+        raise ManifestError(f"{path} is damaged: {one_line(error)} is missing") from None
+    except (SpecError, ValueError, LookupError, TypeError, AttributeError, OverflowError) as error:
+        raise ManifestError(f"{path} is damaged: {one_line(error)}") from None
+    if not same:
         raise ManifestError(f"{path} is damaged: its hash does not match what it says")
     return manifest, value
 
 
 def _parse(value: dict) -> Manifest:
     """Reads the parsed JSON; every path is one that the spec itself gives, so none can lead out of the folder."""
+    _check_bands(value["dataset"]["spec"]["bands"])
     spec = Spec.from_dict(value["dataset"]["spec"])
-    records = tuple(Record(spec_sha256=spec.sha256, **shard) for shard in value["dataset"]["shards"])
-    if [(r.split, r.band, r.shard) for r in records] != shard_keys(spec):
+    spec_sha256 = spec.sha256
+    records = tuple(Record(spec_sha256=spec_sha256, **shard) for shard in value["dataset"]["shards"])
+    # Counted first: a small file may name a spec of more shards than there is memory to list.
+    count = len(spec.bands) * sum(spec.shards(split) for split in SPLITS)
+    if len(records) != count or [(r.split, r.band, r.shard) for r in records] != shard_keys(spec):
         raise ValueError("its shards are not those of its spec")
     for record in records:
         counts = (record.rows, record.tried, record.below, record.above)
-        if not all(type(n) is int and n >= 0 for n in counts):
+        if not all(type(n) is int and 0 <= n <= SHARD_CANDIDATES for n in counts):
             raise ValueError(f"{counts} are not counts of rows and candidates")
+        if type(record.shard) is not int or not _is_sha256(record.content_sha256):
+            raise ValueError(f"{record.band} {record.split} shard {record.shard} has no number and hash")
         if record.rows != (rows := spec.shard_rows(record.split, record.shard)):
             raise ValueError(f"{record.band} {record.split} shard {record.shard} has {record.rows} rows, not {rows}")
     storage = value["storage"]["format"]
@@ -169,9 +190,12 @@ def _parse(value: dict) -> Manifest:
         raise ValueError(f"format {storage!r} is not known")
     files = {path: File(**file) for path, file in value["storage"]["files"].items()}
     for path, file in files.items():
-        if type(file.bytes) is not int or not re.fullmatch("[0-9a-f]{64}", file.sha256):
+        if type(file.bytes) is not int or file.bytes < 0 or not _is_sha256(file.sha256):
             raise ValueError(f"{path} has no size and hash")
-    manifest = Manifest(spec, records, storage, value["storage"]["toolchain"], files)
+    versions = value["storage"]["toolchain"]
+    if type(versions) is not dict or not all(type(version) is str for version in versions.values()):
+        raise ValueError(f"toolchain {versions!r} is not a version for each name")
+    manifest = Manifest(spec, records, storage, versions, files)
     if list(files) != [manifest.path(record) for record in records]:
         raise ValueError("its files are not those of its shards")
     return manifest
@@ -179,11 +203,30 @@ def _parse(value: dict) -> Manifest:
 
 def _without_duplicates(pairs: list[tuple[str, object]]) -> dict:
     """A JSON object; a second value for a name, which Python would let win, is an error."""
-    value = dict(pairs)
-    if len(value) < len(pairs):
-        names = [name for name, _ in pairs]
-        raise ValueError(f"{next(name for name in names if names.count(name) > 1)!r} stands in it twice")
+    value: dict[str, object] = {}
+    for name, item in pairs:
+        if name in value:
+            raise ValueError(f"{name!r} stands in it twice")
+        value[name] = item
     return value
+
+
+def _refuse_constant(name: str) -> None:
+    """NaN and Infinity, which Python reads but JSON does not have."""
+    raise ValueError(f"{name} is not a number of JSON")
+
+
+def _check_bands(bands: list) -> None:
+    """Bounds what the spec looks at in time that grows with its square."""
+    if len(bands) > MOST_BANDS:
+        raise ValueError(f"it has {len(bands)} bands: a dataset has {MOST_BANDS} at most")
+    for band in bands:
+        if len(band["name"]) > LONGEST_NAME:
+            raise ValueError(f"band {band['name']!r} has too long a name")
+
+
+def _is_sha256(value: object) -> bool:
+    return type(value) is str and _SHA256.fullmatch(value) is not None
 
 
 def order_of(spec: Spec, storage: str) -> dict:

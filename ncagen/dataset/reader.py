@@ -14,9 +14,9 @@ from typing import Generic, TypeVar
 
 import numpy as np
 
-from ncagen.dataset.folder import Folder
+from ncagen.dataset.folder import Folder, folder_at
 from ncagen.dataset.manifest import Manifest, read_manifest
-from ncagen.dataset.rowgroups import ShardFile
+from ncagen.dataset.rowgroups import ShardFile, check_size
 from ncagen.dataset.shard import ROW_GROUP_ROWS, DamagedShard, Record, Rows, empty_rows
 from ncagen.errors import NcagenError
 
@@ -34,7 +34,8 @@ class Dataset:
     """The rows of one split and band of a dataset.
 
     `dataset[i]` is a dict of one row's columns, `dataset.rows(numbers)` many rows at once, `len(dataset)` how many
-    there are, `dataset.manifest` the receipt. An open dataset can be pickled, and used after a fork.
+    there are, `dataset.manifest` the receipt, `dataset.revision` the commit that its files are of, if they come from a
+    place that has commits. An open dataset can be pickled, and used after a fork.
     """
 
     def __init__(
@@ -49,19 +50,27 @@ class Dataset:
         `band` may be left out where there is one. `verify` says when a shard's bytes are held against their hash in
         the manifest: once in each process ("first-use"), whenever rows are read from the file ("always"), or "never".
         Raises NcagenError.
+
+        "first-use" promises that the files were the right ones when they were opened. A local file is mapped: who
+        writes into it later changes rows that were not read yet, and who cuts it short ends this process. ncagen
+        itself only replaces files, which an open dataset does not see. "always" promises that every row comes from
+        bytes that were right when they were read; rows read a while ago may still be held. With "never", Parquet's
+        page checksums still find damaged rows, and nothing finds them in Arrow files.
         """
         if verify not in VERIFY:
             raise NcagenError(f"verify {verify!r} is not known: use {', '.join(VERIFY)}")
-        self.folder = Folder(path)
+        self.folder = folder_at(path)
         self.manifest: Manifest = read_manifest(self.folder)
         names = [b.name for b in self.manifest.spec.bands]
         if band is None and len(names) > 1:
             raise NcagenError(f"{path} holds several bands: say which of {', '.join(names)}")
-        self.split, self.band, self.verify = split, band or names[0], verify
+        self.split, self.band, self.verify = split, names[0] if band is None else band, verify
         self.records = [r for r in self.manifest.records if (r.split, r.band) == (split, self.band)]
         if not self.records:
             splits = ", ".join(dict.fromkeys(r.split for r in self.manifest.records))
-            raise NcagenError(f"{path} has no {split} rows in band {self.band}: it has {splits} in {', '.join(names)}")
+            raise NcagenError(
+                f"{path} has no {split!r} rows in band {self.band!r}: it has {splits} in {', '.join(names)}"
+            )
         self._length = sum(record.rows for record in self.records)
         self._forget()
 
@@ -69,9 +78,17 @@ class Dataset:
         return self._length
 
     def __getitem__(self, row: int) -> dict[str, np.ndarray]:
-        number = operator.index(row)
+        if isinstance(row, slice):
+            first, end, step = row.indices(len(self))
+            raise TypeError(f"a dataset cannot be sliced: use rows(range({first}, {end}, {step}))")
+        try:
+            number = operator.index(row)
+        except TypeError:
+            raise TypeError(
+                f"row {row!r} is not a whole number: use 0 to {len(self) - 1}, or rows() for many"
+            ) from None
         if not -len(self) <= number < len(self):
-            raise IndexError(f"row {row} is out of range: there are {len(self)}")
+            raise IndexError(f"row {row} is out of range: use 0 to {len(self) - 1}")
         shard, group, at = self._place(number % len(self))
         return {name: column[at].copy() for name, column in self._group(shard, group)._asdict().items()}
 
@@ -86,9 +103,15 @@ class Dataset:
 
         numbers: integers [row], each 0 to len - 1. Returns the columns named, each [row] or [row, token].
         """
-        numbers = np.asarray(numbers, np.int64)
+        unknown = [name for name in columns if name not in Rows._fields]
+        if unknown:
+            raise NcagenError(f"column {unknown[0]!r} is not known: use {', '.join(Rows._fields)}")
+        numbers = np.asarray(numbers)
+        if numbers.ndim != 1 or (numbers.dtype.kind not in "iu" and len(numbers)):
+            raise TypeError(f"rows takes whole numbers in one dimension, not {numbers.dtype} {numbers.shape}")
         if len(numbers) and not 0 <= int(numbers.min()) <= int(numbers.max()) < len(self):
-            raise IndexError(f"rows {numbers.min()} to {numbers.max()} are out of range: there are {len(self)}")
+            raise IndexError(f"rows {numbers.min()} to {numbers.max()} are out of range: use 0 to {len(self) - 1}")
+        numbers = numbers.astype(np.int64)
         spec = self.manifest.spec
         shards, groups, at = self._place(numbers)
         places = shards * self._groups_per_shard + groups
@@ -105,6 +128,11 @@ class Dataset:
         """All rows of one shard, checked. Raises DamagedShard."""
         with _named(self.folder, self.manifest, self.records[number]):
             return self._open(number).rows()
+
+    @property
+    def revision(self) -> str | None:
+        """The commit that the files are of; None for a folder."""
+        return self.folder.revision
 
     @property
     def group_sizes(self) -> np.ndarray:
@@ -127,7 +155,9 @@ class Dataset:
     def _group(self, shard: int, group: int) -> Rows:
         def read() -> Rows:
             with _named(self.folder, self.manifest, self.records[shard]):
-                return self._open(shard).group(group)
+                rows = self._open(shard).group(group)
+            # Of an Arrow file they are views, which would show what is written into it after the check.
+            return Rows(*(column.copy() for column in rows)) if self.verify == "always" else rows
 
         return self._groups.get((shard, group), read)
 
@@ -156,7 +186,8 @@ class Dataset:
 def open_shard(folder: Folder, manifest: Manifest, record: Record, check: bool = True) -> ShardFile:
     """One shard of a manifest, its size and, with `check`, its hash compared. Raises DamagedShard, OSError."""
     wanted = manifest.files[manifest.path(record)]
-    data = folder.read(manifest.path(record))
+    check_size(wanted.bytes, manifest.spec, record)
+    data = folder.read(manifest.path(record), wanted.bytes)
     if data.size != wanted.bytes:
         raise DamagedShard(f"it has {data.size} bytes, not {wanted.bytes}")
     if check and hashlib.sha256(data).hexdigest() != wanted.sha256:

@@ -9,21 +9,30 @@ batches are views of the mapped file.
 
 import json
 import struct
+from collections.abc import Callable
 from dataclasses import asdict
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from ncagen.dataset.pages import read_footer, read_group
 from ncagen.dataset.shard import RECORD_KEY, ROW_GROUP_ROWS, DamagedShard, Record, Rows, columns, damage
 from ncagen.spec import Spec
 
-# Uncompressed bytes of a row group, at most, by those of its tokens. Parquet stores uint16 as 32 bits and adds levels;
-# a page's uncompressed size is its author's claim, and this bounds what all pages may claim.
+# Bytes of a row group, packed or unpacked, at most, by those of its tokens. Parquet stores uint16 as 32 bits and adds
+# levels.
 LARGEST_PAGES = 4
 SMALL_PAGES = 1 << 20
 
 ARROW_MAGIC = b"ARROW1\0\0"
+
+
+def check_size(size: int, spec: Spec, record: Record) -> None:
+    """Raises DamagedShard for a file of more bytes than its rows can take, before it is opened."""
+    groups = -(-record.rows // ROW_GROUP_ROWS)
+    if size > (most := _most(record.rows, spec) + (groups - 1) * SMALL_PAGES):
+        raise DamagedShard(f"it has {size} bytes, and {record.rows} rows take {most} at most")
 
 
 class ShardFile:
@@ -40,7 +49,7 @@ class ShardFile:
     def group(self, number: int) -> Rows:
         """The rows of one row group. Raises DamagedShard."""
         with damage():
-            rows = columns(self._read(number))
+            rows = self._read(number)
             if len(rows.candidate) != self.group_rows(number) or rows.input_ids.shape[1] != self._spec.row_tokens:
                 raise DamagedShard("a row group does not hold the rows that it names")
             return rows
@@ -60,29 +69,28 @@ class ShardFile:
         types = [pa.list_(tokens, self._spec.row_tokens), pa.uint64(), pa.int32(), pa.float32()]
         if schema.names != list(Rows._fields) or schema.types != types:
             raise DamagedShard("its columns are not those of its manifest's spec")
-        if json.loads((schema.metadata or {})[RECORD_KEY]) != asdict(self.record):
+        if json.loads((schema.metadata or {}).get(RECORD_KEY, b"null")) != asdict(self.record):
             raise DamagedShard("its record is not the manifest's")
 
 
-def _open_parquet(data: pa.Buffer, spec: Spec, shard: ShardFile):
-    file = pq.ParquetFile(pa.BufferReader(data), page_checksum_verification=True)
-    metadata = file.metadata
-    groups = [metadata.row_group(g) for g in range(min(metadata.num_row_groups, shard.groups + 1))]
-    if [group.num_rows for group in groups] != [shard.group_rows(g) for g in range(shard.groups)]:
+def _open_parquet(data: pa.Buffer, spec: Spec, shard: ShardFile) -> Callable[[int], Rows]:
+    groups = read_footer(data, shard.groups)
+    if [group.rows for group in groups] != [shard.group_rows(g) for g in range(shard.groups)]:
         raise DamagedShard("its row groups are not those of its rows")
+    file = pq.ParquetFile(pa.BufferReader(data))
     shard.check_schema(file.schema_arrow)
-    for group in groups:
-        chunks = [group.column(c) for c in range(group.num_columns)]
-        if sum(chunk.total_uncompressed_size for chunk in chunks) > (
-            LARGEST_PAGES * group.num_rows * spec.row_bytes + SMALL_PAGES
-        ):
-            raise DamagedShard("a row group is larger than its rows can be")
-        if [chunk.num_values for chunk in chunks] != [group.num_rows * n for n in (spec.row_tokens, 1, 1, 1)]:
-            raise DamagedShard("a row group has more values than its rows")
-    return lambda number: file.read_row_group(number, use_threads=False)
+    if any(group.values != [group.rows * n for n in (spec.row_tokens, 1, 1, 1)] for group in groups):
+        raise DamagedShard("a row group has other values than its rows")
+
+    return lambda number: read_group(data, groups[number], spec)
 
 
-def _open_arrow(data: pa.Buffer, spec: Spec, shard: ShardFile):
+def _most(rows: int, spec: Spec) -> int:
+    """Bytes of a row group's pages, at most."""
+    return LARGEST_PAGES * rows * spec.row_bytes + SMALL_PAGES
+
+
+def _open_arrow(data: pa.Buffer, spec: Spec, shard: ShardFile) -> Callable[[int], Rows]:
     # The file is read as the stream it contains, so that the messages that are looked at are those that are decoded.
     schema_message, *batches = pa.ipc.MessageReader.open_stream(data[len(ARROW_MAGIC) :])
     if data[: len(ARROW_MAGIC)].to_pybytes() != ARROW_MAGIC or len(batches) != shard.groups:
@@ -91,13 +99,28 @@ def _open_arrow(data: pa.Buffer, spec: Spec, shard: ShardFile):
         raise DamagedShard("its record batches are not plain ones")
     schema = pa.ipc.read_schema(schema_message)
     shard.check_schema(schema)
+    if _footer(data) != [
+        (message.metadata.address - data.address - 8, message.metadata.size + 8, message.body.size)
+        for message in batches
+    ]:
+        raise DamagedShard("its footer names other record batches")
 
-    def read(number: int) -> pa.RecordBatch:
+    def read(number: int) -> Rows:
         batch = pa.ipc.read_record_batch(batches[number], schema)
         batch.validate(full=True)
-        return batch
+        return columns(batch)
 
     return read
+
+
+def _footer(data: pa.Buffer) -> list[tuple[int, int, int]]:
+    """Where other readers of an Arrow file look for its record batches: offset, bytes before the body, of the body."""
+    pa.ipc.open_file(data)  # has the flatbuffer verified
+    (size,) = struct.unpack("<i", data[-10:-6].to_pybytes())
+    footer = data[data.size - 10 - size : data.size - 10].to_pybytes()
+    blocks = _follow(footer, _field(footer, _follow(footer, 0), 3))
+    (count,) = struct.unpack_from("<I", footer, blocks)
+    return [struct.unpack_from("<qi4xq", footer, blocks + 4 + 24 * block) for block in range(count)]
 
 
 def _is_compressed(metadata: bytes) -> bool:
@@ -106,17 +129,19 @@ def _is_compressed(metadata: bytes) -> bool:
     pyarrow decompresses without asking and does not tell, so this reads the flatbuffer: Message.header (field 2) is a
     RecordBatch, whose field 3 is the compression (Arrow's format/Message.fbs).
     """
+    batch = _follow(metadata, _field(metadata, _follow(metadata, 0), 2))
+    return bool(_field(metadata, batch, 3))
 
-    def field(table: int, number: int) -> int:
-        vtable = table - struct.unpack_from("<i", metadata, table)[0]
-        at = 4 + 2 * number
-        offset = struct.unpack_from("<H", metadata, vtable + at)[0] if at < _u16(vtable) else 0
-        return table + offset if offset else 0
 
-    def _u16(at: int) -> int:
-        return struct.unpack_from("<H", metadata, at)[0]
+def _field(flatbuffer: bytes, table: int, number: int) -> int:
+    """Where a field of a flatbuffer's table stands, 0 where it is left out."""
+    vtable = table - struct.unpack_from("<i", flatbuffer, table)[0]
+    at = 4 + 2 * number
+    (size,) = struct.unpack_from("<H", flatbuffer, vtable)
+    offset = struct.unpack_from("<H", flatbuffer, vtable + at)[0] if at < size else 0
+    return table + offset if offset else 0
 
-    def follow(at: int) -> int:
-        return at + struct.unpack_from("<I", metadata, at)[0]
 
-    return bool(field(follow(field(follow(0), 2)), 3))
+def _follow(flatbuffer: bytes, at: int) -> int:
+    """Where the offset at a place of a flatbuffer leads."""
+    return at + struct.unpack_from("<I", flatbuffer, at)[0]

@@ -13,6 +13,7 @@ import json
 import os
 import secrets
 import socket
+import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -31,6 +32,9 @@ RECORD_KEY = b"ncagen"
 
 # Shard k takes its rows from the candidates k * 2**32, k * 2**32 + 1, ...
 SHARD_CANDIDATES = 2**32
+
+# No line of an error is longer: what it quotes may be its author's.
+LINE = 300
 
 # Small enough that reading one row decodes little (256 rows of 1026 tokens are half a megabyte).
 ROW_GROUP_ROWS = 256
@@ -142,8 +146,20 @@ def damage() -> Iterator[None]:
     """Turns whatever a damaged file makes pyarrow say into DamagedShard, in one line."""
     try:
         yield
-    except (pa.ArrowException, OSError, LookupError, TypeError, ValueError, AttributeError, OverflowError) as error:
-        raise DamagedShard(f"it cannot be read: {(str(error).splitlines() or [type(error).__name__])[0]}") from None
+    except RecursionError:
+        raise DamagedShard("it cannot be read: its record is nested too deeply") from None
+    except (
+        *(pa.ArrowException, OSError, LookupError, TypeError, ValueError, AttributeError, OverflowError),
+        struct.error,
+    ) as error:
+        raise DamagedShard(f"it cannot be read: {one_line(error)}") from None
+
+
+def one_line(error: Exception) -> str:
+    """The first line of an error, which may quote a stranger's file: printable, and not too long."""
+    line = (str(error).splitlines() or [type(error).__name__])[0]
+    line = line if len(line) <= LINE else line[:LINE] + "..."
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line)
 
 
 def columns(table: pa.Table | pa.RecordBatch) -> Rows:
@@ -151,13 +167,22 @@ def columns(table: pa.Table | pa.RecordBatch) -> Rows:
     arrays = []
     for column in table.columns:
         whole = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
-        whole = whole.chunk(0) if isinstance(whole, pa.ChunkedArray) else whole
-        if whole.null_count:
-            raise ValueError("there are nulls in it")
-        arrays.append(whole)
+        arrays.append(whole.chunk(0) if isinstance(whole, pa.ChunkedArray) else whole)
     ids, *others = arrays
-    tokens = ids.flatten().to_numpy().reshape(len(ids), ids.type.list_size)
-    return Rows(tokens, *(column.to_numpy() for column in others))
+    size = ids.type.list_size
+    if ids.null_count:
+        raise ValueError("there are nulls in it")
+    tokens = _values(ids.values)[ids.offset * size : (ids.offset + len(ids)) * size]
+    return Rows(tokens.reshape(-1, size), *map(_values, others))
+
+
+def _values(array: pa.Array) -> np.ndarray:
+    """A view of an array's values. pyarrow's own ways import pandas, or need it, depending on the version."""
+    if array.null_count:
+        raise ValueError("there are nulls in it")
+    dtype = np.dtype({"float": "float32"}.get(str(array.type), str(array.type)))
+    data = array.buffers()[1]
+    return np.frombuffer(data, dtype, len(array), array.offset * dtype.itemsize) if data else np.empty(0, dtype)
 
 
 def write(path: Path, data: pa.Buffer) -> None:

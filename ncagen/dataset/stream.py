@@ -12,7 +12,7 @@ Tensors, worker processes and collation are not here: see `adapters`.
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -95,22 +95,36 @@ class Stream:
             self._position = self._after(number + 1)
             yield batch
 
-    def batches(self, worker: int = 0, workers: int = 1) -> Iterator[tuple[int, Batch]]:
-        """This rank's batches with their numbers; of several workers, each gets every workers-th batch."""
+    def batches(self, first: int = 0, step: int = 1) -> Iterator[tuple[int, Batch]]:
+        """This rank's batches with their numbers, from one on; of n workers, each takes every n-th."""
         end = None if self.epochs is None else len(self)
-        together = max(1, READ_ROWS // self._batch_rows)
-        number = worker
-        while end is None or number < end:
-            last = number + together * workers if end is None else min(end, number + together * workers)
-            numbers = range(number, last, workers)
-            positions = [self._positions(n) for n in numbers]
-            rows = self._read(np.concatenate(positions))
-            start = 0
-            for n, some in zip(numbers, positions, strict=True):
-                batch = {name: column[start : start + len(some)] for name, column in rows.items()}
-                yield n, self.layout(self._spec, batch["input_ids"]) if self.layout else batch
-                start += len(some)
-            number += together * workers
+        together = max(1, READ_ROWS // self._batch_rows) * step
+        while end is None or first < end:
+            numbers = range(first, first + together if end is None else min(end, first + together), step)
+            rows = self._read(self.positions(numbers))
+            for start, number in enumerate(numbers):
+                here = slice(start * self._batch_rows, (start + 1) * self._batch_rows)
+                yield number, self._laid_out({name: column[here] for name, column in rows.items()})
+            first += together
+
+    def positions(self, numbers: Sequence[int]) -> np.ndarray:
+        """The positions of some of this rank's batches, counted over all epochs: int64[row].
+
+        numbers: which batches, rising; only the last of all may be short.
+        """
+        starts = np.asarray(numbers, np.int64)[:, None] * self._batch_rows
+        ours = (starts + np.arange(self._batch_rows)).reshape(-1)
+        if self.epochs is not None:
+            ours = ours[: np.searchsorted(ours, self._rows_left())]
+        positions = self._taken_up + ours * self.world + self.rank
+        if self.epochs is not None:  # only the tail "repeat" goes past the end
+            beyond = positions >= self._end
+            positions[beyond] = self._end - self._length + (positions[beyond] - self._end) % self._length
+        return positions
+
+    def take(self, positions: np.ndarray) -> Batch:
+        """The rows at any positions, counted over all epochs, as a batch has them. positions: int64[row]."""
+        return self._laid_out(self._read(positions))
 
     def state_dict(self) -> dict:
         """What resumes after the last batch that this stream yielded."""
@@ -123,11 +137,9 @@ class Stream:
     def load_state_dict(self, state: dict) -> None:
         """Takes the stream up at a state, whatever the ranks, workers and batches were. Raises NcagenError."""
         try:
-            epoch, position, seed, fingerprint = (state[k] for k in ("epoch", "position", "seed", "fingerprint"))
+            epoch, position, seed, fingerprint = (state[name] for name in STATE)
         except (KeyError, TypeError):
-            raise NcagenError(
-                "the state is not one of ncagen's: it has no epoch, position, seed, fingerprint"
-            ) from None
+            raise NcagenError(f"the state is not a stream's: it must have {', '.join(STATE)}") from None
         if seed != self.seed:
             raise NcagenError(f"the state is of seed {seed}, this stream of seed {self.seed}: use seed={seed}")
         if fingerprint != self.fingerprint:
@@ -172,26 +184,17 @@ class Stream:
             return -(-left // self.world)
         return max(0, -(-(left - self.rank) // self.world))
 
-    def _positions(self, batch: int) -> np.ndarray:
-        """The positions of a batch's rows, over all epochs: int64[row]."""
-        end = (batch + 1) * self._batch_rows
-        if self.epochs is not None:
-            end = min(end, self._rows_left())
-        ours = np.arange(batch * self._batch_rows, end, dtype=np.int64)
-        positions = self._taken_up + ours * self.world + self.rank
-        if self.epochs is not None:  # only the tail "repeat" goes past the end
-            beyond = positions >= self._end
-            positions[beyond] = self._end - self._length + (positions[beyond] - self._end) % self._length
-        return positions
-
     def _after(self, batches: int) -> int:
         """The position after this many batches of every rank."""
         position = self._taken_up + batches * self._batch_rows * self.world
-        return position if self.epochs is None else min(position, self._end)
+        return position if self.epochs is None or batches < len(self) else self._end
 
     def _state(self, position: int) -> dict:
         epoch, within = divmod(position, self._length)
         return dict(zip(STATE, (epoch, within, self.seed, self.fingerprint), strict=True))
+
+    def _laid_out(self, rows: Batch) -> Batch:
+        return self.layout(self._spec, rows["input_ids"]) if self.layout else rows
 
     def _read(self, positions: np.ndarray) -> Batch:
         """The rows at positions over all epochs, in their order."""

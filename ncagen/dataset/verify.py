@@ -19,6 +19,10 @@ from ncagen.dataset.reader import open_shard
 from ncagen.dataset.shard import DamagedShard, Record, Rows, content_sha256
 from ncagen.spec import Spec
 
+# What the Hub adds to every repository, and its client to a folder that it downloads into.
+HUB_FILES = (".gitattributes",)
+HUB_FOLDER = ".cache/huggingface/"
+
 Score = Callable[[np.ndarray], np.ndarray]
 Rebuild = Callable[[Spec, int, np.ndarray], tuple[np.ndarray, np.ndarray]]
 
@@ -64,9 +68,10 @@ def verify(
         chosen = _sample(rows, share)
         report.rebuilt += len(chosen)
         report.problems += [f"{path}: {p}" for p in _rebuild_problems(manifest.spec, record, rows, chosen, rebuild)]
-    expected = {*manifest.files, MANIFEST, BUILDING, CARD}
+    expected = {*manifest.files, MANIFEST, BUILDING, CARD, *HUB_FILES}
     for found in sorted(p for p in folder.rglob("*") if p.is_file()):
-        if (name := found.relative_to(folder).as_posix()) not in expected:
+        name = found.relative_to(folder).as_posix()
+        if name not in expected and not name.startswith(HUB_FOLDER):
             report.problems.append(f"{name}: does not belong to the dataset")
     return report
 

@@ -70,13 +70,18 @@ def noise_lengths(spec: Spec) -> np.ndarray:
     return token_gzip_lengths((digits @ powers).astype(spec.token_dtype))
 
 
+def warm_up(spec: Spec) -> None:
+    """Compiles the kernels that a build needs, or loads them."""
+    nca.rebuild(spec, rng.STREAMS["pilot"], np.arange(4, dtype=np.uint64))
+
+
 def pilot(spec: Spec, storage: str = "parquet") -> Pilot:
     """Tries a few thousand candidates. Raises NcagenError for a band that cannot be reached.
 
     Where a band gets none of them, more are tried before it is given up.
     """
     stream = rng.STREAMS["pilot"]
-    nca.rows(nca.batch(spec, stream, np.arange(4, dtype=np.uint64)), np.arange(4))  # the kernels are ready now
+    warm_up(spec)
     noise = noise_lengths(spec)
     lengths: list[np.ndarray] = []
     begun = time.perf_counter()

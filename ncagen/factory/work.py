@@ -1,31 +1,25 @@
 """One shard number to its shards on disk, one in each band. Knows no thread, no cluster and no other shard.
 
-Shard k tries the candidates k * 2**32, k * 2**32 + 1, ... in order, and each band keeps the first that fall into it,
-until all bands have their rows. So what a shard holds depends on the spec and k alone.
+Which rows a shard holds is `search`'s job; this module keeps what is intact, makes the rest and writes it. An order
+that comes with a receipt accepts no shard but those that the receipt names.
 """
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 
-from ncagen.automaton.rng import STREAMS
-from ncagen.complexity.bands import Tally, choose, ratios
+from ncagen.complexity.bands import Tally
 from ncagen.dataset import shard as files
 from ncagen.dataset.manifest import File
+from ncagen.dataset.receipt import Receipt
 from ncagen.dataset.shard import DamagedShard, Record, Rows
 from ncagen.errors import NcagenError
-from ncagen.sources import nca
+from ncagen.factory.search import Step, repeat, search
 from ncagen.spec import Band, Spec
-
-SHARD_CANDIDATES = 2**32
-
-# Of cell-steps: a batch of the default spec is 512 candidates and takes about 25 ms, short enough to stop within.
-BATCH_CELL_STEPS = 512 * 144 * 20
-BATCH_LIMITS = 16, 512
 
 Report = Callable[[int, int], None]
 """Called after each batch with the rows kept and the candidates tried. It may raise to stop the work."""
@@ -33,27 +27,41 @@ Report = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class Order:
-    """A spec, the format of its files ("parquet" or "arrow") and the folder they go to."""
+    """A spec, the format of its files ("parquet" or "arrow"), the folder they go to, and a receipt of its own spec."""
 
     spec: Spec
     storage: str
     folder: Path
+    receipt: Receipt | None = None
 
     def path(self, split: str, band: Band, shard: int) -> Path:
         """Where a shard goes."""
         return self.folder / files.relative_path(self.spec, self.storage, split, band.name, shard)
 
+    def accepts(self, record: Record) -> bool:
+        """Whether a shard of this spec may be part of the folder: any, unless a receipt says which."""
+        return self.receipt is None or self.receipt.records[record.split, record.band, record.shard] == record
+
 
 def make(order: Order, split: str, shard: int, report: Report) -> list[tuple[Record, File]]:
-    """Makes what is missing or damaged of one shard number and returns a record and a file for every band."""
+    """Makes what is missing or damaged of one shard number and returns a record and a file for every band.
+
+    Raises NcagenError, and writes nothing, for a shard that does not come out as the order's receipt says.
+    """
     made = {band.name: intact(order, split, band, shard) for band in order.spec.bands}
     for band in order.spec.bands:
         if found := made[band.name]:
             report(found[0].rows, 0)
     missing = [band for band in order.spec.bands if made[band.name] is None]
-    for band, (rows, tally) in fill(order.spec, split, shard, missing, report).items():
+    for band, (rows, tally) in _fill(order, split, shard, missing, report).items():
         record, data = pack(order.spec, order.storage, split, band.name, shard, rows, tally)
-        files.write(order.path(split, band, shard), data)
+        path = order.path(split, band, shard)
+        if not order.accepts(record):
+            raise NcagenError(
+                f"{path} is not written: what was made is not what the receipt or manifest says, which was altered or"
+                " comes from another version of ncagen"
+            )
+        files.write(path, data)
         made[band.name] = record, describe(data)
     return [found for found in made.values() if found is not None]
 
@@ -87,11 +95,9 @@ def intact(order: Order, split: str, band: Band, shard: int) -> tuple[Record, Fi
     except DamagedShard:
         return None
     name = record.spec_sha256, record.split, record.band, record.shard
-    if name != (order.spec.sha256, split, band.name, shard) or not files.to_bytes(rows, record, order.storage).equals(
-        data
-    ):
+    if name != (order.spec.sha256, split, band.name, shard) or not order.accepts(record):
         return None
-    return record, describe(data)
+    return (record, describe(data)) if files.to_bytes(rows, record, order.storage).equals(data) else None
 
 
 def describe(data: pa.Buffer) -> File:
@@ -99,54 +105,28 @@ def describe(data: pa.Buffer) -> File:
     return File(data.size, hashlib.sha256(data).hexdigest())
 
 
-def fill(spec: Spec, split: str, shard: int, bands: Sequence[Band], report: Report) -> dict[Band, tuple[Rows, Tally]]:
-    """The rows of a shard in each of the bands, from one pass over its candidates."""
-    wanted = spec.shard_rows(split, shard)
-    shelves = {band: _empty(spec, wanted) for band in bands}
-    tallies = {band: Tally() for band in bands}
-    tried = 0
-    while unfilled := [band for band in bands if tallies[band].kept < wanted]:
-        size = _batch_size(spec, [tallies[band] for band in unfilled], wanted)
-        if tried + size > SHARD_CANDIDATES:
-            raise NcagenError(f"shard {shard} has no candidates left: {unfilled[0].name} is too rare for this spec")
-        first = shard * SHARD_CANDIDATES + tried
-        candidates = np.arange(first, first + size, dtype=np.uint64)
-        at_least = min(band.lengths(spec.scored_bytes)[0] for band in unfilled)
-        batch = nca.batch(spec, STREAMS[split], candidates, at_least)
-        kept = sum(_shelve(spec, band, batch, wanted, shelves[band], tallies[band]) for band in unfilled)
-        tried += size
-        report(kept, size)
-    return {band: (shelves[band], tallies[band]) for band in bands}
+def _fill(
+    order: Order, split: str, shard: int, bands: Sequence[Band], report: Report
+) -> dict[Band, tuple[Rows, Tally]]:
+    """The rows of a shard in each of the bands: those that the receipt chose, or the first that a search finds."""
+    spec, receipt = order.spec, order.receipt
+    if receipt is None or receipt.gaps is None:
+        tallies = {band: Tally() for band in bands}
+        steps = search(spec, split, shard, spec.shard_rows(split, shard), tallies)
+    else:
+        records = {band: receipt.records[split, band.name, shard] for band in bands}
+        tallies = {band: Tally(record.rows, record.below, record.above) for band, record in records.items()}
+        known = {band: receipt.candidates(record) for band, record in records.items()}
+        steps = repeat(spec, split, known)
+    rows = _collect(steps, report)
+    return {band: (rows[band], tallies[band]) for band in bands}
 
 
-def _shelve(spec: Spec, band: Band, batch: nca.Batch, wanted: int, shelf: Rows, tally: Tally) -> int:
-    """Puts a batch's rows that fit the band on its shelf, and returns how many."""
-    start = tally.kept
-    chosen = choose(spec, band, batch.lengths, wanted - start, tally)
-    if not len(chosen):
-        return 0
-    place = slice(start, start + len(chosen))
-    lengths = batch.lengths[chosen]
-    shelf.input_ids[place] = nca.rows(batch, chosen)
-    shelf.candidate[place] = batch.candidates[chosen]
-    shelf.gzip_bytes[place] = lengths
-    shelf.gzip_ratio[place] = ratios(spec, lengths)
-    return len(chosen)
-
-
-def _empty(spec: Spec, rows: int) -> Rows:
-    return Rows(
-        np.empty((rows, spec.row_tokens), spec.token_dtype),
-        np.empty(rows, np.uint64),
-        np.empty(rows, np.int32),
-        np.empty(rows, np.float32),
-    )
-
-
-def _batch_size(spec: Spec, unfilled: list[Tally], wanted: int) -> int:
-    """Candidates to try next: about as many as the scarcest band still needs, within what a batch should take."""
-    steps = spec.warmup + spec.stride * (spec.scored_frames - 1) + 1
-    least, most = BATCH_LIMITS
-    most = min(most, max(least, BATCH_CELL_STEPS // (spec.cells * steps)))
-    needed = max((wanted - tally.kept) * max(tally.tried, 1) // max(tally.kept, 1) for tally in unfilled)
-    return max(least, min(most, needed))
+def _collect(steps: Iterable[Step], report: Report) -> dict[Band, Rows]:
+    """All rows of each band, reported batch by batch."""
+    parts: dict[Band, list[Rows]] = {}
+    for step in steps:
+        for band, rows in step.kept.items():
+            parts.setdefault(band, []).append(rows)
+        report(sum(len(rows.candidate) for rows in step.kept.values()), step.candidates)
+    return {band: Rows(*map(np.concatenate, zip(*some, strict=True))) for band, some in parts.items()}

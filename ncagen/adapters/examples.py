@@ -1,0 +1,36 @@
+"""A dataset or a mixture as a sequence of examples, for loaders that ask by number. NumPy only.
+
+Example i is what stands at position i of the order, so a loader that goes from 0 on, on one machine or with a stride
+on many, gives the rows in the order of a `Stream` of the same seed. The loader's own state then is what resumes it.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from ncagen.dataset.layout import Layout
+from ncagen.dataset.mixture import Mixture
+from ncagen.dataset.reader import Dataset
+from ncagen.dataset.stream import Stream
+
+
+class Examples(Sequence):
+    """`examples[i]`: a dict of int64 arrays [place], as the layout has them. `len()`: whole sequences of an epoch."""
+
+    def __init__(self, data: Dataset | Mixture, layout: Layout | None = None, *, shuffle: bool = False, seed: int = 0):
+        """layout: `Layout()` if left out. shuffle: position i holds the row that a `Stream` of this seed has there."""
+        self._stream = Stream(data, layout=layout or Layout(), shuffle=shuffle, seed=seed, drop_last=True)
+
+    def __len__(self) -> int:
+        return len(self._stream)
+
+    def __getitem__(self, number):
+        if not -len(self) <= number < len(self):
+            raise IndexError(f"example {number} is out of range: there are {len(self)}")
+        return self.__getitems__([number])[0]
+
+    def __getitems__(self, numbers: Sequence[int]) -> list[dict[str, np.ndarray]]:
+        """Several examples at once, which torch's DataLoader asks for and which reads each row group once."""
+        positions = [self._stream.positions([int(number) % len(self)]) for number in numbers]
+        batch = self._stream.take(np.concatenate(positions))
+        return [{name: column[i] for name, column in batch.items()} for i in range(len(numbers))]

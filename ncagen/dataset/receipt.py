@@ -1,0 +1,157 @@
+"""The receipt: a dataset in one small file, from which `ncagen rebuild` makes its full shards again.
+
+It is the manifest with the kept candidates of every shard, as JSON compressed by zstandard; docs/format.md has the
+fields. A plain manifest.json is read as well: it is a receipt that leaves the search for the candidates to be done
+again. Receipts come from strangers, so nothing in them is believed before it is checked. Only numpy and pyarrow are
+used; how rows are made again stands in the factory.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from ncagen.dataset.manifest import Manifest, canonical, parse, read_manifest
+from ncagen.dataset.reader import Dataset
+from ncagen.dataset.shard import SHARD_CANDIDATES, Record, one_line, write
+from ncagen.errors import NcagenError
+
+RECEIPT_VERSION = 1
+SUFFIX = ".receipt.json.zst"
+
+# Of the JSON text: about 30 million rows, and what a malicious file can make of it still fits into memory.
+MOST_BYTES = 64 * 2**20
+CHUNK = 2**20
+
+_ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
+_LEVEL = 19
+
+Key = tuple[str, str, int]
+
+
+class ReceiptError(NcagenError):
+    """A receipt that cannot be read, or is not consistent with itself."""
+
+
+@dataclass(frozen=True)
+class Receipt:
+    """A manifest and the choices behind it.
+
+    records: every shard's, by split, band and number. gaps: by the same, int64[row], from each kept candidate to the
+    next, the first from one before the shard's first; None where a plain manifest was read.
+    """
+
+    manifest: Manifest
+    records: Mapping[Key, Record]
+    gaps: Mapping[Key, np.ndarray] | None
+
+    def candidates(self, record: Record) -> np.ndarray:
+        """The kept candidates of a shard, in order: uint64[row]. Only where there are gaps."""
+        assert self.gaps is not None
+        return (np.cumsum(self.gaps[_key(record)]) + (record.shard * SHARD_CANDIDATES - 1)).astype(np.uint64)
+
+
+def write_receipt(folder: Path, path: Path, progress: Callable[[int], None] = lambda rows: None) -> int:
+    """Writes the receipt of a finished dataset, whole or not at all, and returns its size in bytes.
+
+    progress(rows) is called for each shard that was read. Raises NcagenError for a dataset that is damaged or too
+    large.
+    """
+    manifest = read_manifest(folder)
+    gaps = []
+    for (split, band), records in _by_band(manifest).items():
+        dataset = Dataset(folder, split, band)
+        for number, record in enumerate(records):
+            gaps.append(_gaps(dataset.shard(number).candidate, record))
+            progress(record.rows)
+    text = _text(manifest, gaps)
+    if len(text) > MOST_BYTES:
+        raise ReceiptError(f"{folder} is too large for a receipt: pass on its manifest.json, which rebuilds it too")
+    data = pa.Codec("zstd", compression_level=_LEVEL).compress(text)
+    write(path, data)
+    return data.size
+
+
+def read_receipt(path: Path) -> Receipt:
+    """A receipt, or a plain manifest.json. Raises NcagenError naming the file, in one clear line."""
+    manifest, value = parse(_read(path), str(path))
+    records = {_key(record): record for record in manifest.records}
+    if "receipt_version" not in value:
+        return Receipt(manifest, records, None)
+    version = value["receipt_version"]
+    if type(version) is not int or version != RECEIPT_VERSION:
+        version = one_line(Exception(version))
+        raise ReceiptError(f"{path} has receipt version {version}, this ncagen reads {RECEIPT_VERSION}")
+    if value.pop("receipt_sha256", None) != _sha256(value):
+        raise ReceiptError(f"{path} is damaged: its hash does not match what it says")
+    gaps = value.get("gaps")
+    if type(gaps) is not list or len(gaps) != len(records):
+        raise ReceiptError(f"{path} is damaged: its gaps are not those of its shards")
+    try:
+        return Receipt(manifest, records, {key: _checked(gaps[i], records[key]) for i, key in enumerate(records)})
+    except ValueError as error:
+        raise ReceiptError(f"{path} is damaged: {error}") from None
+
+
+def _key(record: Record) -> Key:
+    return record.split, record.band, record.shard
+
+
+def _by_band(manifest: Manifest) -> dict[tuple[str, str], list[Record]]:
+    """The records of each split and band, in the manifest's order."""
+    found: dict[tuple[str, str], list[Record]] = {}
+    for record in manifest.records:
+        found.setdefault((record.split, record.band), []).append(record)
+    return found
+
+
+def _gaps(candidates: np.ndarray, record: Record) -> list[int]:
+    """What `Receipt.candidates` undoes. Raises ReceiptError where a file holds other candidates than its record."""
+    offsets = candidates.astype(np.int64) - record.shard * SHARD_CANDIDATES
+    gaps = np.diff(offsets, prepend=-1).tolist()
+    try:
+        _checked(gaps, record)
+    except ValueError as error:
+        raise ReceiptError(f"{error}: see what ncagen verify says of this dataset") from None
+    return gaps
+
+
+def _checked(gaps: list[int], record: Record) -> np.ndarray:
+    """The gaps of a shard: int64[row]. Raises ValueError where they cannot be those of its record."""
+    name = f"{record.band} {record.split} shard {record.shard}"
+    if not record.tried == record.rows + record.below + record.above <= SHARD_CANDIDATES:
+        raise ValueError(f"the counts of {name} do not add up")
+    if type(gaps) is not list or not all(type(gap) is int and gap > 0 for gap in gaps):
+        raise ValueError(f"the gaps of {name} are not positive whole numbers")
+    if (len(gaps), sum(gaps)) != (record.rows, record.tried):
+        raise ValueError(f"{name} has {record.rows} rows of {record.tried} candidates, its gaps say otherwise")
+    return np.array(gaps, np.int64)
+
+
+def _text(manifest: Manifest, gaps: list[list[int]]) -> bytes:
+    value = manifest.to_dict() | {"receipt_version": RECEIPT_VERSION, "gaps": gaps}
+    return json.dumps(value | {"receipt_sha256": _sha256(value)}, separators=(",", ":")).encode()
+
+
+def _sha256(value: dict) -> str:
+    return hashlib.sha256(canonical(value).encode()).hexdigest()
+
+
+def _read(path: Path) -> bytes:
+    """The JSON text of a file, plain or compressed; never much more than a receipt may have, whatever its size."""
+    text = bytearray()
+    try:
+        with path.open("rb") as file:
+            compressed = file.peek(len(_ZSTD_MAGIC)).startswith(_ZSTD_MAGIC)
+            source = pa.CompressedInputStream(pa.PythonFile(file, "r"), "zstd") if compressed else file
+            while len(text) <= MOST_BYTES and (chunk := source.read(CHUNK)):
+                text += chunk
+    except (OSError, pa.ArrowException) as error:
+        raise ReceiptError(f"{path} cannot be read: {getattr(error, 'strerror', None) or one_line(error)}") from None
+    if len(text) > MOST_BYTES:
+        raise ReceiptError(f"{path} is no receipt: it holds more than {MOST_BYTES} bytes")
+    return bytes(text)
