@@ -1,0 +1,33 @@
+"""nanoGPT: train.bin and val.bin, headerless uint16, and meta.pkl with the vocabulary's size."""
+
+import pickle
+from collections.abc import Iterator
+from pathlib import Path
+
+from ncagen.export.files import Done, File, whole
+from ncagen.export.plan import Export
+
+NAMES = {"train": "train.bin", "validation": "val.bin"}
+
+
+def files(export: Export, done: Done) -> Iterator[File]:
+    """meta.pkl last."""
+    for split in export.splits:
+        yield export.tokens_file(NAMES[split], split)
+    # A protocol of its own, so that the bytes do not depend on the Python that writes them.
+    yield whole("meta.pkl", lambda: pickle.dumps({"vocab_size": export.vocabulary}, protocol=4))
+
+
+def settings(export: Export, out: Path) -> list[str]:
+    """For config/train_*.py."""
+    lines = [
+        "# meta.pkl has no stoi and itos, so sample.py does not run: ids stand for patches, not for text",
+        f"dataset = {out.name!r}  # with this folder as data/{out.name}",
+        f"block_size = {export.length - 1}",
+        f"# meta.pkl sets vocab_size to {export.vocabulary:,}",
+        "# get_batch draws windows from anywhere; to draw whole rows, let it draw",
+        f"# ix = torch.randint(len(data) // {export.length}, (batch_size,)) * {export.length}",
+    ]
+    if "validation" not in export.splits:
+        lines.append("# there is no val.bin: train.py needs one, so build the dataset with --validation")
+    return lines

@@ -1,0 +1,186 @@
+"""Loads exports with the released packages they are for, and compares every token with the dataset's.
+
+    python tests/conformance/run.py             all checks; writes docs/conformance.md
+    python tests/conformance/run.py --quick     those of the first environment; writes nothing
+    python tests/conformance/run.py --only mds  some checks by name; writes nothing
+
+Environments are made once, in .conformance/, from requirements/<environment>.txt, and anew when that file changes.
+A check is checks/<check>.py, run in its environment with two folders: what it loads (an export, or the dataset itself)
+and the source as plain arrays. It asserts, and prints one line of JSON; checks/common.py has what checks share.
+To add one, add its script and a line to CHECKS.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from ncagen.dataset.reader import Dataset
+
+HERE = Path(__file__).parent
+ROOT = HERE.parents[1]
+PLACE = ROOT / ".conformance"
+PAGE = ROOT / "docs" / "conformance.md"
+
+# Three shards and one of validation.
+BUILD = ["--tokens=900K", "--validation=200K", "--band=high", "--rows-per-shard=300"]
+
+# Ids that need 32 bits, and rows cut.
+OFFSET, LENGTH = 100_000, 1000
+WIDE = (f"--token-offset={OFFSET}", f"--length={LENGTH}")
+
+
+class Check(NamedTuple):
+    """name: for --only and the table. exported: flags of the export that is loaded, None for the dataset itself, in
+    the format `storage` and with ncagen importable.
+    """
+
+    name: str
+    environment: str
+    script: str
+    exported: tuple[str, ...] | None
+    package: str = ""
+    storage: str = "parquet"
+
+
+CHECKS = [
+    Check("nanogpt", "loaders", "export_nanogpt", ("--to=nanogpt",), "nanoGPT, which has no release"),
+    Check("llmc", "loaders", "export_llmc", ("--to=llmc",), "llm.c, which has no release"),
+    Check("megatron", "loaders", "export_megatron", ("--to=megatron",)),
+    Check("litdata", "loaders", "export_litdata", ("--to=litdata",)),
+    Check("datatrove", "loaders", "export_datatrove", ("--to=datatrove",)),
+    Check("olmo", "loaders", "export_olmo", ("--to=olmo",)),
+    Check("jsonl", "loaders", "export_jsonl", ("--to=jsonl",)),
+    Check("litdata-wide", "loaders", "export_litdata", ("--to=litdata", *WIDE)),
+    Check("megatron-wide", "loaders", "export_megatron", ("--to=megatron", *WIDE)),
+    Check("datatrove-wide", "loaders", "export_datatrove", ("--to=datatrove", *WIDE)),
+    Check("olmo-wide", "loaders", "export_olmo", ("--to=olmo", *WIDE)),
+    Check("mds", "mosaic", "export_mds", ("--to=mds",)),
+    Check("mds-zstd-wide", "mosaic", "export_mds", ("--to=mds", "--zstd", *WIDE)),
+    Check("dataloader", "trainers", "consumer_dataloader", None),
+    Check("stateful", "trainers", "consumer_stateful", None),
+    Check("trainer", "trainers", "consumer_trainer", None),
+    Check("grain", "trainers", "consumer_grain", None),
+    Check("datasets", "trainers", "consumer_datasets", None),
+    Check("datasets-arrow", "trainers", "consumer_datasets", None, storage="arrow"),
+    Check("datasets3", "datasets3", "consumer_datasets", None),
+    Check("datasets3-arrow", "datasets3", "consumer_datasets", None, storage="arrow"),
+]
+
+
+def main() -> int:
+    """0 if every check passed."""
+    parser = argparse.ArgumentParser(description="Check exports with the packages they are for.")
+    parser.add_argument("--quick", action="store_true", help="the checks of the first environment")
+    parser.add_argument("--only", nargs="+", choices=[check.name for check in CHECKS], help="these checks")
+    asked = parser.parse_args()
+    chosen = [check for check in CHECKS if not asked.quick or check.environment == CHECKS[0].environment]
+    chosen = [check for check in chosen if not asked.only or check.name in asked.only]
+    begun = time.monotonic()
+    for environment in dict.fromkeys(check.environment for check in chosen):
+        make_environment(environment)
+    made = time.monotonic()
+    with tempfile.TemporaryDirectory() as folder:
+        results = run_all(chosen, Path(folder))
+    print(f"environments {made - begun:.0f} s, checks {time.monotonic() - made:.0f} s")
+    if chosen == CHECKS:
+        PAGE.write_text(page(chosen, results))
+    return int(any(isinstance(result, str) for result in results))
+
+
+def make_environment(name: str) -> None:
+    """.conformance/<name> with the packages of its requirements."""
+    requirements, folder = HERE / "requirements" / f"{name}.txt", PLACE / name
+    stamp = folder / "installed.txt"
+    if stamp.is_file() and stamp.read_text() == requirements.read_text():
+        return
+    print(f"{name}: making the environment")
+    subprocess.run([sys.executable, "-m", "venv", "--clear", folder], check=True)
+    pip = [folder / "bin/python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    subprocess.run([*pip, "--requirement", requirements], check=True)
+    stamp.write_text(requirements.read_text())
+
+
+def run_all(checks: list[Check], folder: Path) -> list[dict | str]:
+    """What each check reported, or the last line of its failure."""
+    for storage in dict.fromkeys(["parquet", *(check.storage for check in checks)]):
+        ncagen("build", *BUILD, f"--format={storage}", "--out", folder / storage)
+    save_source(folder / "parquet", folder / "source")
+    save_wide(folder / "source", folder / "wide")
+    return [run_check(check, folder / check.storage, folder) for check in checks]
+
+
+def run_check(check: Check, dataset: Path, folder: Path) -> dict | str:
+    """Exports what the check loads, and runs it."""
+    loaded = dataset
+    if check.exported is not None:
+        loaded = folder / check.name
+        ncagen("export", dataset, *check.exported, "--out", loaded)
+    command = [PLACE / check.environment / "bin/python", HERE / "checks" / f"{check.script}.py"]
+    source = folder / ("wide" if check.exported and WIDE[0] in check.exported else "source")
+    environment = os.environ | ({"PYTHONPATH": str(ROOT)} if check.exported is None else {})
+    begun = time.monotonic()
+    done = subprocess.run([*command, loaded, source], capture_output=True, text=True, env=environment)
+    seconds = time.monotonic() - begun
+    if done.returncode:
+        print(f"{check.name}: failed\n{done.stderr}", file=sys.stderr)
+        return done.stderr.strip().splitlines()[-1]
+    result = json.loads(done.stdout.strip().splitlines()[-1])
+    print(f"{check.name}: {result['tokens']:,} tokens equal, {seconds:.0f} s")
+    return result
+
+
+def ncagen(*arguments: object) -> None:
+    """`ncagen ARGUMENTS`, of this environment."""
+    subprocess.run([sys.executable, "-m", "ncagen", *map(str, arguments), "--quiet"], check=True, cwd=ROOT)
+
+
+def save_source(dataset: Path, folder: Path) -> None:
+    """The dataset's columns as plain arrays: <split>.npy has input_ids [row, token], <split>-<column>.npy a column."""
+    folder.mkdir()
+    for split in ("train", "validation"):
+        rows = Dataset(dataset, split)
+        shards = [rows.shard(number)._asdict() for number in range(len(rows.records))]
+        for column in shards[0]:
+            name = split if column == "input_ids" else f"{split}-{column}"
+            np.save(folder / f"{name}.npy", np.concatenate([shard[column] for shard in shards]))
+
+
+def save_wide(source: Path, folder: Path) -> None:
+    """The source as an export with the flags of WIDE has it."""
+    folder.mkdir()
+    for path in source.iterdir():
+        column = np.load(path)
+        np.save(folder / path.name, column if column.ndim == 1 else column[:, :LENGTH].astype(np.uint32) + OFFSET)
+
+
+def page(checks: list[Check], results: list[dict | str]) -> str:
+    """docs/conformance.md."""
+    lines = [
+        "# Conformance",
+        "",
+        "Written by `tests/conformance/run.py` (`make conformance`): a small dataset, loaded by the released packages",
+        "themselves. Every token is compared with the source, in order, in every split.",
+        "",
+        "| check | package | version | Python | NumPy | loaded with | tokens equal |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for check, result in zip(checks, results, strict=True):
+        if isinstance(result, str):
+            lines.append(f"| {check.name} | {check.package} | | | | | **failed**: {result} |")
+            continue
+        package, version = result["package"] or check.package, result.get("version", "")
+        versions = f"{version} | {result['python']} | {result['numpy']}"
+        lines.append(f"| {check.name} | {package} | {versions} | {result['loaded']} | all {result['tokens']:,} |")
+    return "\n".join([*lines, ""])
+
+
+if __name__ == "__main__":
+    sys.exit(main())
