@@ -3,26 +3,16 @@
 Two rows of cells share one line of text (an upper half-block with a foreground and a background colour).
 """
 
-import colorsys
+from collections.abc import Sequence
 
 import numpy as np
 
 from ncagen.automaton import tokens
 from ncagen.dataset.manifest import SPLITS, Manifest
 from ncagen.spec import Spec
-
-# Ten colours that stay apart for colour-blind readers: Paul Tol's muted scheme and black.
-TOL_MUTED = ("332288", "88CCEE", "44AA99", "117733", "999933", "DDCC77", "CC6677", "882255", "AA4499", "DDDDDD")
+from ncagen.view.palette import palette
 
 PLAIN = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
-
-
-def palette(states: int) -> list[tuple[int, int, int]]:
-    """A colour (red, green, blue, 0 to 255) for each state; beyond ten states, evenly spread hues."""
-    if states <= len(TOL_MUTED):
-        return [(int(c[:2], 16), int(c[2:4], 16), int(c[4:], 16)) for c in TOL_MUTED[:states]]
-    spread = (colorsys.hls_to_rgb(s * 0.61803399 % 1, 0.3 + 0.4 * (s % 3) / 2, 0.8) for s in range(states))
-    return [(round(r * 255), round(g * 255), round(b * 255)) for r, g, b in spread]
 
 
 def trajectory(spec: Spec, input_ids: np.ndarray, width: int, colour: bool) -> str:
@@ -39,6 +29,19 @@ def trajectory(spec: Spec, input_ids: np.ndarray, width: int, colour: bool) -> s
         lines.append(" ".join(name.ljust(spec.grid) for name in names).rstrip())
         lines += _coloured(spec, some) if colour else _plain(spec, some)
     return "\n".join(lines)
+
+
+def frames(spec: Spec, input_ids: np.ndarray, colour: bool) -> list[str]:
+    """The recorded grids of one row, each with its step above it, as texts of equally many lines.
+
+    input_ids: [token], one well-formed row.
+    """
+    draw = _coloured if colour else _plain
+    grids = tokens.grids(spec, input_ids[None])[0]
+    return [
+        "\n".join([f"t={spec.warmup + spec.stride * i}".ljust(spec.grid), *draw(spec, [grid])[:-1]])
+        for i, grid in enumerate(grids)
+    ]
 
 
 def parts(manifest: Manifest) -> list[dict]:
@@ -104,7 +107,7 @@ def histogram(ratios: np.ndarray, width: int = 40) -> list[str]:
     ]
 
 
-def _coloured(spec: Spec, grids: np.ndarray) -> list[str]:
+def _coloured(spec: Spec, grids: Sequence[np.ndarray]) -> list[str]:
     colours = [";".join(map(str, colour)) for colour in palette(spec.states)]
     lines = []
     for y in range(0, spec.grid, 2):
@@ -120,7 +123,7 @@ def _coloured(spec: Spec, grids: np.ndarray) -> list[str]:
     return [*lines, ""]
 
 
-def _plain(spec: Spec, grids: np.ndarray) -> list[str]:
+def _plain(spec: Spec, grids: Sequence[np.ndarray]) -> list[str]:
     marks = PLAIN if spec.states <= len(PLAIN) else None
     lines = []
     for y in range(spec.grid):

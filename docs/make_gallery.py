@@ -1,0 +1,34 @@
+"""Writes the pictures of docs/gallery.md, twelve rows of each band and one that moves: python docs/make_gallery.py"""
+
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+from ncagen.dataset.reader import Dataset
+from ncagen.factory.fleet import build
+from ncagen.factory.work import Order
+from ncagen.spec import BANDS, from_settings
+from ncagen.view import picture
+
+PICTURES = Path(__file__).with_name("pictures")
+ROWS = 12
+MOVING = ("medium", 6)  # the picture at the top of the README
+ORDER = {"tokens": ROWS * 1024, "validation": 0, "bands": list(BANDS)}
+
+
+def write(pictures: Path) -> None:
+    """Builds the twelve rows of each band and draws them."""
+    pictures.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory() as place:
+        build(Order(from_settings(ORDER), "parquet", Path(place) / "gallery"), 1, lambda rows, candidates: None)
+        for band in BANDS:
+            rows = Dataset(Path(place) / "gallery", band=band)
+            ids = rows.rows(np.arange(ROWS))["input_ids"]
+            picture.png(rows.manifest.spec, ids, pictures / f"{band}.png")
+            if band == MOVING[0]:
+                picture.gif(rows.manifest.spec, ids[MOVING[1]], pictures / "moving.gif")
+
+
+if __name__ == "__main__":
+    write(PICTURES)

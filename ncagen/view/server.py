@@ -1,0 +1,50 @@
+"""One page on the loopback device, until Ctrl-C. It answers nothing else, and nobody from elsewhere.
+
+A page of another site that a browser has open must not read the dataset's figures by way of a name that it points at
+this machine; so a request has to name the loopback device itself.
+"""
+
+from errno import EADDRINUSE
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+from ncagen.errors import NcagenError
+
+HOST = "127.0.0.1"
+NAMES = (HOST, "localhost")
+
+
+def server(page: str, port: int = 0) -> ThreadingHTTPServer:
+    """A server of the page that listens already; port 0 takes a free one. Raises NcagenError."""
+    body = page.encode()
+
+    class Handler(BaseHTTPRequestHandler):
+        server_version, sys_version = "ncagen", ""
+
+        def do_GET(self):
+            if (self.headers.get("Host") or "").rpartition(":")[0] not in NAMES:
+                self.send_error(HTTPStatus.FORBIDDEN)
+            elif self.path.partition("?")[0] != "/":
+                self.send_error(HTTPStatus.NOT_FOUND)
+            else:
+                self.send_response(HTTPStatus.OK)
+                self.send_header("Content-Type", "text/html; charset=utf-8")
+                self.send_header("Content-Length", str(len(body)))
+                self.send_header("Cache-Control", "no-store")
+                self.send_header("X-Content-Type-Options", "nosniff")
+                self.end_headers()
+                self.wfile.write(body)
+
+        def log_message(self, format, *args):
+            pass
+
+    try:
+        return ThreadingHTTPServer((HOST, port), Handler)
+    except OSError as error:
+        why = "is taken" if error.errno == EADDRINUSE else f"cannot be used ({error.strerror})"
+        raise NcagenError(f"port {port} {why}: use another --port, or leave it out for a free one") from None
+
+
+def address(serving: ThreadingHTTPServer) -> str:
+    """What to type into a browser."""
+    return f"http://{HOST}:{serving.server_address[1]}/"

@@ -1,0 +1,476 @@
+"""The page in a real browser, headless Chromium: its rows are the factory's, and every control does what it says.
+
+The same scripts in node, over more settings, are in `test_view_script`.
+"""
+
+import json
+import re
+import shutil
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import make, spec_of
+
+import ncagen
+from ncagen.automaton import rng, tokens
+from ncagen.dataset.manifest import read_manifest
+from ncagen.sources import nca
+from ncagen.spec import from_settings
+from ncagen.view import server
+from ncagen.view.webpage import page as page_of
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+try:
+    from playwright.sync_api import sync_playwright
+except ModuleNotFoundError:
+    sync_playwright = None
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed: apt-get install chromium"),
+    pytest.mark.skipif(sync_playwright is None, reason="playwright is not installed: pip install -e '.[test]'"),
+]
+
+# Nothing that asks the network of its own accord.
+QUIET = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
+QUIET += ["--disable-sync", "--no-first-run"]
+
+SMALL = {"tokens": 60 * 1024, "validation": 0, "rows_per_shard": 40}
+OTHERS = {
+    "paper-5": {"bands": ["0.1-0.5"], "preset": "paper", "states": 5, "seed": 2**32 - 1},
+    "odd-15": {
+        "bands": ["low", "high"],
+        "states": 15,
+        "grid": 8,
+        "stride": 2,
+        "warmup": 3,
+        "channel_wrap": False,
+        "identity_bias": 0.1,
+        "trajectories_per_rule": 3,
+        "seq_len": 2048,
+    },
+    "large": {"bands": ["0-1"], "states": 3, "grid": 80, "patch": 4, "tokens": 4 * 1024, "warmup": 2},
+    "patch-3": {"bands": ["0-1"], "states": 3, "grid": 9, "patch": 3, "temperature": 0.01},
+}
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=QUIET)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def saved(smoke, tmp_path_factory):
+    """saved(name): a dataset's folder and its page as a file; "smoke" or one of OTHERS."""
+    made: dict[str, tuple[Path, Path]] = {}
+
+    def find(name: str = "smoke") -> tuple[Path, Path]:
+        if name not in made:
+            place = tmp_path_factory.mktemp("page")
+            folder = smoke() if name == "smoke" else place / name
+            if name != "smoke":
+                make(folder, from_settings(SMALL | OTHERS[name]))
+            made[name] = folder, place / f"{name}.html"
+            made[name][1].write_text(page_of(folder), encoding="utf-8")
+        return made[name]
+
+    return find
+
+
+@pytest.fixture
+def opened(browser, saved):
+    """opened(place, ...): a page from a file or an address, held to make no error and no request but for itself."""
+    contexts, wrong = [], []
+
+    def open_page(place: Path | str | None = None, link: str = "", **options):
+        address = place if isinstance(place, str) else (place or saved()[1]).as_uri()
+        context = browser.new_context(**{"viewport": {"width": 1200, "height": 900}, **options})
+        contexts.append(context)
+        page = context.new_page()
+        page.on("console", lambda message: wrong.append(message.text))
+        page.on("pageerror", lambda error: wrong.append(str(error)))
+        page.on("request", lambda request: request.url.startswith(address) or wrong.append(request.url))
+        page.goto(address + link)
+        until(page, "watch.panels.every((panel) => panel.candidate !== undefined) && browser.row")
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()
+    assert wrong == []
+
+
+def until(page, truth: str, seconds: float = 20) -> None:
+    """Waits for an expression. Playwright's own way evaluates text in the page, which the page's policy bars."""
+    end = time.monotonic() + seconds
+    while not page.evaluate(truth):
+        assert time.monotonic() < end, truth
+        page.wait_for_timeout(20)
+
+
+ROWS = """([stream, candidates]) => candidates.map((candidate) => {
+  const { tokens, gzipBytes } = makeRow(DATA.settings, stream, BigInt(candidate));
+  return [[...tokens], gzipBytes];
+})"""
+
+
+@pytest.mark.parametrize("name", ["smoke", *OTHERS])
+def test_rows_are_the_dataset_s_bit_for_bit(opened, saved, name):
+    """Rows of each band, 300 in all."""
+    folder, path = saved(name)
+    page = opened(path)
+    for band in read_manifest(folder).spec.bands:
+        rows = ncagen.open(folder, band=band.name)
+        wanted = rows.rows(np.arange(min(60, len(rows))))
+        made = page.evaluate(ROWS, [rng.STREAMS["train"], [str(c) for c in wanted["candidate"]]])
+        assert [row for row, _ in made] == wanted["input_ids"].tolist()
+        assert [length for _, length in made] == wanted["gzip_bytes"].tolist()
+
+
+def test_rows_of_validation_and_of_other_settings_are_the_factory_s(opened):
+    page, numbers = opened(), np.array([0, 5, 2**32 + 9, 2**63], np.uint64)
+    for stream, changes in (("validation", {}), ("train", {"states": 7, "grid": 24, "seed": 99})):
+        spec = spec_of(**changes)
+        ids, lengths = nca.rebuild(spec, rng.STREAMS[stream], numbers)
+        made = page.evaluate(
+            """([stream, changes, candidates]) => {
+              const settings = changed(DATA, DATA.settings, { ...DATA.settings, ...changes });
+              return candidates.map((candidate) => {
+                const { tokens, gzipBytes } = makeRow(settings, stream, BigInt(candidate));
+                return [[...tokens], gzipBytes];
+              });
+            }""",
+            [rng.STREAMS[stream], changes, [str(number) for number in numbers]],
+        )
+        assert made == [[row, length] for row, length in zip(ids.tolist(), lengths.tolist(), strict=True)]
+
+
+def test_what_moves_is_the_row(opened, saved):
+    """The squares, stepped by hand, show the stored grids in order; the live length of the first ten is the row's."""
+    page = opened(link="#speed=1", reduced_motion="reduce")
+    folder, _ = saved()
+    for name in ("medium", "high"):
+        panel = f"watch.panels.find((panel) => panel.band.name === {name!r})"
+        candidate = page.evaluate(f"String({panel}.candidate)")
+        rows = ncagen.open(folder, band=name)
+        shown = next(row for row in rows if str(row["candidate"]) == candidate)
+        grids = tokens.grids(rows.manifest.spec, shown["input_ids"][None])[0]
+        page.click("#again")
+        for frame, grid in enumerate(grids[:12]):
+            assert page.evaluate(f"[...{panel}.automaton.cells]") == grid.ravel().tolist()
+            assert pixels(page, f"{panel}.canvas") == grid.ravel().tolist()
+            if frame == 9:
+                assert page.evaluate(f"{panel}.liveBytes") == shown["gzip_bytes"]
+            page.click("#step")
+        assert page.evaluate(f"{panel}.gzipBytes") == shown["gzip_bytes"]
+        text = page.evaluate(f"{panel}.texts.ratio.textContent")
+        assert abs(float(text) - shown["gzip_ratio"]) < 0.00051
+
+
+def pixels(page, canvas: str) -> list[int]:
+    """The states whose colours a square's canvas has."""
+    return page.evaluate(
+        f"""(() => {{
+          const {{ width, height }} = {canvas}, copy = make("canvas", {{ width, height }});
+          const context = copy.getContext("2d", {{ willReadFrequently: true }});
+          context.drawImage({canvas}, 0, 0);
+          const words = [...new Uint32Array(context.getImageData(0, 0, width, height).data.buffer)];
+          const paint = paintOf(DATA.choices.states[DATA.settings.states].colours);
+          return words.map((word) => paint.indexOf(word));
+        }})()"""
+    )
+
+
+def steps(page) -> list[int]:
+    return page.evaluate("watch.panels.map((panel) => panel.automaton.step)")
+
+
+def candidates(page) -> list[str]:
+    return page.evaluate("watch.panels.map((panel) => String(panel.candidate))")
+
+
+def settled(page) -> None:
+    """Waits until every panel has the rule that it looks for."""
+    until(page, "watch.panels.every((panel) => !/Looking/.test(panel.note.textContent))")
+    page.wait_for_timeout(300)
+
+
+def test_every_control_of_the_automata(opened):
+    page = opened()
+    settled(page)
+    play = page.locator("#play")
+    assert play.inner_text().startswith("Pause")
+    before = steps(page)
+    until(page, f"watch.panels[0].automaton.step > {before[0] + 2}")
+    play.click()
+    assert play.inner_text().startswith("Play")
+    still = steps(page)
+    page.wait_for_timeout(300)
+    assert steps(page) == still
+    page.click("#step")
+    assert steps(page) == [step + 1 for step in still]
+    page.click("#again")
+    assert steps(page) == [10, 10, 10]
+
+    before = candidates(page)
+    for i, square in enumerate(page.locator(".square").all()):
+        square.click()
+        until(page, f"String(watch.panels[{i}].candidate) !== {before[i]!r}")
+    before = candidates(page)
+    page.click("#others")
+    until(page, f"watch.panels.every((panel, i) => String(panel.candidate) !== {before}[i])")
+
+    page.locator("#speed").fill("60")
+    assert page.locator("#speed-out").inner_text() == "60 a second"
+    assert "speed=60" in page.url
+
+    page.select_option("#states", "5")
+    page.select_option("#grid", "24")
+    settled(page)
+    assert page.evaluate("watch.panels.map((p) => [p.automaton.settings.states, p.canvas.width])") == [[5, 24]] * 3
+    assert "states=5" in page.url and "grid=24" in page.url
+    assert page.locator("#settings-note").inner_text().startswith("Not the dataset")
+    page.fill("#seed", "4294967296")
+    page.press("#seed", "Enter")
+    note = page.locator("#settings-note")
+    assert note.inner_text() == "Seed 4294967296 is not possible: use 0 to 4294967295."
+    page.fill("#seed", "77")
+    page.press("#seed", "Enter")
+    until(page, "location.hash.includes('seed=77')")
+    page.click("#reset")
+    until(page, "location.hash.includes('seed=0&states=10&grid=12')")
+    assert page.locator("#reset").is_disabled()
+    page.click("#link")
+    until(page, "/link/.test(document.getElementById('settings-note').textContent)")
+
+
+def test_every_key_of_the_automata(opened):
+    page = opened()
+    settled(page)
+    page.keyboard.press("Space")
+    assert not page.evaluate("watch.playing")
+    still = steps(page)
+    page.keyboard.press("ArrowRight")
+    assert steps(page) == [step + 1 for step in still]
+    page.keyboard.press("0")
+    assert steps(page) == [10, 10, 10]
+    before = candidates(page)
+    page.keyboard.press("3")
+    until(page, f"String(watch.panels[2].candidate) !== {before[2]!r}")
+    assert candidates(page)[:2] == before[:2]
+    page.keyboard.press("r")
+    until(page, f"watch.panels.every((panel, i) => String(panel.candidate) !== {before}[i])")
+    page.locator(".square").first.focus()
+    before = candidates(page)
+    page.keyboard.press("Enter")
+    until(page, f"String(watch.panels[0].candidate) !== {before[0]!r}")
+
+
+def test_a_link_shows_the_same_again(opened):
+    page = opened(link="#seed=7&states=6&grid=8&speed=30&low=12345&medium=18446744073709551615&high=5")
+    assert candidates(page) == ["12345", "18446744073709551615", "5"]
+    assert page.evaluate("[watch.settings.seed, watch.settings.states, watch.settings.grid, watch.speed]") == [
+        7,
+        6,
+        8,
+        30,
+    ]
+    again = opened(link="#" + page.url.partition("#")[2])
+    assert candidates(again) == candidates(page)
+    assert again.url == page.url
+
+
+@pytest.mark.parametrize(
+    "link", ["#states=1e3&grid=-1&seed=x&speed=NaN&high=2e5", "#%%%", "#high=18446744073709551616"]
+)
+def test_a_wrong_link_shows_the_dataset(opened, link):
+    page = opened(link=link)
+    assert page.evaluate("watch.own && watch.speed") == 8
+    assert page.evaluate("watch.panels[2].note.textContent").startswith("Row ")
+
+
+def test_every_control_of_the_rows(opened, saved):
+    page = opened()
+    title, check = page.locator("#rows .title"), page.locator("#rows .note[role=status]")
+
+    def same(number: int, band: str) -> None:
+        row = ncagen.open(saved()[0], band=band)[number]
+        until(page, "document.querySelector('#rows .note[role=status]').className === 'note good'")
+        assert title.inner_text().startswith(f"Row {number} of 200 ({band}): candidate {row['candidate']}, ")
+        assert check.inner_text().endswith("all 1,026 tokens and the gzip length are those of the stored row.")
+
+    same(0, "high")
+    page.click("#rows button:text('Next')")
+    same(1, "high")
+    page.click("#rows button:text('Previous')")
+    page.click("#rows button:text('Previous')")
+    same(199, "high")
+    page.locator("#rows input").fill("100")
+    same(100, "high")
+    page.select_option("#rows select", "medium")
+    same(0, "medium")
+
+    film, tip = page.locator(".film canvas"), page.locator("#tip")
+    film.hover(position={"x": 4, "y": 30})
+    token = page.evaluate("browser.row.patches[0][0]")
+    assert tip.inner_text().split("\n")[0] == f"token {token}"
+    assert tip.inner_text().split("\n")[1] == f"{token % 10} {token // 10 % 10}"
+    page.mouse.move(5, 5)
+    assert tip.is_hidden()
+    film.focus()
+    for key in ("ArrowRight", "ArrowRight", "ArrowDown", "PageDown"):
+        film.press(key)
+    assert page.evaluate("browser.place") == {"frame": 1, "patch": 7}
+    assert page.locator("#patch").inner_text().startswith("Grid 1 (step 11), patch 7: token ")
+    film.press("Escape")
+    assert tip.is_hidden() and page.evaluate("browser.place") is None
+
+
+def test_what_a_model_sees(opened, saved):
+    page = opened()
+    row = ncagen.open(saved()[0], band="high")[0]["input_ids"]
+    ids = [int(text) for text in page.locator("#tokens .grids .id").all_inner_texts()]
+    assert ids == row[:114].tolist()
+    masked = page.evaluate("model.chips.map((chip) => chip.classList.contains('masked'))")
+    assert masked == [True] * 38 + [False] * 76
+    readout = page.locator("#tokens .readout")
+    page.locator("#tokens input").fill("1")
+    assert readout.inner_text() == (
+        f"Seen: 1 token. To predict: {row[1]}, a patch. It is of the first grid: its label is \N{MINUS SIGN}100,"
+        " it does not count."
+    )
+    page.locator("#tokens .grids .chip").nth(38).click()
+    assert readout.inner_text() == "Seen: 38 tokens. To predict: 10000, start of grid. It counts."
+    assert page.locator("#tokens .grids .unseen").count() == 114 - 39
+
+
+def test_a_model_s_view_of_large_grids_is_cut_around_the_end_of_the_first(opened, saved):
+    page = opened(saved("large")[1])
+    assert page.evaluate("[model.from, model.chips.length, model.each]") == [302, 200, 402]
+    assert page.locator("#tokens .grids .masked").count() == 100
+    assert page.locator("#tokens .grids .chip").nth(100).inner_text().startswith("start")
+    page.locator("#tokens input").fill("302")
+    assert page.locator("#tokens .readout").inner_text().startswith("Seen: 302 tokens.")
+
+
+def test_the_figures_are_those_of_the_files(opened, saved):
+    page = opened()
+    manifest = read_manifest(saved()[0])
+    text = page.locator("#dataset").inner_text()
+    assert manifest.dataset_sha256 in text and manifest.spec.sha256 in text
+    for record in manifest.records:
+        assert record.split in text
+    tried = sum(r.tried for r in manifest.records if (r.band, r.split) == ("medium", "train"))
+    assert f"{tried:,}" in page.locator("#acceptance").inner_text()
+    assert "200 of 200 high rows" in page.locator("#histogram").inner_text()
+    assert page.locator("#histogram rect.bar").count() > 10
+    assert page.locator("#zipf path.curve").count() == 2
+    assert page.locator("#histogram .noise").count() == 1
+    page.click("summary")
+    assert json.loads(page.locator("details pre").inner_text()) == json.loads(json.dumps(manifest.spec.to_dict()))
+
+
+def test_sections_are_reached_by_links_and_leave_the_address(opened):
+    page = opened()
+    settled(page)
+    address = page.url
+    for name in ("dataset", "fits", "model", "watch"):
+        page.click(f"nav a[href='#{name}']")
+        assert page.evaluate("document.activeElement.id") == name
+    assert page.url == address
+
+
+def test_the_served_page_works_too(opened, saved):
+    with server.server(saved()[1].read_text(encoding="utf-8")) as serving:
+        threading.Thread(target=serving.serve_forever, daemon=True).start()
+        page = opened(server.address(serving))
+        settled(page)
+        assert "high=" in page.url and page.locator("#rows .good").count() == 1
+        serving.shutdown()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [320, 390, 768, 1200])
+def test_nothing_runs_over_the_edge(opened, scheme, width):
+    page = opened(color_scheme=scheme, viewport={"width": width, "height": 800})
+    assert page.evaluate("document.documentElement.scrollWidth") == width
+    dark = page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(19, 20, 25)"
+    assert dark == (scheme == "dark")
+    page.click("#theme")
+    assert page.evaluate("getComputedStyle(document.body).backgroundColor") == (
+        "rgb(252, 251, 248)" if dark else "rgb(19, 20, 25)"
+    )
+
+
+def test_nothing_moves_for_who_wants_no_motion(opened):
+    page = opened(reduced_motion="reduce")
+    settled(page)
+    assert steps(page) == [10, 10, 10]
+    page.click("#play")
+    until(page, "watch.panels[0].automaton.step > 10")
+
+
+def test_sixty_grids_a_second_take_a_fraction_of_each_frame(opened):
+    """Three automata, their live gzip lengths and their pictures; the time that a frame has is 16.7 ms."""
+    page = opened(reduced_motion="reduce")
+    settled(page)
+    each = page.evaluate(
+        """() => {
+          for (let i = 0; i < 60; i++) watch.advance();
+          const times = Array.from({ length: 120 }, () => {
+            const begun = performance.now();
+            watch.advance();
+            return performance.now() - begun;
+          });
+          return times.sort((a, b) => a - b)[60];
+        }"""
+    )
+    assert each < 8
+    before = steps(page)[0]
+    page.locator("#speed").fill("60")
+    page.click("#play")
+    page.wait_for_timeout(2000)
+    assert steps(page)[0] - before > 60  # a machine that does much else draws fewer frames
+
+
+HOSTILE = "</script><script>window.hacked = 1</script><img src=x onerror='window.hacked = 1'>{{script}}<!--"
+
+
+def test_text_from_a_manifest_is_text(opened, saved, tmp_path):
+    folder = tmp_path / "<img src=x onerror=alert(1)>"
+    shutil.copytree(saved()[0], folder)
+    manifest = json.loads((folder / "manifest.json").read_text())
+    manifest["storage"]["toolchain"] = {"ncagen": HOSTILE, "<b>": "\u2028</style>&lt;"}
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    path = tmp_path / "page.html"
+    path.write_text(page_of(folder), encoding="utf-8")
+    page = opened(path)
+    assert page.evaluate("window.hacked") is None
+    assert page.locator("h1").inner_text() == folder.name
+    assert f"ncagen {HOSTILE}, <b> " in page.locator("#identity").inner_text()
+    assert page.locator("img, b:text('</style>')").count() == 0
+
+
+def test_a_browser_with_other_logarithms_is_told(opened, saved, tmp_path):
+    path = tmp_path / "page.html"
+    text = saved()[1].read_text(encoding="utf-8")
+    path.write_text(re.sub(r'"gumbel":\d+', '"gumbel":1', text), encoding="utf-8")
+    page = opened(path)
+    assert page.locator("#warning").inner_text().endswith("what it computes is not the dataset.")
+    assert opened().locator("#warning").is_hidden()
+
+
+def test_a_row_that_is_not_its_candidate_s_is_told(opened, saved, tmp_path):
+    path = tmp_path / "page.html"
+    text = saved()[1].read_text(encoding="utf-8")
+    path.write_text(re.sub(r'"crc32":\[\d+', '"crc32":[1', text), encoding="utf-8")
+    page = opened(path)
+    assert page.locator("#rows .bad").inner_text() == (
+        "What is computed here is not what is stored: run ncagen verify --regenerate all."
+    )
