@@ -4,7 +4,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 DEMO := data/demo
 
-.PHONY: help demo test test-slow lint format bench clean
+.PHONY: help demo test test-slow conformance hub-versions gallery lint format bench clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -20,6 +20,17 @@ test: .venv/test  ## run the tests but for the slow ones
 test-slow: .venv/test  ## run the slow tests
 	$(BIN)/python -m pytest -m slow
 
+conformance: .venv/build  ## load datasets and exports with the released packages (QUICK=1: half of them)
+	$(BIN)/python tests/conformance/run.py $(if $(QUICK),--quick)
+
+hub-versions: .venv/build  ## test push, pull and card with older releases of huggingface_hub
+	$(BIN)/python tests/conformance/run.py --make hub036 hub1
+	for version in hub036 hub1; do .conformance/$$version/bin/python -m pytest -m "not slow" \
+		tests/test_hub_push.py tests/test_hub_pull.py tests/test_card.py || exit 1; done
+
+gallery: .venv/test  ## draw the pictures of docs/gallery.md
+	$(BIN)/python docs/make_gallery.py
+
 lint: .venv/lint  ## check style and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -33,7 +44,7 @@ bench: .venv/build  ## measure this machine
 	$(BIN)/ncagen bench
 
 clean:  ## remove what the targets made
-	rm -rf .venv data/demo dist .pytest_cache .hypothesis .mypy_cache .ruff_cache
+	rm -rf .venv .conformance data/demo dist .pytest_cache .hypothesis .mypy_cache .ruff_cache
 
 # One stamp for each set of packages; a change of the requirements installs them anew.
 .venv/python:

@@ -4,8 +4,10 @@
     python examples/tiny_llama.py data/three-states
 
 Each row obeys a rule of its own, and the rules of validation rows never occurred in training. So a model that does
-better in a row's last grids than in its first learnt something of the rule from the row itself. Three states make 81
-patches instead of 10,000, few enough to learn in minutes. Needs torch, transformers and ncagen.
+better in a row's last grids than in its first learnt that from the row itself. Three states make 81 patches instead of
+10,000, and rules of this band are simple: so minutes are enough. From the 13th grid on the loss falls at once, for many
+of these rules move their pattern by a cell a step, and the torus is 12 cells around. Needs torch, transformers and
+ncagen.
 """
 
 import argparse

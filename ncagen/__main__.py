@@ -5,6 +5,15 @@ import sys
 
 STOPPED = 130
 
+EXTRAS = {
+    "click": "build",
+    "numba": "build",
+    "llvmlite": "build",
+    "tqdm": "build",
+    "huggingface_hub": "hub",
+    "PIL": "view",
+}
+
 
 def main() -> None:
     """Runs the command line. Exit status 0, 1 (a dataset failed its check), 2 (cannot do that) or 130 (stopped)."""
@@ -13,9 +22,10 @@ def main() -> None:
 
         status = cli.run(sys.argv[1:])
     except ModuleNotFoundError as error:
-        if (error.name or "").split(".")[0] not in ("click", "numba", "llvmlite", "tqdm"):
+        extra = EXTRAS.get((error.name or "").split(".")[0])
+        if extra is None:
             raise
-        print(f"ncagen: {error.name} is not installed: pip install 'ncagen[build]'", file=sys.stderr)
+        print(f"ncagen: {error.name} is not installed: pip install 'ncagen[{extra}]'", file=sys.stderr)
         sys.exit(2)
     if status == STOPPED:
         os._exit(status)  # a compiler stopped half way has much to say when Python takes it apart

@@ -9,20 +9,28 @@ import time
 
 import click
 
+from ncagen.commands.audit import audit
 from ncagen.commands.bench import bench
 from ncagen.commands.build import build
+from ncagen.commands.export import export
+from ncagen.commands.pull import pull
+from ncagen.commands.push import push
+from ncagen.commands.rebuild import rebuild
+from ncagen.commands.receipt import receipt
 from ncagen.commands.said import CANNOT, PIPE_CLOSED, STOPPED
 from ncagen.commands.show import show
 from ncagen.commands.verify import verify
+from ncagen.commands.view import view
 from ncagen.errors import NcagenError
 from ncagen.version import VERSION
 
 STOP_SECONDS = 1.5
+RESUMABLE = ["build"], ["export"], ["pull"], ["push"], ["rebuild"]
 
 
 def run(arguments: list[str]) -> int:
     """Runs one command and returns the exit status."""
-    stopped = "stopped; the same command goes on from here" if arguments[:1] == ["build"] else "stopped"
+    stopped = "stopped; the same command goes on from here" if arguments[:1] in RESUMABLE else "stopped"
     asked = _stop_in_time(stopped)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
@@ -112,5 +120,5 @@ def main(context):
         context.exit(CANNOT)
 
 
-for command in (build, verify, show, bench):
+for command in (build, verify, show, view, export, bench, receipt, rebuild, push, pull, audit):
     main.add_command(command)

@@ -105,6 +105,14 @@ def test_examples_pack_and_mix(high, smoke):
     assert len(Examples(mixture)) == 400
 
 
+def test_examples_of_several_epochs_have_an_order_for_each(high):
+    examples = Examples(high, shuffle=True, seed=5, epochs=2)
+    assert len(examples) == 400
+    batches = ncagen.Stream(high, 400, layout=ncagen.Layout(), seed=5, epochs=2)
+    expected = next(iter(batches))["input_ids"]
+    assert all(np.array_equal(examples[i]["input_ids"], expected[i]) for i in (0, 199, 200, 399))
+
+
 def test_the_transform_is_the_layout(high):
     apply = transform(high, ncagen.Layout(labels="next"))
     rows = high.rows(np.arange(3))

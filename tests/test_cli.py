@@ -268,9 +268,9 @@ def test_show_prints_json(smoke):
 def test_show_says_what_there_is(smoke, tmp_path):
     assert fails("show", smoke(), "--row", 200) == "row 200 is out of range: use 0 to 199"
     assert run("show", smoke(), "--row", -1).status == 0
-    expected = f"{smoke()} has no train rows in band low: it has train, validation in high, medium"
+    expected = f"{smoke()} has no 'train' rows in band 'low': it has train, validation in high, medium"
     assert fails("show", smoke(), "--band", "low") == expected
-    expected = f"{smoke()} has no test rows in band high: it has train, validation in high, medium"
+    expected = f"{smoke()} has no 'test' rows in band 'high': it has train, validation in high, medium"
     assert fails("show", smoke(), "--split", "test") == expected
 
 
@@ -325,7 +325,7 @@ def test_ncagen_alone_prints_its_help():
     assert asked.out.startswith("Usage: ncagen [OPTIONS] [COMMAND] [ARGS]...\n")
 
 
-@pytest.mark.parametrize("command", ["build", "verify", "show", "bench"])
+@pytest.mark.parametrize("command", ["build", "rebuild", "receipt", "verify", "show", "bench"])
 def test_every_command_has_help(command):
     done = run(command, "--help")
     assert (done.status, done.err) == (0, "")

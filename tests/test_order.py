@@ -2,6 +2,8 @@
 
 import json
 import pickle
+import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -66,6 +68,19 @@ def test_the_order_is_written_down():
 
 WRITTEN = [[7, 5, 4, 3, 6, 8, 2, 1, 0], [0, 2, 3, 4, 1, 5, 7, 8, 6]]
 KEY = 1076562595385497966
+
+
+def test_threads_see_one_order():
+    order, positions = Order(np.full(40, 8), seed=2, window=2), np.arange(320)
+    expected = [Order(np.full(40, 8), seed=2, window=2).rows(epoch, positions) for epoch in range(6)]
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(16) as pool:
+            found = list(pool.map(lambda i: order.rows(i % 6, positions), range(600)))
+    finally:
+        sys.setswitchinterval(interval)
+    assert all(np.array_equal(rows, expected[i % 6]) for i, rows in enumerate(found))
 
 
 def test_a_window_holds_whole_row_groups(wide):

@@ -15,11 +15,24 @@ from ncagen.dataset.stream import Stream
 
 
 class Examples(Sequence):
-    """`examples[i]`: a dict of int64 arrays [place], as the layout has them. `len()`: whole sequences of an epoch."""
+    """`examples[i]`: a dict of int64 arrays [place], as the layout has them. `len()`: whole sequences of all epochs."""
 
-    def __init__(self, data: Dataset | Mixture, layout: Layout | None = None, *, shuffle: bool = False, seed: int = 0):
-        """layout: `Layout()` if left out. shuffle: position i holds the row that a `Stream` of this seed has there."""
-        self._stream = Stream(data, layout=layout or Layout(), shuffle=shuffle, seed=seed, drop_last=True)
+    def __init__(
+        self,
+        data: Dataset | Mixture,
+        layout: Layout | None = None,
+        *,
+        shuffle: bool = False,
+        seed: int = 0,
+        epochs: int = 1,
+    ):
+        """layout: `Layout()` if left out. shuffle: position i holds the row that a `Stream` of this seed has there.
+
+        epochs: how many follow one another, each in an order of its own; a loader that repeats one repeats its order.
+        """
+        self._stream = Stream(
+            data, layout=layout or Layout(), shuffle=shuffle, seed=seed, epochs=epochs, drop_last=True
+        )
 
     def __len__(self) -> int:
         return len(self._stream)

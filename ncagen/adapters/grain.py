@@ -9,10 +9,12 @@ from ncagen.dataset.reader import Dataset
 
 
 def map_dataset(
-    data: Dataset | Mixture, layout: Layout | None = None, *, shuffle: bool = True, seed: int = 0
+    data: Dataset | Mixture, layout: Layout | None = None, *, shuffle: bool = True, seed: int = 0, epochs: int = 1
 ) -> grain.MapDataset:
     """Examples of int64 arrays [place]; `[rank::world]`, `.batch(n)` and `.to_iter_dataset()` as grain has them.
 
-    layout: `Layout(labels="next")` if left out, since JAX trainers shift by themselves seldom.
+    layout: `Layout(labels="next")` if left out, since JAX trainers shift by themselves seldom. epochs: each has an
+    order of its own, which grain's `repeat` does not give.
     """
-    return grain.MapDataset.source(Examples(data, layout or Layout(labels="next"), shuffle=shuffle, seed=seed))
+    examples = Examples(data, layout or Layout(labels="next"), shuffle=shuffle, seed=seed, epochs=epochs)
+    return grain.MapDataset.source(examples)

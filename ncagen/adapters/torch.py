@@ -121,8 +121,9 @@ class Loader:
 class Rows(Dataset):
     """Examples by number as int64 tensors [place]; see `Examples`."""
 
-    def __init__(self, data: Tokens | Mixture, layout: Layout | None = None, *, shuffle: bool = False, seed: int = 0):
-        self._examples = Examples(data, layout, shuffle=shuffle, seed=seed)
+    def __init__(self, data: Tokens | Mixture, layout: Layout | None = None, **options):
+        """options: those of `Examples`."""
+        self._examples = Examples(data, layout, **options)
 
     def __len__(self) -> int:
         return len(self._examples)

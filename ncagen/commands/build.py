@@ -1,14 +1,12 @@
 """ncagen build."""
 
 import json
-import threading
-import time
 from dataclasses import asdict
 from pathlib import Path
 
 import click
 
-from ncagen.commands.said import COMPILING, progress, waiting
+from ncagen.commands.said import COMPILING, waiting
 from ncagen.commands.settings import settings_of, spec_options
 from ncagen.dataset.shard import FORMATS
 from ncagen.spec import Spec, SpecError, from_settings
@@ -36,7 +34,7 @@ def build(order, out, only_plan, quiet, workers, as_json, **flags):
     if out is None and not only_plan:
         raise SpecError("no folder is given: use --out, as in --out data/nca-high")
     quiet = quiet or as_json
-    from ncagen.factory.fleet import build as build_dataset
+    from ncagen.commands.making import make_dataset
     from ncagen.factory.fleet import check
     from ncagen.factory.plan import pilot
     from ncagen.factory.plan import plan as make_plan
@@ -51,41 +49,7 @@ def build(order, out, only_plan, quiet, workers, as_json, **flags):
     if only_plan or ordered is None:
         click.echo(json.dumps(asdict(planned), indent=1) if as_json else _plan_text(spec, storage, planned))
         return 0
-    begun = time.monotonic()
-    with progress(planned.rows, "rows", quiet) as bar:
-        kept, lock = [0, 0], threading.Lock()
-
-        def report(rows, candidates):
-            with lock:
-                kept[0] += rows if candidates else 0
-                kept[1] += candidates
-                speed = kept[0] * spec.seq_len / (time.monotonic() - begun)
-                share = kept[0] / kept[1] if kept[1] else 0.0
-                bar.set_postfix_str(f"{speed / 1e6:.2f}M tokens/s, {share:.1%} kept", refresh=False)
-                bar.update(rows)
-
-        manifest = build_dataset(ordered, workers, report)
-    seconds = time.monotonic() - begun
-    made, tried_count = kept
-    if as_json:
-        result = {
-            "folder": str(out),
-            "dataset_sha256": manifest.dataset_sha256,
-            "rows": planned.rows,
-            "rows_made": made,
-            "candidates": tried_count,
-            "bytes": sum(file.bytes for file in manifest.files.values()),
-            "seconds": round(seconds, 3),
-        }
-        click.echo(json.dumps(result, indent=1))
-    elif not quiet:
-        size = sum(file.bytes for file in manifest.files.values())
-        if made:
-            speed = made * spec.seq_len / seconds / 1e6
-            click.echo(f"made {made:,} rows from {tried_count:,} candidates in {seconds:.1f} s ({speed:.2f}M tokens/s)")
-        else:
-            click.echo(f"nothing to do: {out} is complete")
-        click.echo(f"{out}: {planned.rows:,} rows, {size / 1e6:,.1f} MB, sha256 {manifest.dataset_sha256}")
+    make_dataset(ordered, workers, quiet, as_json)
     return 0
 
 

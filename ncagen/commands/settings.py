@@ -38,7 +38,7 @@ def spec_options(command):
         ),
         click.option("--trajectories-per-rule", type=int, help="Neighbouring candidates that share a rule.  [1]"),
         click.option("--format", "storage", type=click.Choice(FORMATS), help="[parquet]"),
-        click.option("--workers", type=click.IntRange(min=1), default=_cores, help="[one per core]"),
+        click.option("--workers", type=click.IntRange(min=1), default=cores, help="[one per core]"),
         click.option("--json", "as_json", is_flag=True, help="Machine-readable output; no progress."),
     ]
     for option in reversed(options):
@@ -64,6 +64,6 @@ def settings_of(order: Path | None, flags: dict) -> dict:
     return settings | given
 
 
-def _cores() -> int:
+def cores() -> int:
     """Cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -42,6 +42,11 @@ class Folder:
         """How a file of the folder is named in a message."""
         return str(self.local / name) if self.local else f"{self._typed.rstrip('/')}/{name}"
 
+    @property
+    def maps(self) -> bool:
+        """Whether what `read` returns lies on this machine's disk, and is in memory only as long as there is room."""
+        return self.local is not None
+
     def has(self, name: str) -> bool:
         """Whether there is such a file. Raises OSError where this cannot be told."""
         if self.local:

@@ -7,6 +7,7 @@ epoch after epoch, whatever the others do.
 """
 
 import math
+import threading
 from collections.abc import Sequence
 from fractions import Fraction
 
@@ -54,6 +55,7 @@ class Mixture:
         if type(rows) is not int or rows < 1:
             raise NcagenError(f"rows {rows!r} is not a number of rows: use 1 or more, as in rows=160_000")
         self._length = rows
+        self._lock = threading.Lock()
         self._given = [[0] * len(self.parts)]
         self._due = [0] * len(self.parts)
 
@@ -86,15 +88,24 @@ class Mixture:
 
     def _counted(self, cycle: int) -> list[int]:
         """How many rows each part gives in the cycles before this one."""
-        while len(self._given) <= cycle:
-            done = len(self._given) - 1
-            size = min(CYCLE, self._length - done * CYCLE)
-            units = self._units(done * CYCLE + size // 2)
-            self._due = [due + size * unit for due, unit in zip(self._due, units, strict=True)]
-            owed = [due - given * _ONE for due, given in zip(self._due, self._given[-1], strict=True)]
-            counts = _apportion(owed, size)
-            self._given.append([given + count for given, count in zip(self._given[-1], counts, strict=True)])
+        with self._lock:
+            while len(self._given) <= cycle:
+                self._count(len(self._given) - 1)
         return self._given[cycle]
+
+    def _count(self, cycle: int) -> None:
+        size = min(CYCLE, self._length - cycle * CYCLE)
+        units = self._units(cycle * CYCLE + size // 2)
+        self._due = [due + size * unit for due, unit in zip(self._due, units, strict=True)]
+        owed = [due - given * _ONE for due, given in zip(self._due, self._given[-1], strict=True)]
+        counts = _apportion(owed, size)
+        self._given.append([given + count for given, count in zip(self._given[-1], counts, strict=True)])
+
+    def __getstate__(self) -> dict:
+        return {name: value for name, value in self.__dict__.items() if name != "_lock"}
+
+    def __setstate__(self, state: dict) -> None:
+        self.__dict__.update(state, _lock=threading.Lock())
 
     def _units(self, row: int) -> list[int]:
         """The weights at a row, as integers that sum to _ONE."""

@@ -10,11 +10,12 @@ all; where neighbours share a rule (`trajectories_per_rule`), a window parts the
 This knows nothing of ranks, batches or several datasets: see `stream` and `mixture`.
 """
 
-from collections import OrderedDict
+from functools import partial
 
 import numpy as np
 
 from ncagen.automaton.rng import philox
+from ncagen.dataset.held import Held
 
 ORDER_VERSION = 1
 WINDOW = 16  # row groups
@@ -22,7 +23,7 @@ WINDOW = 16  # row groups
 # Streams of Philox beyond those of the splits (automaton/rng.py).
 GROUPS, ROWS, SLOTS = 16, 17, 18
 
-_HELD_WINDOWS = 4
+_HELD_EPOCHS, _HELD_WINDOWS = 2, 4
 
 
 def keys(seed: int, stream: int, epoch: int, numbers: np.ndarray) -> np.ndarray:
@@ -49,36 +50,31 @@ class Order:
         self._sizes, self._firsts = sizes, np.cumsum(sizes) - sizes
         self._seed, self._shuffle = seed, shuffle
         self._window = window or len(sizes)
-        self._epoch: tuple[int, np.ndarray, np.ndarray] | None = None
-        self._windows: OrderedDict[tuple[int, int], np.ndarray] = OrderedDict()
+        self._epochs: Held[int, tuple[np.ndarray, np.ndarray]] = Held(_HELD_EPOCHS)
+        self._windows: Held[tuple[int, int], np.ndarray] = Held(_HELD_WINDOWS)
 
     def rows(self, epoch: int, positions: np.ndarray) -> np.ndarray:
         """The row numbers at positions of an epoch. positions: int64[n], each 0 to length - 1. Returns int64[n]."""
         if not self._shuffle:
             return positions
-        groups, starts = self._groups(epoch)
+        groups, starts = self._epochs.get(epoch, lambda: self._groups(epoch))
         windows = np.searchsorted(starts, positions, side="right") - 1
         found = np.empty(len(positions), np.int64)
-        for window in np.unique(windows):
+        for window in np.unique(windows).tolist():
             here = windows == window
-            found[here] = self._rows_of(epoch, int(window), groups)[positions[here] - starts[window]]
+            some = groups[window * self._window : (window + 1) * self._window]
+            rows = self._windows.get((epoch, window), partial(self._shuffled, epoch, some))
+            found[here] = rows[positions[here] - starts[window]]
         return found
 
     def _groups(self, epoch: int) -> tuple[np.ndarray, np.ndarray]:
         """The row groups in the epoch's order, and the position at which each window starts."""
-        if self._epoch is None or self._epoch[0] != epoch:
-            groups = shuffled(self._seed, GROUPS, epoch, np.arange(len(self._sizes)))
-            ends = np.cumsum(self._sizes[groups])
-            self._epoch = epoch, groups, (ends - self._sizes[groups])[:: self._window]
-        return self._epoch[1:]
+        groups = shuffled(self._seed, GROUPS, epoch, np.arange(len(self._sizes)))
+        sizes = self._sizes[groups]
+        return groups, (np.cumsum(sizes) - sizes)[:: self._window]
 
-    def _rows_of(self, epoch: int, window: int, groups: np.ndarray) -> np.ndarray:
-        """The rows of a window in their order: int64[row]."""
-        if (epoch, window) not in self._windows:
-            some = groups[window * self._window : (window + 1) * self._window]
-            rows = np.concatenate([np.arange(self._firsts[g], self._firsts[g] + self._sizes[g]) for g in some])
-            # Their keys decide, whatever order they are gathered in; sorted, so that equal keys are told apart alike.
-            self._windows[epoch, window] = shuffled(self._seed, ROWS, epoch, np.sort(rows))
-            if len(self._windows) > _HELD_WINDOWS:
-                self._windows.popitem(last=False)
-        return self._windows[epoch, window]
+    def _shuffled(self, epoch: int, groups: np.ndarray) -> np.ndarray:
+        """The rows of a window's row groups in their order: int64[row]."""
+        rows = np.concatenate([np.arange(self._firsts[g], self._firsts[g] + self._sizes[g]) for g in groups])
+        # Their keys decide, whatever order they are gathered in; sorted, so that equal keys are told apart alike.
+        return shuffled(self._seed, ROWS, epoch, np.sort(rows))

@@ -7,14 +7,12 @@ time. Which rows come in which order is `order`'s job; what a model is given of 
 import hashlib
 import operator
 import os
-import threading
-from collections import OrderedDict
-from collections.abc import Callable, Iterator
-from typing import Generic, TypeVar
+from collections.abc import Iterator
 
 import numpy as np
 
 from ncagen.dataset.folder import Folder, folder_at
+from ncagen.dataset.held import Held
 from ncagen.dataset.manifest import Manifest, read_manifest
 from ncagen.dataset.rowgroups import ShardFile, check_size
 from ncagen.dataset.shard import ROW_GROUP_ROWS, DamagedShard, Record, Rows, empty_rows
@@ -24,10 +22,8 @@ VERIFY = ("first-use", "always", "never")
 
 # Enough for two of the windows that `order` shuffles, so that every row group is decoded once an epoch.
 HELD_GROUPS = 36
-HELD_SHARDS = 64
-
-Key = TypeVar("Key")
-Value = TypeVar("Value")
+# Opening a shard takes some milliseconds. A mapped one costs addresses, another its bytes of memory.
+HELD_SHARDS, HELD_MAPPED_SHARDS = 64, 1024
 
 
 class Dataset:
@@ -172,7 +168,7 @@ class Dataset:
 
     def _forget(self) -> None:
         self._verified: set[int] = set()
-        self._files: Held[int, ShardFile] = Held(HELD_SHARDS)
+        self._files: Held[int, ShardFile] = Held(HELD_MAPPED_SHARDS if self.folder.maps else HELD_SHARDS)
         self._groups: Held[tuple[int, int], Rows] = Held(HELD_GROUPS)
 
     def __getstate__(self) -> dict:
@@ -209,28 +205,3 @@ class _named:
             raise DamagedShard(f"{self._path}: {error.strerror or error}") from None
         if isinstance(error, DamagedShard):
             raise DamagedShard(f"{self._path}: {error}") from None
-
-
-class Held(Generic[Key, Value]):
-    """The values used last, `most` of them; safe to use from several threads, which may both make a value."""
-
-    def __init__(self, most: int):
-        self._most, self._values, self._lock = most, OrderedDict[Key, Value](), threading.Lock()
-
-    def get(self, key: Key, make: Callable[[], Value]) -> Value:
-        """The value of a key, made where it is not held."""
-        with self._lock:
-            if key in self._values:
-                self._values.move_to_end(key)
-                return self._values[key]
-        value = make()
-        with self._lock:
-            self._values[key] = value
-            if len(self._values) > self._most:
-                self._values.popitem(last=False)
-        return value
-
-    def drop(self, key: Key) -> None:
-        """Lets go of a value."""
-        with self._lock:
-            self._values.pop(key, None)

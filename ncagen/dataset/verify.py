@@ -12,7 +12,7 @@ import numpy as np
 
 from ncagen.automaton import rng, tokens
 from ncagen.complexity.bands import inside, ratios
-from ncagen.dataset.card import CARD
+from ncagen.dataset.card import CARD, PICTURE
 from ncagen.dataset.folder import Folder
 from ncagen.dataset.manifest import BUILDING, MANIFEST, Manifest, read_manifest
 from ncagen.dataset.reader import open_shard
@@ -20,7 +20,7 @@ from ncagen.dataset.shard import DamagedShard, Record, Rows, content_sha256
 from ncagen.spec import Spec
 
 # What the Hub adds to every repository, and its client to a folder that it downloads into.
-HUB_FILES = (".gitattributes",)
+HUB_FILES = (".gitattributes", PICTURE)
 HUB_FOLDER = ".cache/huggingface/"
 
 Score = Callable[[np.ndarray], np.ndarray]

@@ -5,6 +5,7 @@ What a terminal shows is `terminal`'s job, what a browser shows `webpage`'s.
 """
 
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from PIL import Image
@@ -20,7 +21,7 @@ MOVING = 360  # side in pixels to come near
 SECONDS = 0.125  # of a grid in a GIF
 
 
-def png(spec: Spec, input_ids: np.ndarray, path: Path) -> None:
+def png(spec: Spec, input_ids: np.ndarray, file: Path | BinaryIO) -> None:
     """Writes a picture of rows, their grids from left to right; a single row's grids are cut into several lines.
 
     input_ids: [row, token], well-formed rows.
@@ -46,7 +47,7 @@ def png(spec: Spec, input_ids: np.ndarray, path: Path) -> None:
         image.putpalette(colours.tobytes(), "RGBA")
     else:
         image = Image.fromarray(colours[large], "RGBA")
-    image.save(path, "PNG", optimize=True)
+    image.save(file, "PNG", optimize=True)
 
 
 def gif(spec: Spec, input_ids: np.ndarray, path: Path) -> None:

@@ -1,0 +1,314 @@
+"""The checks: each takes what one pass found and gives a verdict, a line in plain words, and its numbers.
+
+`bad` is for what no trainer should be given: rows cut wrongly, noise, several rules in a row, leakage. `look` is for
+what may be meant. `none` is for what these rows cannot tell.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+
+from ncagen.audit.figures import Figures, Rows
+from ncagen.audit.neighbours import CLASSES, TESTABLE_BITS
+from ncagen.audit.parts import VALIDATION
+from ncagen.audit.shape import Shape
+from ncagen.complexity.score import token_gzip_lengths
+from ncagen.spec import BANDS
+
+OK, LOOK, BAD, NONE = "ok", "look", "bad", "none"
+
+DEAD_LOOK = 0.01
+ENOUGH_REPEATS = 100
+CONSISTENT, KAPPA_NOISE = 0.95, 0.2
+NOISE_BITS, NOISE_REPEATS, NOISE_RATIO = 0.1, 0.01, 0.98
+CHANGES_BAD, CHANGES_FEW = 0.001, 2
+COMMONEST_LOOK = 0.25
+NOISE_SAMPLES = 64
+SLOPE_RANKS = 1000
+
+# Chance that two draws of the next state disagree, by temperature; measured on rows of the high band with ten states.
+DISAGREE = {1e-4: 0.0008, 1e-3: 0.0067, 1e-2: 0.078, 1e-1: 0.47}
+
+
+class Check(NamedTuple):
+    """A check's result. numbers: plain values for JSON."""
+
+    name: str
+    verdict: str
+    text: str
+    numbers: dict
+
+
+def aligned(found: Figures) -> Check:
+    """Every row is whole grids, delimiters stand where they belong and nowhere else, and nothing is left over."""
+    wrong, looked = len(found.misaligned), sum(found.looked.values())
+    troubles = [f"{part.name}: {part.trouble}" for part in found.source.parts if part.trouble]
+    numbers = {"misaligned": wrong, "looked": looked, "troubles": troubles, "offset": found.offset}
+    if not wrong:
+        said = "delimiters stand where they belong" if found.source.shape.delimiters else "rows have no delimiters"
+        return Check("aligned", BAD if troubles else OK, "; ".join(troubles) or f"all rows are whole; {said}", numbers)
+    text = f"{_of(wrong, looked)} rows have delimiters out of place, the first is {_place(found, found.misaligned[0])}"
+    if found.offset is None:
+        text += "; it has none: is --no-delimiters meant?"
+    elif found.offset:
+        text += f"; its first start-of-grid is token {found.offset}"
+    return Check("aligned", BAD, "; ".join([text, *troubles]), numbers)
+
+
+def in_range(found: Figures) -> Check:
+    """Ids are those of the vocabulary."""
+    wrong, looked, last = len(found.out_of_range), sum(found.looked.values()), found.source.shape.vocabulary - 1
+    numbers = {"out_of_range": wrong, "looked": looked, "highest": found.highest, "allowed": last}
+    if not wrong:
+        return Check("ids", OK, f"0 to {last:,}, the highest seen is {found.highest:,}", numbers)
+    text = f"{_of(wrong, looked)} rows have ids outside 0 to {last:,} (the highest is {found.highest:,}),"
+    return Check("ids", BAD, f"{text} the first is {_place(found, found.out_of_range[0])}", numbers)
+
+
+def alive(found: Figures) -> Check:
+    """The automaton still moves at the row's end."""
+    rows = found.rows
+    frozen, periodic = int((rows.period == 1).sum()), int((rows.period > 1).sum())
+    still, looked = int((rows.one_state & (rows.period == 1)).sum()), len(rows.part)
+    numbers = {"frozen": frozen, "periodic": periodic, "one_state": still, "looked": looked}
+    share = (frozen + periodic) / looked
+    text = f"{_of(frozen, looked)} rows freeze ({still:,} in one state), {periodic:,} turn in a circle"
+    return Check("alive", LOOK if share > DEAD_LOOK else OK, text, numbers)
+
+
+def duplicates(found: Figures) -> Check:
+    """No trajectory occurs twice in a split; those of one state are dead, and not counted here."""
+    whole = later = 0
+    for split in _splits(found):
+        rows = _moving(_of_split(found, split))
+        whole += _repeated(rows.whole)
+        later += _repeated(rows.later)
+    numbers = {"whole": whole, "after_first_grid": later, "looked": len(found.rows.part)}
+    if not later:
+        return Check("duplicates", OK, "no trajectory occurs twice", numbers)
+    text = f"{_of(whole, len(found.rows.part))} rows are copies of others, {later:,} are from their second grid on"
+    return Check("duplicates", LOOK, text, numbers)
+
+
+def complexity(found: Figures) -> Check:
+    """The gzip ratios: the exact score of the first ten grids, and where noise of this alphabet would be."""
+    ratios = found.rows.length / found.source.shape.scored_bytes
+    ceiling = noise_ratio(found.source.shape)
+    counts = np.bincount(np.floor(ratios * 50 + 1e-6).astype(int))
+    median = float(np.median(ratios))
+    bands = {"below": float((ratios < 0.2).mean())}
+    bands |= {name: float(((ratios >= low) & (ratios < high)).mean()) for name, (low, high) in BANDS.items()}
+    numbers = {
+        "median": median,
+        "least": float(ratios.min()),
+        "most": float(ratios.max()),
+        "noise": ceiling,
+        "bands": bands,
+        "histogram": {f"{b / 50:.2f}": int(n) for b, n in enumerate(counts) if n},
+    }
+    like_noise = median >= NOISE_RATIO * ceiling
+    text = f"{ratios.min():.3f} to {ratios.max():.3f}, median {median:.3f}; pure noise has {ceiling:.3f}"
+    return Check("gzip ratio", LOOK if like_noise else OK, text + ": as high as noise" * like_noise, numbers)
+
+
+def noise_ratio(shape: Shape) -> float:
+    """The mean ratio of grids whose cells are drawn uniformly."""
+    draws = np.random.Generator(np.random.PCG64(0)).integers(
+        0, shape.patch_ids, (NOISE_SAMPLES, shape.scored_bytes // 4), dtype=np.uint32
+    )
+    return float(token_gzip_lengths(draws).mean() / shape.scored_bytes)
+
+
+def consistent(found: Figures) -> Check:
+    """One neighbourhood leads to one state, so there is a rule to learn."""
+    rows, shape = found.rows, found.source.shape
+    if shape.stride != 1:
+        return Check("consistent", NONE, f"cannot be told of grids {shape.stride} steps apart", {})
+    cells = (shape.frames - 1) * shape.grid**2
+    noise = (rows.bits < NOISE_BITS) & (rows.repeats < NOISE_REPEATS * cells) & (shape.states <= CLASSES)
+    total, chance = int(rows.repeats.sum()), float(rows.chance.mean())
+    agree = float(rows.agreed.sum() / total) if total else 0.0
+    kappa = (agree - chance) / (1 - chance) if chance < 1 else 1.0
+    numbers = {
+        "agreement": agree,
+        "repeats": total,
+        "chance": chance,
+        "temperature": temperature(agree) if total >= ENOUGH_REPEATS else None,
+        "rows": _distribution(rows),
+        "bits": float(np.median(rows.bits)),
+        "noise_rows": int(noise.sum()),
+    }
+    if noise.mean() > 0.5 or (total >= ENOUGH_REPEATS and kappa < KAPPA_NOISE):
+        return Check("consistent", BAD, f"noise: {_tells(numbers)}; no rule can be learned", numbers)
+    if total < ENOUGH_REPEATS and shape.states > CLASSES:
+        return Check("consistent", NONE, f"cannot be told: {total} repeats are too few", numbers)
+    text = _agreement(numbers) if total >= ENOUGH_REPEATS else f"{total} repeats are too few; {_tells(numbers)}"
+    if noise.any():
+        text += f"; {_of(int(noise.sum()), len(noise))} rows are noise, the first is {_first(found, noise)}"
+    good = not noise.any() and (total < ENOUGH_REPEATS or agree >= CONSISTENT)
+    return Check("consistent", OK if good else LOOK, text, numbers)
+
+
+def temperature(agree: float) -> float:
+    """The temperature at which two draws of the next state agree so often, 0.0001 to 0.1, within a factor of three."""
+    known = np.log(list(DISAGREE.values())), np.log10(list(DISAGREE))
+    return float(f"{10 ** np.interp(np.log(max(1 - agree, 1e-9)), *known):.1g}")
+
+
+def one_rule(found: Figures) -> Check:
+    """No row changes its rule: rows packed or cut wrongly do."""
+    rows, shape = found.rows, found.source.shape
+    if shape.stride != 1:
+        return Check("one rule", NONE, f"cannot be told of grids {shape.stride} steps apart", {})
+    told, broken = int((rows.usual >= TESTABLE_BITS).sum()), rows.broken > 0
+    count = int(broken.sum())
+    numbers = {"changes": count, "told": told, "looked": len(broken)}
+    if not told:
+        return Check("one rule", NONE, "cannot be told: no row shows a rule", numbers)
+    untold = f"; {len(broken) - told:,} cannot be told" if told < len(broken) else ""
+    if not count:
+        return Check("one rule", OK, f"each row has one rule throughout{untold}", numbers)
+    text = f"{_of(count, told)} rows change their rule, the first is {_first(found, broken)}"
+    text += f" at grid {int(rows.broken[np.argmax(broken)])}{untold}"
+    return Check("one rule", BAD if count > max(CHANGES_FEW, CHANGES_BAD * told) else LOOK, text, numbers)
+
+
+def leakage(found: Figures) -> Check:
+    """Validation holds no trajectory, no first grid and no rule of training."""
+    if len(_splits(found)) < 2:
+        return Check("leakage", NONE, "there is one split alone: use --validation with the other's file", {})
+    train, validation = (_of_split(found, split) for split in _splits(found))
+    whole = int(np.isin(_moving(validation).whole, train.whole).sum())
+    later = int(np.isin(_moving(validation).later, train.later).sum())
+    first = int(np.isin(validation.first[~validation.same_start], train.first).sum())
+    rules = len({pair[2:] for pair in found.one_rule})
+    looked = len(validation.part)
+    numbers = {"whole": whole, "after_first_grid": later, "first_grid": first, "rules": rules, "looked": looked}
+    numbers["streams_differ"] = found.source.streams
+    if not (whole or later or first or rules):
+        text = "no trajectory, first grid or rule was found in both splits"
+        text += "; they are different streams of rules" * found.source.streams
+        sampled = any(part.rows > found.looked[i] for i, part in enumerate(found.source.parts))
+        return Check("leakage", OK, text + "; use --rows all to be sure" * sampled, numbers)
+    text = f"of {looked:,} validation rows {whole:,} are in training, {later:,} from their second grid on,"
+    text += f" {first:,} share a first grid, {rules:,} a rule"
+    meant = found.source.streams and not (whole or later)  # then the rules are alike, not the same
+    return Check("leakage", BAD if (whole or later or rules) and not meant else LOOK, text, numbers)
+
+
+def ngrams(found: Figures) -> Check:
+    """How tokens are distributed, and what the token before and the patch one grid earlier tell of one."""
+    patches, shape = found.patches.astype(np.uint64), found.source.shape
+    ids, counts = np.unique(patches, return_counts=True)
+    order = np.argsort(-counts, kind="stable")
+    shares = counts[order] / counts.sum()
+    ranks = np.arange(1, min(SLOPE_RANKS, len(shares)) + 1)
+    slope = float(np.polyfit(np.log(ranks), np.log(shares[: len(ranks)]), 1)[0]) if len(ranks) > 1 else 0.0
+    numbers = {
+        "tokens": int(counts.sum()),
+        "entropy_bits": _entropy(counts),
+        "most_bits": float(np.log2(shape.patch_ids)),
+        "used": len(ids) / shape.patch_ids,
+        "slope": slope,
+        "told_by_token_before_bits": told(patches[:, :, :-1], patches[:, :, 1:], shape.patch_ids),
+        "told_by_grid_before_bits": told(patches[:, :-1], patches[:, 1:], shape.patch_ids),
+        "commonest": {int(ids[o]): float(s) for o, s in zip(order[:5], shares, strict=False)},
+    }
+    text = f"{numbers['entropy_bits']:.2f} bits a patch of at most {numbers['most_bits']:.2f};"
+    text += f" {numbers['used']:.1%} of ids are used; slope {slope:.2f}"
+    return Check("n-grams", LOOK if shares[0] > COMMONEST_LOOK else OK, text, numbers)
+
+
+def told(before: np.ndarray, after: np.ndarray, ids: int) -> float:
+    """Bits that one token tells of another: how much less H(after | before) is than of shuffled pairs.
+
+    before, after: uint64, below ids <= 2**32. Both estimates are of counts, far too low where most pairs occur once.
+    Their difference is less so.
+    """
+    before, after = before.ravel() * np.uint64(ids), after.ravel()
+    shuffled = np.random.Generator(np.random.PCG64(0)).permutation(after)
+    real, mixed = (_entropy(np.unique(before + some, return_counts=True)[1]) for some in (after, shuffled))
+    return max(0.0, mixed - real)
+
+
+CHECKS: tuple[Callable[[Figures], Check], ...] = (
+    aligned,
+    in_range,
+    consistent,
+    one_rule,
+    leakage,
+    alive,
+    duplicates,
+    complexity,
+    ngrams,
+)
+NEED_NO_SOUND_ROWS = (aligned, in_range)
+
+
+def check(found: Figures) -> list[Check]:
+    """All checks, in the page's order. Rows that are not sound are left out of all but the first two."""
+    if len(found.rows.part):
+        return [each(found) for each in CHECKS]
+    return [each(found) for each in NEED_NO_SOUND_ROWS]
+
+
+def _entropy(counts: np.ndarray) -> float:
+    shares = counts / counts.sum()
+    return float(-(shares * np.log2(shares)).sum())
+
+
+def _distribution(rows: Rows) -> dict:
+    """Quantiles of the rows' own agreement, of those that repeat enough."""
+    enough = rows.repeats >= ENOUGH_REPEATS
+    if not enough.any():
+        return {"told": 0}
+    each = rows.agreed[enough] / rows.repeats[enough]
+    low, first, median = np.quantile(each, [0, 0.01, 0.5]).tolist()
+    return {"told": int(enough.sum()), "least": low, "lowest_1_percent": first, "median": median}
+
+
+def _tells(numbers: dict) -> str:
+    return f"neighbours tell {max(0.0, numbers['bits']):.2f} bits of a cell's next state"
+
+
+def _agreement(numbers: dict) -> str:
+    text = f"{numbers['agreement']:.2%} of {numbers['repeats']:,} repeated neighbourhoods lead to the same state"
+    least, most = min(DISAGREE), max(DISAGREE)
+    end = {least: " or less", most: " or more"}.get(numbers["temperature"], "")
+    return f"{text} (chance {numbers['chance']:.0%}): temperature about {numbers['temperature']:g}{end}"
+
+
+def _splits(found: Figures) -> list[str]:
+    """Splits with sound rows, train first."""
+    return [split for split in ("train", VALIDATION) if len(_of_split(found, split).part)]
+
+
+def _of_split(found: Figures, split: str) -> Rows:
+    parts = [i for i, part in enumerate(found.source.parts) if part.split == split]
+    return _where(found.rows, np.isin(found.rows.part, parts))
+
+
+def _where(rows: Rows, mask: np.ndarray) -> Rows:
+    return Rows(*(column[mask] for column in rows))
+
+
+def _moving(rows: Rows) -> Rows:
+    return _where(rows, ~rows.one_state)
+
+
+def _repeated(names: np.ndarray) -> int:
+    return len(names) - len(np.unique(names))
+
+
+def _of(some: int, all_: int) -> str:
+    return f"{some:,} of {all_:,}"
+
+
+def _place(found: Figures, at: tuple[int, int]) -> str:
+    return f"{found.source.parts[at[0]].name} row {at[1]:,}"
+
+
+def _first(found: Figures, mask: np.ndarray) -> str:
+    i = int(np.argmax(mask))
+    return _place(found, (int(found.rows.part[i]), int(found.rows.number[i])))

@@ -1,0 +1,74 @@
+"""The tokens of a row, found in a flat file that does not say: where delimiters and rules change, rows change.
+
+Lengths are tried that rows made for 1k to 16k positions have: whole grids, or cut at the positions or one token after.
+A length is right if rows of it are whole grids under one rule, and the next row is under another. Other lengths, and
+rows of several trajectories, must be given.
+"""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from ncagen.audit.neighbours import breaks, pair_bits, pair_shares, step_bits
+from ncagen.audit.shape import Shape
+from ncagen.spec import DELIMITERS
+
+POSITIONS = (1024, 2048, 4096, 8192, 16384)
+TRIED_TOKENS, MOST_TRIED, LEAST_TRIED = 1 << 15, 24, 4
+NO_RULE = "none that was tried has one rule a row; if it is another, use --row-tokens"
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What speaks for a length: of the rows tried, those that are whole, of one rule too, and end with it too."""
+
+    row_tokens: int
+    tried: int
+    whole: int
+    one_rule: int
+    ends: int
+
+    def __str__(self) -> str:
+        parts = f"{self.whole} whole, {self.one_rule} under one rule, {self.ends} ending with it"
+        return f"{self.row_tokens:,} ({self.tried} rows tried: {parts})"
+
+
+def lengths(shape: Shape) -> list[int]:
+    """The lengths that are tried, shortest first."""
+    grid, marked = shape.tokens_per_grid, shape.patches + DELIMITERS
+    cut = {n for s in POSITIONS for n in (s, s + 1)}
+    whole = {n // g * grid for s in POSITIONS for g in (grid, marked) for n in (s, s + g)}  # delimiters may be gone
+    return sorted(n for n in cut | whole if n >= 4 * grid)
+
+
+def guess(shape: Shape, tokens: np.ndarray) -> tuple[int, str]:
+    """The best-supported length and the evidence for it. tokens: [token], of any length; little of it is read."""
+    known = [evidence(replace(shape, row_tokens=n), tokens) for n in lengths(shape) if len(tokens) >= 2 * n]
+    default = -(-(POSITIONS[0] + 1) // shape.tokens_per_grid) * shape.tokens_per_grid
+    if not known or not max(e.whole for e in known):
+        return max(
+            default, 2 * shape.tokens_per_grid
+        ), "assumed: no length that was tried gives whole grids; if it is another, use --row-tokens"
+    known.sort(key=lambda e: (-e.ends / e.tried, -e.whole / e.tried, len(tokens) % e.row_tokens > 0, e.row_tokens))
+    best = known[0]
+    if best.ends * 2 < best.tried:
+        return best.row_tokens, f"assumed from whole grids and the file's size; {NO_RULE}"
+    return best.row_tokens, f"found: {best}" + "".join(f"; next best {e}" for e in known[1:2])
+
+
+def evidence(shape: Shape, tokens: np.ndarray) -> Evidence:
+    """Tries rows of the shape's length, evenly spaced, each with the row after it."""
+    n = shape.row_tokens
+    tried = min(len(tokens) // n - 1, max(LEAST_TRIED, min(MOST_TRIED, TRIED_TOKENS // n)))
+    first = np.linspace(0, len(tokens) // n - 2, tried).astype(np.int64)
+    rows = np.stack([np.asarray(tokens[i * n : (i + 2) * n]) for i in first]).astype(np.int64).reshape(-1, n)
+    whole = (shape.aligned(rows) & shape.in_range(rows)).reshape(-1, 2).all(axis=1)
+    pairs = rows.reshape(tried, 2, n)[whole].reshape(-1, n)
+    if shape.stride != 1 or not len(pairs):
+        return Evidence(n, tried, int(whole.sum()), 0, 0)
+    grids = shape.grids_of(shape.patches_of(pairs)).reshape(-1, 2 * shape.frames, shape.grid, shape.grid)
+    bits = pair_bits(pair_shares(grids, shape.states), grids[0, 1:].size)
+    broken = breaks(step_bits(grids, bits, shape.states))
+    last = shape.frames - 1
+    inner = broken[:, :last].any(axis=1) | broken[:, last + 1 :].any(axis=1)
+    return Evidence(n, tried, int(whole.sum()), int((~inner).sum()), int((~inner & broken[:, last]).sum()))

@@ -1,0 +1,80 @@
+"""ncagen audit."""
+
+import json
+from pathlib import Path
+
+import click
+
+from ncagen.audit.tokenfiles import DTYPES
+from ncagen.commands.said import COMPILING, WRONG, progress, waiting
+from ncagen.errors import NcagenError
+
+SAMPLE = 20_000
+FLAT = ("states", "grid", "patch", "no_delimiters", "stride", "row_tokens", "dtype", "validation")
+
+
+@click.command()
+@click.argument("place", metavar="PATH_OR_REPO")
+@click.option("--band", help="Of a dataset: this band alone.")
+@click.option("--split", help="Of a dataset: this split alone.")
+@click.option("--validation", type=click.Path(path_type=Path), help="Of a file: the validation file that goes with it.")
+@click.option("--states", type=int, help="Of files: states of a cell.  [10]")
+@click.option("--grid", type=int, help="Of files: cells along a side of the grid.  [12]")
+@click.option("--patch", type=int, help="Of files: cells along a side of a patch.  [2]")
+@click.option("--stride", type=click.IntRange(min=1), help="Of files: steps between grids.  [1]")
+@click.option("--no-delimiters", is_flag=True, default=None, help="Of files: grids follow each other directly.")
+@click.option("--row-tokens", type=click.IntRange(min=2), help="Of files: tokens of a row.  [found, if possible]")
+@click.option("--dtype", type=click.Choice(DTYPES), help="Of files without a header: the tokens' type.  [uint16]")
+@click.option("--rows", default=str(SAMPLE), help=f"Rows of each part to look at, evenly spaced, or all.  [{SAMPLE}]")
+@click.option("--json", "as_json", is_flag=True, help="Machine-readable output; no progress.")
+def audit(place, band, split, rows, as_json, **flags):
+    """Check any file of NCA tokens, ours or others': alignment, noise, rules, leakage, duplicates, complexity.
+
+    PATH_OR_REPO is a dataset's folder or its name on the Hub, a flat file of tokens (.bin, .npy), or a folder with
+    train*.bin and val*.bin. Status 1 if a check is bad.
+
+    \b
+    ncagen audit data/nca-high
+    ncagen audit train.bin --validation val.bin --states 10 --grid 12 --patch 2
+    """
+    most = _most(rows)
+    source = _source(place, band, split, {name: value for name, value in flags.items() if value is not None})
+    from ncagen.audit.checks import BAD, check
+    from ncagen.audit.figures import chosen_rows, look
+    from ncagen.audit.page import page, to_dict, verdict
+    from ncagen.complexity.score import gzip_length
+
+    with waiting(COMPILING, as_json):
+        gzip_length(bytes(40))
+    with progress(sum(len(chosen_rows(part.rows, most)) for part in source.parts), "rows", as_json) as bar:
+        found = look(source, most, bar.update)
+    checks = check(found)
+    click.echo(json.dumps(to_dict(found, checks), indent=1) if as_json else page(found, checks))
+    return WRONG if verdict(checks) == BAD else 0
+
+
+def _source(place: str, band: str | None, split: str | None, flags: dict):
+    """What is to be looked at, from the flags that fit it. Raises NcagenError for those that do not."""
+    from ncagen.audit.parts import is_dataset, of_dataset, of_files
+    from ncagen.audit.shape import Shape
+
+    if is_dataset(place):
+        if flags:
+            raise NcagenError(
+                f"--{next(iter(flags)).replace('_', '-')} is for files: {place} has a manifest that says it"
+            )
+        return of_dataset(place, band, split)
+    if band or split:
+        raise NcagenError(f"--{'band' if band else 'split'} is for datasets: {place} has no manifest")
+    shape = {name: flags[name] for name in ("states", "grid", "patch", "stride", "row_tokens") if name in flags}
+    shaped = Shape(**shape, delimiters=not flags.get("no_delimiters"))
+    return of_files(place, flags.get("validation"), shaped, flags.get("dtype", DTYPES[0]))
+
+
+def _most(text: str) -> int | None:
+    """A number of rows, or None for all."""
+    if text == "all":
+        return None
+    if not (text.isascii() and text.isdigit() and int(text)):
+        raise NcagenError(f"--rows {text!r} is not a number of rows: use 1 or more, or all")
+    return int(text)

@@ -1,0 +1,90 @@
+"""ncagen push."""
+
+import json
+import time
+from pathlib import Path
+
+import click
+
+from ncagen.commands.said import count, progress
+from ncagen.dataset.manifest import Manifest, read_manifest
+from ncagen.errors import NcagenError
+from ncagen.hub.names import check_name
+
+
+@click.command()
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.argument("name", metavar="USER/NAME")
+@click.option("--private", is_flag=True, help="Make the repository private, if it has to be made.")
+@click.option("--revision", default="main", help="The branch to publish on; made if missing.  [main]")
+@click.option("--tag", help="Name the published commit, as in v1.")
+@click.option("--dry-run", is_flag=True, help="Check everything, say what would be sent, and change nothing.")
+@click.option("--json", "as_json", is_flag=True, help="Machine-readable output; no progress.")
+@click.option("--quiet", is_flag=True, help="Print errors only.")
+def push(folder, name, private, revision, tag, dry_run, as_json, quiet):
+    """Put a finished dataset on the Hugging Face Hub, as the dataset USER/NAME with a card.
+
+    \b
+    ncagen push data/nca-high ada/nca-high --tag v1
+
+    Every row is verified before. Readers see the old dataset or the new one, never a mix. A push that was stopped, or
+    failed, goes on with the same command.
+    """
+    check_name(name)
+    from ncagen.hub.drawing import draw
+    from ncagen.hub.patience import Patience
+    from ncagen.hub.picture import picture
+    from ncagen.hub.push import Push, check_login, plan
+    from ncagen.hub.push import push as push_dataset
+    from ncagen.hub.quiet import quiet_library
+
+    begun, silent = time.monotonic(), quiet or as_json
+    check_login()
+    quiet_library()
+    manifest = read_manifest(folder)
+    _verify(folder, manifest, silent)
+    order = Push(folder, name, revision, private, tag, picture(folder, manifest), draw(folder, manifest))
+    patience = Patience(name, revision, lambda text: None if silent else click.echo(text, err=True))
+    planned, sha = plan(order, patience), None
+    if not dry_run:
+        with progress(sum(file.bytes for file in manifest.files.values()), "B", silent) as bar:
+            sha = push_dataset(order, patience, bar.update)
+    result = {
+        "name": name,
+        "revision": sha,
+        "tag": tag,
+        "dataset_sha256": manifest.dataset_sha256,
+        "files": len(planned.send),
+        "bytes": planned.bytes,
+        "deleted": len(planned.delete),
+        "seconds": round(time.monotonic() - begun, 3),
+    }
+    if as_json:
+        click.echo(json.dumps(result, indent=1))
+    elif not quiet:
+        click.echo("\n".join(_said(result, manifest, revision)))
+    return 0
+
+
+def _verify(folder: Path, manifest: Manifest, silent: bool) -> None:
+    """Raises NcagenError unless the folder is what its manifest says."""
+    from ncagen.complexity.score import token_gzip_lengths
+    from ncagen.dataset.verify import verify
+    from ncagen.sources.nca import rebuild
+
+    with progress(sum(record.rows for record in manifest.records), "rows", silent) as bar:
+        problems = verify(folder, token_gzip_lengths, rebuild, progress=bar.update).problems
+    if problems:
+        more = f" (and {count(problems[1:], 'other problem')})" if problems[1:] else ""
+        raise NcagenError(f"{folder} was not pushed: {problems[0]}{more}; the same ncagen build repairs a shard")
+
+
+def _said(result: dict, manifest: Manifest, branch: str) -> list[str]:
+    rows = sum(record.rows for record in manifest.records)
+    what = f"{result['files']:,} file{'' if result['files'] == 1 else 's'}, {result['bytes'] / 1e6:,.1f} MB"
+    what += f", and to delete {result['deleted']:,}" * bool(result["deleted"])
+    if result["revision"] is None:
+        return [f"to send to {result['name']} ({branch}): {what}"]
+    done = f"sent {what} in {result['seconds']:.1f} s".replace("and to delete", "and deleted")
+    identity = f"{result['name']}: {rows:,} rows, sha256 {manifest.dataset_sha256}, revision {result['revision']}"
+    return [done if result["files"] or result["deleted"] else f"nothing to do: {result['name']} is complete", identity]

@@ -1,0 +1,52 @@
+"""What `ncagen.open` was given: a folder of this machine, a URL, or the name of a dataset on the Hub.
+
+A folder that is there comes first. The library is imported only for a name, so reading a folder needs numpy and
+pyarrow alone.
+"""
+
+import os
+from pathlib import Path
+
+from ncagen.dataset.folder import Folder, folder_at
+from ncagen.dataset.reader import Dataset
+from ncagen.errors import NcagenError
+from ncagen.hub.names import is_name
+
+
+def open(
+    path: str | os.PathLike | Folder,
+    split: str = "train",
+    band: str | None = None,
+    verify: str = "first-use",
+    *,
+    revision: str | None = None,
+    stream: bool = False,
+) -> Dataset:
+    """Opens a folder, a URL such as s3://bucket/folder, or user/name on the Hub; see `Dataset`. Raises NcagenError.
+
+    Of a dataset on the Hub, `revision` is a branch, a tag or a commit, main if left out. It is resolved once: all rows
+    are of the commit that `dataset.revision` names. Files go to the Hub's cache, which is read without a network once
+    they are there; with `stream` nothing is kept on disk.
+    """
+    return Dataset(place(path, revision, stream), split, band, verify)
+
+
+def place(path: str | os.PathLike | Folder, revision: str | None = None, stream: bool = False) -> Folder:
+    """Where the dataset's files come from. Raises NcagenError."""
+    if isinstance(path, str) and is_name(path) and not Path(path).exists():
+        return _on_hub(path, revision or "main", stream)
+    if revision is not None or stream:
+        raise NcagenError(f"{path} is not a dataset on the Hub: leave revision and stream out, or use user/name")
+    return folder_at(path)
+
+
+def _on_hub(name: str, revision: str, stream: bool) -> Folder:
+    try:
+        from ncagen.hub.folders import cached, streamed
+    except ModuleNotFoundError as error:
+        if error.name != "huggingface_hub":
+            raise
+        raise NcagenError(
+            f"there is no folder {name}; to read it from the Hub, huggingface_hub is needed: pip install 'ncagen[hub]'"
+        ) from None
+    return streamed(name, revision) if stream else cached(name, revision)

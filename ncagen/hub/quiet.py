@@ -1,0 +1,15 @@
+"""Keeps the library from drawing its own bars and warnings between this program's lines, unless it was asked to."""
+
+import os
+
+from huggingface_hub import logging
+from huggingface_hub.utils import disable_progress_bars
+
+ASKED = ("HF_DEBUG", "HF_HUB_VERBOSITY")
+
+
+def quiet_library() -> None:
+    """For a command line; a program that uses ncagen sets its own library up."""
+    disable_progress_bars()
+    if not any(os.environ.get(name) for name in ASKED):
+        logging.set_verbosity(logging.CRITICAL)

@@ -1,0 +1,96 @@
+"""A dataset's repository on the Hub: what is in it, and the few changes that a push makes.
+
+Every method is one step that can be tried again; what is worth another try is `patience`'s to say. Credentials are the
+library's own, from the usual login: this project never sees one.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from huggingface_hub import CommitOperationAdd, CommitOperationCopy, CommitOperationDelete, HfApi
+from huggingface_hub.errors import HfHubHTTPError
+from huggingface_hub.hf_api import RepoFile
+
+from ncagen.version import VERSION
+
+Operation = CommitOperationAdd | CommitOperationCopy | CommitOperationDelete
+
+KIND = "dataset"
+
+
+@dataclass(frozen=True)
+class RemoteFile:
+    """A file of a commit: sha256 of a large one, git's name of a small one."""
+
+    size: int
+    sha256: str | None
+    oid: str
+
+
+class Remote:
+    """A repository of the kind `dataset`, by its name."""
+
+    def __init__(self, name: str):
+        self.name = name
+        self._api = HfApi(library_name="ncagen", library_version=VERSION)
+
+    def find(self) -> bool | None:
+        """Whether the repository is private; None where there is none that this login may see."""
+        try:
+            return bool(self._api.repo_info(self.name, repo_type=KIND).private)
+        except HfHubHTTPError as error:
+            if error.response.status_code == 404 or error.response.headers.get("X-Error-Code") == "RepoNotFound":
+                return None
+            raise
+
+    def create(self, private: bool) -> None:
+        """Makes the repository; no change where it is there."""
+        if self.find() is None:
+            self._api.create_repo(self.name, repo_type=KIND, private=private)
+
+    def branches(self) -> dict[str, str]:
+        """The head of every branch."""
+        return {ref.name: ref.target_commit for ref in self._refs().branches}
+
+    def tags(self) -> dict[str, str]:
+        """The commit of every tag."""
+        return {ref.name: ref.target_commit for ref in self._refs().tags}
+
+    def head(self, revision: str) -> str:
+        """The commit that a branch, tag or sha names."""
+        sha = self._api.repo_info(self.name, repo_type=KIND, revision=revision).sha
+        assert sha is not None
+        return sha
+
+    def files(self, revision: str) -> dict[str, RemoteFile]:
+        """Every file of a commit by its path."""
+        entries = self._api.list_repo_tree(self.name, recursive=True, revision=revision, repo_type=KIND)
+        files = (entry for entry in entries if isinstance(entry, RepoFile))
+        return {file.path: RemoteFile(file.size, file.lfs.sha256 if file.lfs else None, file.blob_id) for file in files}
+
+    def branch(self, branch: str, start: str) -> None:
+        """Makes a branch; no change where it is there."""
+        self._api.create_branch(self.name, branch=branch, revision=start, repo_type=KIND, exist_ok=True)
+
+    def drop_branch(self, branch: str) -> None:
+        """Removes a branch; no change where there is none."""
+        if branch in self.branches():
+            self._api.delete_branch(self.name, branch=branch, repo_type=KIND)
+
+    def tag(self, tag: str, revision: str) -> None:
+        """Names a commit; no change where a tag of that name is there."""
+        self._api.create_tag(self.name, tag=tag, revision=revision, repo_type=KIND, exist_ok=True)
+
+    def upload(self, additions: list[CommitOperationAdd], branch: str) -> None:
+        """Sends the contents of large files, which no commit refers to yet; what the Hub has is not sent."""
+        self._api.preupload_lfs_files(self.name, additions, repo_type=KIND, revision=branch)
+
+    def commit(self, operations: Iterable[Operation], branch: str, title: str, parent: str | None = None) -> str:
+        """One commit on a branch, whose head must be `parent`; returns its sha."""
+        made = self._api.create_commit(
+            self.name, operations, commit_message=title, repo_type=KIND, revision=branch, parent_commit=parent
+        )
+        return made.oid
+
+    def _refs(self):
+        return self._api.list_repo_refs(self.name, repo_type=KIND)

@@ -1,0 +1,130 @@
+"""What went wrong between here and the Hub: whether trying again can help, when, and the one line that says it.
+
+The library's versions raise errors of different families (requests in 0.36, httpx in 1, httpx2 in 2, and hf_xet's own
+below them), so they are told apart by what they carry: an answer with a status, or none. A line never quotes a request:
+it names the Hub's host, the dataset and, of an answer, the status and the server's own message.
+"""
+
+import email.utils
+import re
+import time
+from dataclasses import dataclass
+from urllib.parse import unquote, urlsplit
+
+import huggingface_hub
+from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError, OfflineModeIsEnabled
+
+from ncagen.dataset.shard import one_line
+from ncagen.errors import NcagenError
+
+LOGIN = "run `hf auth login`, or set HF_TOKEN"
+PASSING = {408, 412, 425, 429, 500, 502, 503, 504}
+
+# hf_xet raises ConnectionError for every answer that is no success, and says the status in its text.
+_XET_STATUS = re.compile(r"HTTP status (?:client|server) error \((\d{3})")
+_SYSTEM = re.compile(r"\[Errno -?\d+\] [\w ]+")
+_TRANSPORT = {"httpx", "httpx2", "httpcore", "httpcore2", "requests", "urllib3"}
+
+
+@dataclass(frozen=True)
+class Trouble:
+    """status: of the Hub's answer; None where there was none. code: the Hub's word for it, or one of ours.
+
+    passing: whether the same request may succeed later. wait: seconds that the Hub asks for. file: what was asked for.
+    """
+
+    status: int | None
+    code: str
+    message: str
+    passing: bool
+    wait: float = 0.0
+    file: str = ""
+
+
+def trouble(error: BaseException) -> Trouble | None:
+    """What an error of the library means; None for one that is not about the Hub."""
+    chain = _chain(error)
+    for cause in chain:
+        response = getattr(cause, "response", None)
+        if response is not None and hasattr(response, "status_code"):
+            status, headers = response.status_code, response.headers
+            code, message = headers.get("X-Error-Code", ""), getattr(cause, "server_message", None) or ""
+            file = re.search(r"/resolve/[^/]+/([^?]+)", str(response.url))
+            return Trouble(
+                status, code, _clean(message), status in PASSING, asked_wait(headers), unquote(file[1]) if file else ""
+            )
+    for cause in chain:
+        if isinstance(cause, OfflineModeIsEnabled):
+            return Trouble(None, "Offline", "", False)
+        if told := _XET_STATUS.search(str(cause)):
+            return Trouble(int(told[1]), "", "", int(told[1]) in PASSING)
+        if type(cause).__module__.split(".")[0] in _TRANSPORT or isinstance(cause, ConnectionError | TimeoutError):
+            system = _SYSTEM.search(str(cause))
+            return Trouble(None, "Unreachable", system[0] if system else "", True)
+    if isinstance(error, LocalEntryNotFoundError):
+        return Trouble(None, "Unreachable", "", True)
+    if isinstance(error, HFValidationError):
+        return Trouble(None, "Invalid", _clean(str(error)), False)
+    if type(error) is RuntimeError:  # hf_xet's, for whatever its storage says
+        return Trouble(None, "Storage", _clean(str(error)), True)
+    return None
+
+
+def explained(found: Trouble, name: str, revision: str | None = None) -> NcagenError:
+    """The one line for a trouble with a dataset."""
+    return NcagenError(_line(found, name, revision))
+
+
+def not_logged_in() -> NcagenError:
+    return NcagenError(f"not logged in to {host()}: {LOGIN}")
+
+
+def host() -> str:
+    """The Hub's address, without anything that a URL may hold beside it."""
+    return urlsplit(huggingface_hub.constants.ENDPOINT).netloc.rpartition("@")[2]
+
+
+def _line(found: Trouble, name: str, revision: str | None) -> str:
+    said = f" ({found.message})" if found.message else ""
+    if found.code == "Offline":
+        return f"{host()} is not asked because HF_HUB_OFFLINE is set: unset it"
+    if found.code == "Unreachable":
+        return f"{host()} cannot be reached{said}: look at the network, or at HF_ENDPOINT if it is set"
+    if found.code == "RevisionNotFound":
+        return f"{name} on {host()} has no revision {revision!r}: use a branch, a tag or a commit of it"
+    if found.code == "EntryNotFound":
+        return f"{name} on {host()} holds no dataset of ncagen: there is no {found.file or 'such file'} in it"
+    if found.code == "RepoNotFound" or found.status == 404:
+        return f"{name} is not on {host()}, or is private and not for this login: look at the name, or {LOGIN}"
+    if found.status == 401:
+        return f"{host()} does not take this login{said}: {LOGIN}"
+    if found.status == 403:
+        return f"{name} on {host()} is not yours to write{said}: use a name of your own, or a token that may write"
+    if found.status is None:
+        return f"{name} on {host()}: {found.message or 'unknown error'}"
+    return f"{host()} answers {found.status} for {name}{said}"
+
+
+def _chain(error: BaseException | None) -> list[BaseException]:
+    found: list[BaseException] = []
+    while error is not None and error not in found:
+        found.append(error)
+        error = error.__cause__ or error.__context__
+    return found
+
+
+def _clean(message: str) -> str:
+    """A server's words in one line, without the token that it may have been sent."""
+    line, token = one_line(Exception(message)), huggingface_hub.get_token()
+    return line.replace(token, "...") if token else line
+
+
+def asked_wait(headers) -> float:
+    """Seconds that an answer asks to wait: Retry-After, as a number or a date, or what its rate limit says."""
+    asked = headers.get("Retry-After", "")
+    if re.fullmatch(r"\d{1,9}", asked):
+        return float(asked)
+    if asked and (date := email.utils.parsedate_tz(asked)):
+        return max(0.0, email.utils.mktime_tz(date) - time.time())
+    limit = re.search(r"\br=0;\s*t=(\d{1,9})", headers.get("RateLimit", ""))
+    return float(limit[1]) if limit else 0.0
