@@ -1,6 +1,8 @@
 """The adapters under the real loaders: torch's DataLoader with workers of both kinds, torchdata's, and plain NumPy."""
 
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -148,3 +150,27 @@ def test_generated_examples_are_those_of_a_build(high, workers):
 def test_generated_examples_have_no_end_if_asked():
     rows = Generated({"band": "high", "rows_per_shard": 40}, ncagen.Layout(seq_len=100), endless=True)
     assert len({tuple(row["input_ids"].tolist()) for _, row in zip(range(90), rows, strict=False)}) == 90
+
+
+RANK = """
+import sys, numpy as np, torch.distributed as dist, ncagen
+from torch.utils.data import DataLoader
+from ncagen.adapters.torch import Batches
+folder, store, rank, out = sys.argv[1:]
+dist.init_process_group("gloo", init_method=f"file://{store}", rank=int(rank), world_size=2)
+data = ncagen.open(folder, band="high")
+mixture = ncagen.Mixture([data, ncagen.open(folder, band="medium")], weights=[1, 1])
+loader = DataLoader(Batches(mixture, 16, seed=5), batch_size=None, num_workers=1)
+np.save(out, np.concatenate([batch["input_ids"].numpy() for batch in loader]))
+dist.destroy_process_group()
+"""
+
+
+def test_ranks_of_torch_distributed_share_a_mixture(smoke, high, tmp_path):
+    command = [sys.executable, "-c", RANK, str(smoke("arrow")), str(tmp_path / "store")]
+    ranks = [subprocess.Popen([*command, str(rank), str(tmp_path / f"{rank}.npy")]) for rank in range(2)]
+    assert [process.wait(timeout=120) for process in ranks] == [0, 0]
+    mixture = ncagen.Mixture([high, ncagen.open(smoke("arrow"), band="medium")], weights=[1, 1])
+    whole = np.concatenate([b["input_ids"] for b in ncagen.Stream(mixture, 64, layout=ncagen.Layout(), seed=5)])
+    together = np.stack([np.load(tmp_path / f"{rank}.npy") for rank in range(2)], axis=1).reshape(-1, 1024)
+    assert len(whole) == 400 and np.array_equal(together, whole)
