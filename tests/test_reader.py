@@ -24,7 +24,7 @@ from hypothesis import strategies as st
 
 import ncagen
 from ncagen.dataset import manifest as manifests
-from ncagen.dataset import reader
+from ncagen.dataset import reader, rowgroups
 from ncagen.dataset import shard as files
 from ncagen.dataset.manifest import File, Manifest, ManifestError, canonical, parse, read_manifest, shard_keys
 from ncagen.dataset.rowgroups import ShardFile
@@ -911,6 +911,22 @@ def test_nulls_are_refused(folder):
         path = put(folder, sink.getvalue().to_pybytes())
         line = f"it cannot be read: {line}" if arrow else "a page has rows of other lengths, or nulls"
         assert raised(lambda: ncagen.open(folder)[0], DamagedShard).startswith(f"{path}: {line}")
+
+
+@pytest.mark.parametrize("kind", range(7))
+def test_a_schema_that_says_it_is_something_else_is_refused(smoke, kind):
+    """pyarrow took any message for a schema, and the process ended."""
+    manifest = read_manifest(smoke("arrow"))
+    content = bytearray((smoke("arrow") / manifest.path(manifest.records[0])).read_bytes())
+    message = bytes(content[16:1000])
+    place = 16 + rowgroups._field(message, rowgroups._follow(message, 0), 1)
+    assert content[place] == 1  # MessageHeader: Schema
+    content[place] = kind
+    if kind == 1:
+        ShardFile(pa.py_buffer(bytes(content)), "arrow", manifest.spec, manifest.records[0])
+    else:
+        with pytest.raises(DamagedShard):
+            ShardFile(pa.py_buffer(bytes(content)), "arrow", manifest.spec, manifest.records[0])
 
 
 def test_a_file_that_is_too_large_for_its_rows_is_not_opened(folder):

@@ -97,6 +97,8 @@ def _open_arrow(data: pa.Buffer, spec: Spec, shard: ShardFile) -> Callable[[int]
         raise DamagedShard("its record batches are not those of its rows")
     if any(message.type != "record batch" or _is_compressed(message.metadata.to_pybytes()) for message in batches):
         raise DamagedShard("its record batches are not plain ones")
+    if schema_message.type != "schema":  # pyarrow would take it for one, and the process end
+        raise DamagedShard("its schema does not come first")
     schema = pa.ipc.read_schema(schema_message)
     shard.check_schema(schema)
     if _footer(data) != [
