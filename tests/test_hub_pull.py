@@ -183,6 +183,24 @@ def test_a_bad_file_of_the_cache_is_not_read_without_a_network_either(lfs, smoke
     assert line == f"{lfs.host} is not asked because HF_HUB_OFFLINE is set: unset it"
 
 
+def test_a_streams_state_names_the_commit(lfs, smoke):
+    """Whoever resumes opens that commit, whatever the branch has come to since."""
+    sha = lfs.publish(smoke())
+    program = f"""
+import json, ncagen
+rows = ncagen.open({NAME!r}, band="high")
+stream = ncagen.Stream(rows, 32, seed=1)
+next(iter(stream))
+print(json.dumps(stream.state_dict()))
+"""
+    state = json.loads(lfs.python(program))
+    assert (state["position"], state["revisions"]) == (32, [sha])
+    stream = ncagen.Stream(ncagen.open(smoke(), band="high"), 32, seed=1)
+    stream.load_state_dict(state)  # the same rows, from a folder
+    assert next(iter(stream))["candidate"].shape == (32,)
+    assert "revisions" not in stream.state_dict()
+
+
 # --- pull ---
 
 

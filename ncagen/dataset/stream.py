@@ -35,7 +35,8 @@ Batch = dict[str, np.ndarray]
 class Stream:
     """The rows of a dataset or a mixture in batches. Every `iter()` starts where the stream was last taken up.
 
-    `state_dict()` is what resumes after the last batch that was yielded: {epoch, position, seed, fingerprint}.
+    `state_dict()` is what resumes after the last batch that was yielded: {epoch, position, seed, fingerprint}, and the
+    commit of each part that came from the Hub, by which to open it again; the fingerprint tells whether it is the same.
     `state_after(n)` is what resumes after n batches of each rank, for loaders that read ahead.
     """
 
@@ -191,7 +192,9 @@ class Stream:
 
     def _state(self, position: int) -> dict:
         epoch, within = divmod(position, self._length)
-        return dict(zip(STATE, (epoch, within, self.seed, self.fingerprint), strict=True))
+        state = dict(zip(STATE, (epoch, within, self.seed, self.fingerprint), strict=True))
+        revisions = [part.revision for part in self.parts]
+        return state | {"revisions": revisions} if any(revisions) else state
 
     def _laid_out(self, rows: Batch) -> Batch:
         return self.layout(self._spec, rows["input_ids"]) if self.layout else rows
