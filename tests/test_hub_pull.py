@@ -183,6 +183,15 @@ def test_a_bad_file_of_the_cache_is_not_read_without_a_network_either(lfs, smoke
     assert line == f"{lfs.host} is not asked because HF_HUB_OFFLINE is set: unset it"
 
 
+def test_a_folder_that_is_not_there_is_named_where_one_could_be(lfs, tmp_path):
+    (tmp_path / "data").mkdir()
+    program = f"import os; os.chdir({str(tmp_path)!r})\nimport ncagen\nncagen.open('data/high')"
+    assert refused(lfs, program) == (
+        f"there is no folder data/high, and on the Hub: data/high is not on {lfs.host}, or is private and not for this"
+        " login: look at the name, or run `hf auth login`, or set HF_TOKEN"
+    )
+
+
 def test_a_streams_state_names_the_commit(lfs, smoke):
     """Whoever resumes opens that commit, whatever the branch has come to since."""
     sha = lfs.publish(smoke())

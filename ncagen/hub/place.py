@@ -49,4 +49,9 @@ def _on_hub(name: str, revision: str, stream: bool) -> Folder:
         raise NcagenError(
             f"there is no folder {name}; to read it from the Hub, huggingface_hub is needed: pip install 'ncagen[hub]'"
         ) from None
-    return streamed(name, revision) if stream else cached(name, revision)
+    try:
+        return streamed(name, revision) if stream else cached(name, revision)
+    except NcagenError as error:
+        if not Path(name).parent.is_dir():
+            raise
+        raise NcagenError(f"there is no folder {name}, and on the Hub: {error}") from None
