@@ -460,6 +460,7 @@ AS_NOBODY = """
 import os, sys
 import pyarrow.compute
 from ncagen import cli
+from ncagen.commands import making
 from ncagen.dataset import verify
 from ncagen.factory import fleet, plan
 from ncagen.spec import from_settings
