@@ -79,8 +79,26 @@ class Band:
         return first, end
 
 
+class Patching:
+    """What follows from how grids are cut into patches, for whatever has these three."""
+
+    states: int
+    grid: int
+    patch: int
+
+    @property
+    def patches(self) -> int:
+        """Patches of a grid."""
+        return (self.grid // self.patch) ** 2
+
+    @property
+    def patch_ids(self) -> int:
+        """Ids that a patch can have; start-of-grid is this number, end-of-grid the next."""
+        return self.states ** (self.patch * self.patch)
+
+
 @dataclass(frozen=True)
-class Spec:
+class Spec(Patching):
     """What a dataset holds. `tokens` and `validation` count training tokens (rows of `seq_len`) in each band."""
 
     tokens: int
@@ -107,16 +125,6 @@ class Spec:
     def cells(self) -> int:
         """Cells of a grid."""
         return self.grid * self.grid
-
-    @property
-    def patches(self) -> int:
-        """Patches of a grid."""
-        return (self.grid // self.patch) ** 2
-
-    @property
-    def patch_ids(self) -> int:
-        """Ids that a patch can have; start-of-grid is this number, end-of-grid the next."""
-        return self.states ** (self.patch * self.patch)
 
     @property
     def vocabulary(self) -> int:

@@ -49,6 +49,18 @@ def without_waiting(err: str) -> str:
     return err.replace(COMPILING + "\n", "")
 
 
+def without(missing: str) -> str:
+    """The first lines of a program in which a package cannot be imported."""
+    return f"""
+import sys
+class Blocker:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] == {missing!r}:
+            raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
+sys.meta_path.insert(0, Blocker())
+"""
+
+
 def spec_of(**changes) -> Spec:
     """The spec of the small dataset, with some settings changed."""
     return from_settings(SETTINGS | changes)
@@ -76,3 +88,17 @@ def smoke(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
         return folders[storage]
 
     return folder
+
+
+@pytest.fixture
+def tiny_disk(tmp_path):
+    """A file system of 400 KB; the small dataset takes 750."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=400k", "tmpfs", place], capture_output=True, text=True
+    )
+    if mounted.returncode:
+        pytest.skip(f"mount is not permitted: {mounted.stderr.strip()}")
+    yield place
+    subprocess.run(["umount", place], check=True)

@@ -15,7 +15,7 @@ import termios
 from pathlib import Path
 
 import pytest
-from conftest import FLAGS, ROOT, Run, contents, run, spec_of
+from conftest import FLAGS, ROOT, Run, contents, run, spec_of, without
 
 from ncagen.dataset.manifest import read_manifest
 from ncagen.spec import from_settings
@@ -556,13 +556,7 @@ def test_a_share_that_is_none_is_refused(smoke, share):
 
 @pytest.mark.parametrize("missing", ["numba", "click", "tqdm"])
 def test_a_missing_extra_is_named_with_the_line_to_type(missing, tmp_path):
-    script = f"""
-import sys
-class Blocker:
-    def find_spec(self, name, path=None, target=None):
-        if name.split(".")[0] == {missing!r}:
-            raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
-sys.meta_path.insert(0, Blocker())
+    script = f"""{without(missing)}
 sys.argv = ["ncagen", "build", "--tokens", "20K", "--band", "high", "--out", {str(tmp_path / "a")!r}]
 from ncagen.__main__ import main
 main()

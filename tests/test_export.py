@@ -602,20 +602,6 @@ def test_two_exports_to_the_same_folder_do_no_harm(many_shards, tmp_path):
 # --- no room ---
 
 
-@pytest.fixture
-def tiny_disk(tmp_path):
-    """A file system of 400 KB."""
-    place = tmp_path / "disk"
-    place.mkdir()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=400k", "tmpfs", place], capture_output=True, text=True
-    )
-    if mounted.returncode:
-        pytest.skip(f"mount is not permitted: {mounted.stderr.strip()}")
-    yield place
-    subprocess.run(["umount", place], check=True)
-
-
 @pytest.mark.parametrize("to", ["nanogpt", "mds"])
 def test_a_full_disk_is_one_line_and_the_export_goes_on_with_more_room(one_band, tiny_disk, tmp_path, to):
     out = tiny_disk / "a"

@@ -319,20 +319,6 @@ def test_a_begun_folder_refuses_another_order(copied, changes, storage, differen
 # --- no room ---
 
 
-@pytest.fixture
-def tiny_disk(tmp_path):
-    """A file system of 400 KB; the small dataset takes 750."""
-    place = tmp_path / "disk"
-    place.mkdir()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=400k", "tmpfs", place], capture_output=True, text=True
-    )
-    if mounted.returncode:
-        pytest.skip(f"mount is not permitted: {mounted.stderr.strip()}")
-    yield place
-    subprocess.run(["umount", place], check=True)
-
-
 def test_a_full_disk_is_one_line_and_the_build_goes_on_with_more_room(tiny_disk, smoke):
     folder = tiny_disk / "a"
     done = run("build", *FLAGS, "--out", folder)

@@ -13,6 +13,7 @@ from ncagen.audit.figures import Figures, Rows
 from ncagen.audit.neighbours import CLASSES, TESTABLE_BITS
 from ncagen.audit.parts import VALIDATION
 from ncagen.audit.shape import Shape
+from ncagen.complexity.bands import ratio_counts
 from ncagen.complexity.score import token_gzip_lengths
 from ncagen.spec import BANDS
 
@@ -95,7 +96,7 @@ def complexity(found: Figures) -> Check:
     """The gzip ratios: the exact score of the first ten grids, and where noise of this alphabet would be."""
     ratios = found.rows.length / found.source.shape.scored_bytes
     ceiling = noise_ratio(found.source.shape)
-    counts = np.bincount(np.floor(ratios * 50 + 1e-6).astype(int))
+    counts = ratio_counts(ratios)
     median = float(np.median(ratios))
     bands = {"below": float((ratios < 0.2).mean())}
     bands |= {name: float(((ratios >= low) & (ratios < high)).mean()) for name, (low, high) in BANDS.items()}

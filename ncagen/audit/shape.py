@@ -8,12 +8,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ncagen.automaton.tokens import patch_grids
 from ncagen.errors import NcagenError
-from ncagen.spec import DELIMITERS, SCORED_GRIDS, SCORED_TOKEN_BYTES, Spec
+from ncagen.spec import DELIMITERS, SCORED_GRIDS, SCORED_TOKEN_BYTES, Patching, Spec
 
 
 @dataclass(frozen=True)
-class Shape:
+class Shape(Patching):
     """`stride`: steps between recorded grids, where it is known; only 1 shows a rule's steps."""
 
     states: int = 10
@@ -41,16 +42,6 @@ class Shape:
     def of(cls, spec: Spec) -> "Shape":
         """The shape of a dataset's rows."""
         return cls(spec.states, spec.grid, spec.patch, True, spec.stride, spec.row_tokens)
-
-    @property
-    def patches(self) -> int:
-        """Patches of a grid."""
-        return (self.grid // self.patch) ** 2
-
-    @property
-    def patch_ids(self) -> int:
-        """Ids that a patch can have; start-of-grid is this number, end-of-grid the next."""
-        return self.states ** (self.patch * self.patch)
 
     @property
     def vocabulary(self) -> int:
@@ -101,9 +92,5 @@ class Shape:
         return inner.astype(np.uint16 if self.vocabulary <= 2**16 else np.uint32)
 
     def grids_of(self, patches: np.ndarray) -> np.ndarray:
-        """The cells of patches [row, frame, patch]. Returns uint8[row, frame, row, column]; see `tokens.grids`."""
-        side, patch = self.grid // self.patch, self.patch
-        powers = self.states ** np.arange(patch * patch, dtype=np.int64)
-        digits = (patches[..., None].astype(np.int64) // powers % self.states).astype(np.uint8)
-        cells = digits.reshape(*patches.shape[:2], side, side, patch, patch)
-        return np.moveaxis(cells, -3, -2).reshape(*patches.shape[:2], self.grid, self.grid)
+        """The cells of patches [row, frame, patch]. Returns uint8[row, frame, row, column]."""
+        return patch_grids(self, patches)

@@ -8,7 +8,7 @@ labels, no attention masks.
 
 import numpy as np
 
-from ncagen.spec import Spec
+from ncagen.spec import Patching, Spec
 
 
 def patch_tokens(spec: Spec, grids: np.ndarray) -> np.ndarray:
@@ -51,8 +51,12 @@ def grids(spec: Spec, tokens: np.ndarray) -> np.ndarray:
 
     tokens: [batch, frames * tokens_per_grid]. Returns uint8[batch, frame, row, column].
     """
-    patches = tokens.reshape(len(tokens), -1, spec.tokens_per_grid)[..., 1:-1].astype(np.int64)
-    side, patch = spec.grid // spec.patch, spec.patch
-    digits = patches[..., None] // spec.states ** np.arange(patch * patch, dtype=np.int64) % spec.states
-    cells = digits.reshape(*patches.shape[:2], side, side, patch, patch)
-    return np.moveaxis(cells, -3, -2).reshape(*patches.shape[:2], spec.grid, spec.grid).astype(np.uint8)
+    return patch_grids(spec, tokens.reshape(len(tokens), -1, spec.tokens_per_grid)[..., 1:-1])
+
+
+def patch_grids(patching: Patching, patches: np.ndarray) -> np.ndarray:
+    """The cells of patches. patches: [batch, frame, patch]. Returns uint8[batch, frame, row, column]."""
+    states, side, patch = patching.states, patching.grid // patching.patch, patching.patch
+    digits = patches[..., None].astype(np.int64) // states ** np.arange(patch * patch, dtype=np.int64) % states
+    cells = digits.astype(np.uint8).reshape(*patches.shape[:2], side, side, patch, patch)
+    return np.moveaxis(cells, -3, -2).reshape(*patches.shape[:2], patching.grid, patching.grid)

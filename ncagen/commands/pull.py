@@ -37,7 +37,7 @@ def pull(name, out, revision, as_json, quiet):
     size = sum(file.bytes for file in source.files.values())
     with progress(size, "B", silent) as bar:
         manifest = pull_dataset(source, out, patience, bar.update)
-    rows, seconds = sum(record.rows for record in manifest.records), time.monotonic() - begun
+    rows, seconds = manifest.rows, time.monotonic() - begun
     result = {
         "name": name,
         "revision": source.revision,

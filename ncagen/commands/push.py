@@ -72,7 +72,7 @@ def _verify(folder: Path, manifest: Manifest, silent: bool) -> None:
     from ncagen.dataset.verify import verify
     from ncagen.sources.nca import rebuild
 
-    with progress(sum(record.rows for record in manifest.records), "rows", silent) as bar:
+    with progress(manifest.rows, "rows", silent) as bar:
         problems = verify(folder, token_gzip_lengths, rebuild, progress=bar.update).problems
     if problems:
         more = f" (and {count(problems[1:], 'other problem')})" if problems[1:] else ""
@@ -80,11 +80,11 @@ def _verify(folder: Path, manifest: Manifest, silent: bool) -> None:
 
 
 def _said(result: dict, manifest: Manifest, branch: str) -> list[str]:
-    rows = sum(record.rows for record in manifest.records)
     what = f"{result['files']:,} file{'' if result['files'] == 1 else 's'}, {result['bytes'] / 1e6:,.1f} MB"
     what += f", and to delete {result['deleted']:,}" * bool(result["deleted"])
     if result["revision"] is None:
         return [f"to send to {result['name']} ({branch}): {what}"]
     done = f"sent {what} in {result['seconds']:.1f} s".replace("and to delete", "and deleted")
-    identity = f"{result['name']}: {rows:,} rows, sha256 {manifest.dataset_sha256}, revision {result['revision']}"
+    identity = f"{result['name']}: {manifest.rows:,} rows, sha256 {manifest.dataset_sha256}"
+    identity += f", revision {result['revision']}"
     return [done if result["files"] or result["deleted"] else f"nothing to do: {result['name']} is complete", identity]

@@ -24,7 +24,7 @@ def receipt(folder, out, quiet):
     out = out or folder.absolute().with_name(folder.absolute().name + SUFFIX)
     if out.is_dir():
         raise NcagenError(f"{out} is a folder: use --out with the name of a file")
-    rows = sum(record.rows for record in read_manifest(folder).records)
+    rows = read_manifest(folder).rows
     with progress(rows, "rows", quiet) as bar:
         size = write_receipt(folder, out, bar.update)
     if not quiet:

@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 import numpy as np
 
+from ncagen.complexity.bands import ratio_counts
 from ncagen.dataset.manifest import read_manifest
 from ncagen.dataset.reader import Dataset
 from ncagen.errors import NcagenError
@@ -69,7 +70,7 @@ def _print(dataset: Dataset, row: int) -> None:
     for name, value in figures:
         click.echo(f"{name:{wide}}  {value}")
     click.echo(f"\ngzip ratios of the first shard's rows ({dataset.band} {dataset.split})")
-    click.echo("\n".join(terminal.histogram(dataset.shard(0).gzip_ratio)))
+    click.echo("\n".join(terminal.histogram(ratio_counts(dataset.shard(0).gzip_ratio))))
     click.echo(f"\n{_title(dataset, row, shown)}\n")
     width = shutil.get_terminal_size((80, 24)).columns
     click.echo(terminal.trajectory(manifest.spec, shown["input_ids"], width, _colour()), color=_colour())

@@ -23,7 +23,7 @@ def verify(folder, regenerate, as_json, quiet):
     from ncagen.sources.nca import rebuild
 
     share = _share(regenerate)
-    rows = sum(record.rows for record in read_manifest(folder).records)
+    rows = read_manifest(folder).rows
     with progress(rows, "rows", quiet or as_json) as bar:
         report = verify_dataset(folder, token_gzip_lengths, rebuild, share, bar.update)
     good = not report.problems

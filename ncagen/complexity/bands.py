@@ -44,6 +44,14 @@ def choose(spec: Spec, band: Band, lengths: np.ndarray, wanted: int, tally: Tall
     return chosen
 
 
+def ratio_counts(ratios: np.ndarray) -> np.ndarray:
+    """How many ratios lie in each two hundredths from 0 on: int64[bin]. ratios: float[row].
+
+    A ratio on a bin's limit belongs above it, however it was rounded.
+    """
+    return np.bincount(np.floor(ratios * 50 + 1e-6).astype(np.int64))
+
+
 def ratios(spec: Spec, lengths: np.ndarray) -> np.ndarray:
     """Gzip ratio, compressed bytes by scored bytes. lengths: int32[row]. Returns float32[row]."""
     return (lengths / spec.scored_bytes).astype(np.float32)

@@ -138,7 +138,7 @@ def _bands(manifest: Manifest) -> list[str]:
     lines.append("|---|---|---|---|---|---|")
     for band in spec.bands:
         for split in _splits(spec):
-            records = [r for r in manifest.records if (r.band, r.split) == (band.name, split)]
+            records = manifest.part(split, band.name)
             rows = sum(record.rows for record in records)
             lines.append(
                 f"| {band.name} | {band.low:g} to {band.high:g} | {split} | {rows:,} | {rows * spec.seq_len:,} |"

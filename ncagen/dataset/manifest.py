@@ -87,6 +87,15 @@ class Manifest:
         """The identity of the rows."""
         return hashlib.sha256(canonical(self.dataset).encode()).hexdigest()
 
+    @property
+    def rows(self) -> int:
+        """Rows of all splits and bands."""
+        return sum(record.rows for record in self.records)
+
+    def part(self, split: str, band: str) -> list[Record]:
+        """The records of a split and band, in shard order; none where there is no such part."""
+        return [record for record in self.records if (record.split, record.band) == (split, band)]
+
     def path(self, record: Record) -> str:
         """Where the record's shard lies in the folder."""
         return relative_path(self.spec, self.storage, record.split, record.band, record.shard)

@@ -61,7 +61,7 @@ class Dataset:
         if band is None and len(names) > 1:
             raise NcagenError(f"{path} holds several bands: say which of {', '.join(names)}")
         self.split, self.band, self.verify = split, names[0] if band is None else band, verify
-        self.records = [r for r in self.manifest.records if (r.split, r.band) == (split, self.band)]
+        self.records = self.manifest.part(split, self.band)
         if not self.records:
             splits = ", ".join(dict.fromkeys(r.split for r in self.manifest.records))
             raise NcagenError(

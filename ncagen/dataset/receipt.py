@@ -63,9 +63,9 @@ def write_receipt(folder: Path, path: Path, progress: Callable[[int], None] = la
     """
     manifest = read_manifest(folder)
     gaps = []
-    for (split, band), records in _by_band(manifest).items():
+    for split, band in dict.fromkeys((record.split, record.band) for record in manifest.records):
         dataset = Dataset(folder, split, band)
-        for number, record in enumerate(records):
+        for number, record in enumerate(dataset.records):
             gaps.append(_gaps(dataset.shard(number).candidate, record))
             progress(record.rows)
     text = _text(manifest, gaps)
@@ -99,14 +99,6 @@ def read_receipt(path: Path) -> Receipt:
 
 def _key(record: Record) -> Key:
     return record.split, record.band, record.shard
-
-
-def _by_band(manifest: Manifest) -> dict[tuple[str, str], list[Record]]:
-    """The records of each split and band, in the manifest's order."""
-    found: dict[tuple[str, str], list[Record]] = {}
-    for record in manifest.records:
-        found.setdefault((record.split, record.band), []).append(record)
-    return found
 
 
 def _gaps(candidates: np.ndarray, record: Record) -> list[int]:

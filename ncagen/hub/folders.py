@@ -56,7 +56,7 @@ class Cached(Folder):
                 data = mapped(path, most)
             except FileNotFoundError:  # another reader found it wrong, and fetches it
                 continue
-            if name == MANIFEST or _right(data, self.files[name]):
+            if name == MANIFEST or right(data, self.files[name]):
                 return data
             forget(path)
         raise DamagedShard(f"its bytes do not match their hash, after {FETCHES} downloads")
@@ -133,5 +133,6 @@ def _download(name: str, file: str, revision: str) -> str:
     )
 
 
-def _right(data: pa.Buffer, wanted: File) -> bool:
+def right(data: pa.Buffer, wanted: File) -> bool:
+    """Whether a file's bytes are those of a manifest."""
     return data.size == wanted.bytes and hashlib.sha256(data).hexdigest() == wanted.sha256

@@ -5,7 +5,6 @@ comes last, so a pull that was stopped goes on and never looks finished. What th
 library's own download into a folder is used, so that nothing lies on the disk twice.
 """
 
-import hashlib
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -18,7 +17,7 @@ from ncagen.dataset.folder import mapped
 from ncagen.dataset.manifest import MANIFEST, MOST_BYTES, File, Manifest, read_manifest
 from ncagen.dataset.shard import DamagedShard, write
 from ncagen.errors import NcagenError
-from ncagen.hub.folders import FETCHES, Cached
+from ncagen.hub.folders import FETCHES, Cached, right
 from ncagen.hub.patience import Patience
 from ncagen.hub.remote import KIND
 from ncagen.version import VERSION
@@ -99,7 +98,7 @@ def _download(source: Cached, out: Path, path: str, patience: Patience) -> Path:
 def _right(path: Path, file: File) -> bool:
     if not path.is_file() or path.stat().st_size != file.bytes:
         return False
-    return hashlib.sha256(mapped(path, file.bytes)).hexdigest() == file.sha256
+    return right(mapped(path, file.bytes), file)
 
 
 def _drop_empty(folder: Path) -> None:

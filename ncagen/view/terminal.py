@@ -49,7 +49,7 @@ def parts(manifest: Manifest) -> list[dict]:
     found = []
     for band in manifest.spec.bands:
         for split in SPLITS:
-            records = [r for r in manifest.records if (r.band, r.split) == (band.name, split)]
+            records = manifest.part(split, band.name)
             if records:
                 rows = sum(record.rows for record in records)
                 part = {"band": band.name, "split": split, "rows": rows, "shards": len(records)}
@@ -95,12 +95,9 @@ def figures(manifest: Manifest) -> list[tuple[str, str]]:
     ]
 
 
-def histogram(ratios: np.ndarray, width: int = 40) -> list[str]:
-    """Bars of the rows' gzip ratios, two hundredths each. ratios: float[row]."""
-    bins = np.floor(ratios * 50 + 1e-6).astype(int)
-    counts = np.bincount(bins)
-    first = int(bins.min())
-    most = counts.max()
+def histogram(counts: np.ndarray, width: int = 40) -> list[str]:
+    """Bars of how many rows have which gzip ratio, from the lowest that any has. counts: as `bands.ratio_counts`."""
+    first, most = int(np.flatnonzero(counts)[0]), counts.max()
     return [
         f"{b / 50:.2f} {'█' * max(1, round(width * counts[b] / most)) if counts[b] else '':{width}} {counts[b]:,}"
         for b in range(first, len(counts))
