@@ -1,0 +1,11 @@
+# The CUDA image: the CPU image and torch, whose wheels for Linux bring the CUDA libraries. The machine needs the NVIDIA
+# driver and container toolkit alone. After the CPU image, from the root of the repository:
+#   docker build -f docker/cuda.Dockerfile -t ncagen-cuda .
+ARG CPU_IMAGE=ncagen
+FROM ${CPU_IMAGE}
+
+USER 0
+RUN --mount=type=bind,source=constraints.txt,target=/src/constraints.txt --mount=type=cache,target=/root/.cache/pip \
+    pip install --constraint /src/constraints.txt torch
+ENV NVIDIA_DRIVER_CAPABILITIES=compute,utility
+USER 1000
