@@ -1,7 +1,8 @@
-"""Peak memory and time of whole builds of growing size: python benchmarks/memory.py [TOKENS ...]
+"""How a build's cost grows: with its tokens, and with its workers. python benchmarks/growth.py [TOKENS ...]
 
-Each size is a process of its own, `ncagen build` as a user runs it, and its peak resident memory is the operating
-system's own figure.
+Each line is a process of its own, `ncagen build` as a user runs it; its peak resident memory and the seconds of
+processor time are the operating system's own figures. The first build is small and not shown: it compiles the kernels
+if need be. Time should grow as tokens do, memory not at all, and two workers should take half the time of one.
 """
 
 import os
@@ -11,24 +12,33 @@ import sys
 import tempfile
 import time
 
+SIZES = "10M", "100M", "1B"
+WORKERS_SIZE = "100M"  # that one worker and two are compared on
 
-def measure(tokens: str) -> tuple[float, float]:
-    """Peak memory in MB and seconds of one build."""
-    folder = tempfile.mkdtemp(prefix="ncagen-memory-")
-    command = [sys.executable, "-m", "ncagen", "build", "--band", "high", "--tokens", tokens, "--quiet"]
+
+def measure(tokens: str, *flags: str) -> tuple[float, float, float]:
+    """Seconds, seconds of processor time and peak memory in MB of one build."""
+    folder = tempfile.mkdtemp(prefix="ncagen-growth-")
+    command = [sys.executable, "-m", "ncagen", "build", "--band", "high", "--tokens", tokens, "--quiet", *flags]
     try:
         begun = time.perf_counter()
         process = subprocess.Popen([*command, "--out", f"{folder}/dataset"])
         _, status, usage = os.wait4(process.pid, 0)
         if status:
             sys.exit(f"the build of {tokens} failed")
-        return usage.ru_maxrss / 1000, time.perf_counter() - begun
+        return time.perf_counter() - begun, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1000
     finally:
         shutil.rmtree(folder)
 
 
+def main() -> None:
+    measure("100K", "--validation=0")
+    print("tokens  workers  seconds  core-seconds  peak MB")
+    lines = [(size, os.cpu_count() or 1) for size in sys.argv[1:] or SIZES]
+    for tokens, workers in [*lines, (WORKERS_SIZE, 1), (WORKERS_SIZE, 2)]:
+        seconds, core_seconds, peak = measure(tokens, f"--workers={workers}")
+        print(f"{tokens:>6}  {workers:7}  {seconds:7.1f}  {core_seconds:12.1f}  {peak:7.0f}", flush=True)
+
+
 if __name__ == "__main__":
-    print("tokens  peak MB  seconds")
-    for tokens in sys.argv[1:] or ["20M", "200M"]:
-        peak, seconds = measure(tokens)
-        print(f"{tokens:>6}  {peak:7.0f}  {seconds:7.1f}", flush=True)
+    main()

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import numpy as np
 
+from ncagen.dataset.folder import Folder
 from ncagen.dataset.reader import Dataset
-from ncagen.factory.fleet import build
+from ncagen.factory.fleet import build, threads
 from ncagen.factory.work import Order
 from ncagen.spec import BANDS, from_settings
 from ncagen.view import picture
@@ -21,7 +22,8 @@ def write(pictures: Path) -> None:
     """Builds the twelve rows of each band and draws them."""
     pictures.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory() as place:
-        build(Order(from_settings(ORDER), "parquet", Path(place) / "gallery"), 1, lambda rows, candidates: None)
+        order = Order(from_settings(ORDER), "parquet", Folder(Path(place) / "gallery"))
+        build(order, threads(order, 1, lambda rows, candidates: None))
         for band in BANDS:
             rows = Dataset(Path(place) / "gallery", band=band)
             ids = rows.rows(np.arange(ROWS))["input_ids"]

@@ -49,7 +49,7 @@ def run(arguments: list[str]) -> int:
 def _worded(error: Exception) -> int:
     """The one line for an error that a user can cause; anything else goes on as it is."""
     if isinstance(error, NcagenError):
-        return _fail(str(error))
+        return _fail(str(error), error.status)
     if isinstance(error, click.ClickException):
         return _fail(error.format_message())
     if not isinstance(error, OSError):

@@ -16,8 +16,9 @@ ROOT = Path(__file__).parents[1]
 os.environ["PYTHONPATH"] = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
 
 from ncagen.commands.said import COMPILING  # noqa: E402
+from ncagen.dataset.folder import Folder  # noqa: E402
 from ncagen.dataset.manifest import Manifest  # noqa: E402
-from ncagen.factory.fleet import build  # noqa: E402
+from ncagen.factory.fleet import build, threads  # noqa: E402
 from ncagen.factory.work import Order  # noqa: E402
 from ncagen.spec import Spec, from_settings  # noqa: E402
 
@@ -68,7 +69,8 @@ def spec_of(**changes) -> Spec:
 
 def make(folder: Path, spec: Spec, storage: str = "parquet", workers: int = 2) -> Manifest:
     """Builds a dataset in this process."""
-    return build(Order(spec, storage, folder), workers, lambda rows, candidates: None)
+    order = Order(spec, storage, Folder(folder))
+    return build(order, threads(order, workers, lambda rows, candidates: None))
 
 
 def contents(folder: Path) -> dict[str, bytes]:

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from ncagen.automaton import cpu, rng
-from ncagen.factory.fleet import build
+from ncagen.dataset.folder import Folder
+from ncagen.factory.fleet import build, threads
 from ncagen.factory.work import Order
 from ncagen.sources import nca
 from ncagen.spec import from_settings, read_order
@@ -43,7 +44,8 @@ def test_the_kernels_give_the_pinned_rows(name, split):
 @pytest.mark.parametrize("storage", ["parquet", "arrow"])
 def test_the_smoke_order_gives_its_receipt(tmp_path, storage):
     spec = from_settings(read_order(ROOT / "manifests" / "smoke.toml"))
-    manifest = build(Order(spec, storage, tmp_path / "smoke"), 2, lambda rows, candidates: None)
+    order = Order(spec, storage, Folder(tmp_path / "smoke"))
+    manifest = build(order, threads(order, 2, lambda rows, candidates: None))
     receipt = json.loads((ROOT / "manifests" / "smoke.json").read_text())
     assert manifest.dataset == receipt["dataset"]
     assert manifest.dataset_sha256 == receipt["dataset_sha256"]

@@ -23,9 +23,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import ncagen
+from ncagen.dataset import files, reader, rowgroups
 from ncagen.dataset import manifest as manifests
-from ncagen.dataset import reader, rowgroups
-from ncagen.dataset import shard as files
+from ncagen.dataset import shard as shards
 from ncagen.dataset.manifest import File, Manifest, ManifestError, canonical, parse, read_manifest, shard_keys
 from ncagen.dataset.rowgroups import ShardFile
 from ncagen.dataset.shard import DamagedShard, Record, Rows
@@ -56,16 +56,16 @@ def fabricate(folder: Path, storage: str, **changes) -> dict[tuple[str, str], Ro
     for number, (split, band, shard) in enumerate(shard_keys(spec)):
         some = random_rows(spec, shard, spec.shard_rows(split, shard), number)
         record = Record(
-            spec.sha256, split, band, shard, len(some.candidate), len(some.candidate), 0, 0, files.content_sha256(some)
+            spec.sha256, split, band, shard, len(some.candidate), len(some.candidate), 0, 0, shards.content_sha256(some)
         )
-        data = files.to_bytes(some, record, storage)
-        path = files.relative_path(spec, storage, split, band, shard)
+        data = shards.to_bytes(some, record, storage)
+        path = shards.relative_path(spec, storage, split, band, shard)
         files.write(folder / path, data)
         records.append(record)
         stored[path] = File(data.size, hashlib.sha256(data).hexdigest())
         rows.setdefault((split, band), []).append(some)
     manifest = Manifest(spec, tuple(records), storage, manifests.toolchain(), stored)
-    manifests.write_manifest(folder, manifest)
+    (folder / manifests.MANIFEST).write_text(manifest.to_json())
     return {key: Rows(*(np.concatenate(column) for column in zip(*parts, strict=True))) for key, parts in rows.items()}
 
 
@@ -111,7 +111,9 @@ def put(folder: Path, data: bytes, shard: int = 0) -> Path:
     files.write(path, data)
     fitting = File(len(data), hashlib.sha256(data).hexdigest())
     name = path.relative_to(folder).as_posix()
-    manifests.write_manifest(folder, replace(manifest, files=dict(manifest.files) | {name: fitting}))
+    fitted = replace(manifest, files=dict(manifest.files) | {name: fitting})
+    (folder / manifests.MANIFEST).unlink()  # it is a link
+    (folder / manifests.MANIFEST).write_text(fitted.to_json())
     return path
 
 
@@ -715,7 +717,7 @@ def parquet_bombs(table: pa.Table, content: bytes) -> Iterator[tuple[str, bytes,
 
     def written(table: pa.Table, **options) -> bytes:
         sink = pa.BufferOutputStream()
-        pq.write_table(table, sink, **files._PARQUET | options)
+        pq.write_table(table, sink, **shards._PARQUET | options)
         return sink.getvalue().to_pybytes()
 
     def in_place(*parts: bytes) -> bytes:
@@ -886,7 +888,7 @@ def test_a_dictionary_is_refused_by_the_footer_alone(parquet):
     """pyarrow starts with the page that the footer calls the dictionary, wherever the data pages are."""
     manifest, sink = read_manifest(parquet), pa.BufferOutputStream()
     options = {"use_dictionary": True, "column_encoding": None}
-    pq.write_table(pq.read_table(shard_path(parquet)), sink, **files._PARQUET | options)
+    pq.write_table(pq.read_table(shard_path(parquet)), sink, **shards._PARQUET | options)
     line = raised(lambda: ShardFile(sink.getvalue(), "parquet", manifest.spec, manifest.records[0]), DamagedShard)
     assert line == "its pages are not as ncagen writes them"
 
@@ -907,7 +909,7 @@ def test_nulls_are_refused(folder):
             with pa.ipc.new_file(sink, other.schema) as writer:
                 writer.write_table(other, max_chunksize=256)
         else:
-            pq.write_table(other, sink, **files._PARQUET)
+            pq.write_table(other, sink, **shards._PARQUET)
         path = put(folder, sink.getvalue().to_pybytes())
         line = f"it cannot be read: {line}" if arrow else "a page has rows of other lengths, or nulls"
         assert raised(lambda: ncagen.open(folder)[0], DamagedShard).startswith(f"{path}: {line}")
@@ -934,7 +936,7 @@ def test_a_file_that_is_too_large_for_its_rows_is_not_opened(folder):
     with path.open("r+b") as file:
         file.truncate(10**10)  # a hole
     stored = dict(manifest.files) | {path.relative_to(folder).as_posix(): File(10**10, "0" * 64)}
-    manifests.write_manifest(folder, replace(manifest, files=stored))
+    (folder / manifests.MANIFEST).write_text(replace(manifest, files=stored).to_json())
     most = 4 * 300 * 2052 + 2 * 2**20
     line = f"{path}: it has {10**10} bytes, and 300 rows take {most} at most"
     assert raised(lambda: ncagen.open(folder)[0], DamagedShard) == line
@@ -954,7 +956,7 @@ def test_changed_files_are_refused_or_give_rows_of_the_right_shape(made, data):
     except DamagedShard as error:
         assert str(error).isprintable() and len(str(error)) < 350
         return
-    wanted = files.empty_rows(manifest.spec, 200)
+    wanted = shards.empty_rows(manifest.spec, 200)
     assert [(c.shape, c.dtype) for c in rows] == [(c.shape, c.dtype) for c in wanted]
 
 
@@ -988,7 +990,7 @@ def test_no_pickle_in_a_shard_is_loaded(folder, tmp_path):
             with pa.ipc.new_file(sink, schema) as writer:
                 writer.write_table(table.cast(schema), max_chunksize=256)
         else:
-            pq.write_table(table.cast(schema), sink, **files._PARQUET)
+            pq.write_table(table.cast(schema), sink, **shards._PARQUET)
         path = put(folder, sink.getvalue().to_pybytes())
         try:
             assert len(ncagen.open(folder)[0]) == 4

@@ -13,16 +13,17 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from conftest import Run, contents, make, run, spec_of
-from test_resume import LONGER, LONGER_FLAGS, shards, start, temporary, wait_for
+from faults.processes import LONGER, LONGER_FLAGS, shards, start, temporary, wait_for
 
 import ncagen
 from ncagen.automaton.rng import STREAMS
 from ncagen.complexity.bands import Tally
+from ncagen.dataset.folder import Folder
 from ncagen.dataset.manifest import canonical, read_manifest
 from ncagen.dataset.receipt import MOST_BYTES, read_receipt, write_receipt
-from ncagen.dataset.shard import Rows, write
+from ncagen.dataset.shard import Rows
 from ncagen.errors import NcagenError
-from ncagen.factory.fleet import build
+from ncagen.factory.fleet import build, threads
 from ncagen.factory.work import Order, describe, intact, pack
 from ncagen.sources import nca
 from ncagen.spec import from_settings
@@ -167,9 +168,10 @@ def test_an_uncompressed_receipt_is_one_too(smoke, receipt, tmp_path):
 def test_no_rejected_candidate_is_run(smoke, receipt, tmp_path, monkeypatch):
     seen = []
     batch = nca.batch
-    monkeypatch.setattr(nca, "batch", lambda *a: seen.append((a[1], a[2])) or batch(*a))
+    monkeypatch.setattr(nca, "batch", lambda *a, **named: seen.append((a[1], a[2])) or batch(*a, **named))
     read = read_receipt(receipt)
-    build(Order(read.manifest.spec, "parquet", tmp_path / "b", read), 1, lambda rows, candidates: None)
+    order = Order(read.manifest.spec, "parquet", Folder(tmp_path / "b"), read)
+    build(order, threads(order, 1, lambda rows, candidates: None))
     found = {(stream, int(candidate)) for stream, some in seen for candidate in some}
     kept = [(STREAMS[r.split], int(c)) for r in read.manifest.records for c in read.candidates(r)]
     assert found == set(kept) and sum(len(some) for _, some in seen) == len(kept)
@@ -219,14 +221,15 @@ def test_a_finished_folder_has_nothing_to_do_and_a_damaged_one_is_repaired(smoke
 
 def test_an_intact_shard_that_the_receipt_does_not_name_is_made_again(smoke, receipt, tmp_path):
     """Other rows whose own record and hash are right."""
-    order = Order(spec_of(), "parquet", tmp_path / "b")
+    folder = tmp_path / "b"
+    order = Order(spec_of(), "parquet", Folder(folder))
     band, rows = order.spec.bands[0], ncagen.open(smoke(), band="high").shard(1)
     backwards = Rows(*(column[::-1] for column in rows))
     record, data = pack(order.spec, "parquet", "train", "high", 1, backwards, Tally(70))
-    write(order.path("train", band, 1), data)
+    order.folder.write(order.name("train", "high", 1), data)
     assert intact(order, "train", band, 1) == (record, describe(data))
-    assert run("rebuild", receipt, "--out", order.folder, "--quiet") == Run(0, "", "")
-    assert contents(order.folder) == contents(smoke())
+    assert run("rebuild", receipt, "--out", folder, "--quiet") == Run(0, "", "")
+    assert contents(folder) == contents(smoke())
 
 
 # --- a receipt that lies ---
@@ -248,7 +251,8 @@ def assert_found_out(path: Path, folder: Path) -> None:
     """Whether a rebuild ends with the error, and with nothing under the name of that shard."""
     read = read_receipt(path)
     with pytest.raises(NcagenError) as caught:
-        build(Order(read.manifest.spec, "parquet", folder, read), 2, lambda rows, candidates: None)
+        order = Order(read.manifest.spec, "parquet", Folder(folder), read)
+        build(order, threads(order, 2, lambda rows, candidates: None))
     assert str(caught.value) == f"{folder}/{SHARD} {DIFFERS}"
     assert not {SHARD, "manifest.json"} & set(contents(folder)) and temporary(folder) == []
 

@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 
 from ncagen.complexity.score import token_gzip_lengths
-from ncagen.dataset import shard as files
+from ncagen.dataset import files
+from ncagen.dataset import shard as shards
 from ncagen.dataset.folder import Folder
-from ncagen.dataset.manifest import File, Manifest, ManifestError, read_manifest, write_manifest
+from ncagen.dataset.manifest import File, Manifest, ManifestError, read_manifest
 from ncagen.dataset.reader import Dataset, open_shard
 from ncagen.dataset.shard import DamagedShard, Record, Rows
 from ncagen.dataset.verify import verify
@@ -43,12 +44,12 @@ def forge(folder: Path, change: Callable[[Rows], Rows | None], **counts: int) ->
     record = wanted(manifest)
     rows = Rows(*(column.copy() for column in open_shard(Folder(folder), manifest, record).rows()))
     rows = change(rows) or rows
-    forged = replace(record, rows=len(rows.candidate), content_sha256=files.content_sha256(rows), **counts)
-    data = files.to_bytes(rows, forged, manifest.storage)
+    forged = replace(record, rows=len(rows.candidate), content_sha256=shards.content_sha256(rows), **counts)
+    data = shards.to_bytes(rows, forged, manifest.storage)
     files.write(folder / SHARD, data)
     stored = dict(manifest.files) | {SHARD: File(data.size, hashlib.sha256(data).hexdigest())}
     records = tuple(forged if r == record else r for r in manifest.records)
-    write_manifest(folder, replace(manifest, records=records, files=stored))
+    (folder / "manifest.json").write_text(replace(manifest, records=records, files=stored).to_json())
 
 
 def test_a_sound_dataset_has_no_problems(smoke):
@@ -191,7 +192,7 @@ def test_a_shard_in_anothers_place_is_found(folder):
     other = SHARD.replace("00001", "00000")
     shutil.copy(folder / other, folder / SHARD)
     stored = dict(manifest.files) | {SHARD: manifest.files[other]}
-    write_manifest(folder, replace(manifest, files=stored))
+    (folder / "manifest.json").write_text(replace(manifest, files=stored).to_json())
     assert problems(folder) == [f"{SHARD}: its record is not the manifest's"]
 
 
@@ -200,10 +201,10 @@ def test_rows_that_belie_their_hash_are_found(folder):
     record = wanted(manifest)
     rows = Rows(*(column.copy() for column in open_shard(Folder(folder), manifest, record).rows()))
     rows.input_ids[0, 1] ^= 1
-    data = files.to_bytes(rows, record, "parquet")
+    data = shards.to_bytes(rows, record, "parquet")
     files.write(folder / SHARD, data)
     stored = dict(manifest.files) | {SHARD: File(data.size, hashlib.sha256(data).hexdigest())}
-    write_manifest(folder, replace(manifest, files=stored))
+    (folder / "manifest.json").write_text(replace(manifest, files=stored).to_json())
     assert problems(folder) == [f"{SHARD}: its rows do not match their hash"]
 
 

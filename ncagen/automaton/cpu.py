@@ -32,6 +32,10 @@ from ncagen.spec import Spec
 LIFT = 2 * 1819
 CENTRE = 2**15 - NEIGHBOURS * LIFT
 
+# Of cell-steps: a batch of the default spec is 512 candidates and takes about 25 ms, short enough to stop within.
+BATCH_CELL_STEPS = 512 * 144 * 20
+BATCH_LIMITS = 16, 512
+
 _MULTIPLIER_0, _MULTIPLIER_1 = (np.uint64(m) for m in rng.MULTIPLIERS)
 _WEYL_0, _WEYL_1 = (np.uint64(w) for w in rng.WEYL)
 _ROUNDS = rng.ROUNDS
@@ -115,7 +119,7 @@ def rollout(
         (spec.seed, stream),
         candidates,
         _flat(drawn),
-        grids,
+        np.ascontiguousarray(grids),
         states,
         side,
         (at, before, spec.stride),
@@ -125,6 +129,13 @@ def rollout(
         recorded,
     )
     return recorded
+
+
+def batch_candidates(spec: Spec) -> int:
+    """Candidates that a batch should have at most."""
+    least, most = BATCH_LIMITS
+    steps = spec.warmup + spec.stride * (spec.scored_frames - 1) + 1
+    return min(most, max(least, BATCH_CELL_STEPS // (spec.cells * steps)))
 
 
 def patch_tokens(spec: Spec, grids: np.ndarray) -> np.ndarray:

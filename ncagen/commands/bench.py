@@ -6,7 +6,7 @@ from dataclasses import asdict
 import click
 
 from ncagen.commands.said import COMPILING, waiting
-from ncagen.commands.settings import settings_of, spec_options
+from ncagen.commands.settings import cores, settings_of, spec_options
 from ncagen.spec import Spec, from_settings
 
 
@@ -20,6 +20,7 @@ def bench(rounds, workers, as_json, **flags):
     """
     from ncagen.factory.bench import bench as run_bench
 
+    workers = workers or cores()
     given = {name: value for name, value in flags.items() if value is not None}
     even = workers * 4 * Spec.rows_per_shard * Spec.seq_len  # four shards each, so that no worker waits for another
     settings = settings_of(None, {"tokens": even, "validation": "0", **given})

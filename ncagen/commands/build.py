@@ -1,59 +1,102 @@
 """ncagen build."""
 
 import json
+from contextlib import nullcontext
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 
 import click
 
 from ncagen.commands.said import COMPILING, waiting
-from ncagen.commands.settings import settings_of, spec_options
+from ncagen.commands.settings import cores, settings_of, spec_options
+from ncagen.dataset.folder import Folder
 from ncagen.dataset.shard import FORMATS
+from ncagen.errors import NcagenError
 from ncagen.spec import Spec, SpecError, from_settings
 
 
 @click.command()
 @click.argument("order", required=False, type=click.Path(path_type=Path))
 @spec_options
-@click.option("--out", type=click.Path(path_type=Path), help="The dataset's folder; made if missing, resumed if begun.")
+@click.option(
+    "--out", help="The dataset's folder, or a URL such as s3://bucket/name; made if missing, resumed if begun."
+)
+@click.option(
+    "--device", type=click.Choice(["cpu", "cuda", "auto"]), default="cpu", help="What runs the automata.  [cpu]"
+)
+@click.option("--ray", metavar="WHERE", help="Build on a Ray cluster: auto (this machine's), local, or HOST:PORT.")
+@click.option("--gpus-per-worker", type=click.FloatRange(0, min_open=True), help="With --ray and --device cuda.  [1]")
 @click.option("--plan", "only_plan", is_flag=True, help="Print what the build will take, and build nothing.")
+@click.option("--nodes", type=click.IntRange(min=1), help="With --plan: machines like this one.  [1]")
 @click.option("--quiet", is_flag=True, help="Print errors only.")
-def build(order, out, only_plan, quiet, workers, as_json, **flags):
+def build(order, out, device, ray, gpus_per_worker, only_plan, nodes, quiet, workers, as_json, **flags):
     """Make a dataset, or what is missing of it, from flags or from a TOML ORDER.
 
     \b
     ncagen build --tokens 164M --band high --out data/nca-high
     ncagen build manifests/paper-high-164M.toml --out data/nca-high
+    ncagen build --tokens 10B --band high --out s3://bucket/nca-high --ray auto
     """
     settings = settings_of(order, flags)
     storage = settings.pop("format", "parquet")
-    out = out or (Path(str(settings["out"])) if "out" in settings else None)
+    out = out or (str(settings["out"]) if "out" in settings else None)
     if storage not in FORMATS:
         raise SpecError(f"format {storage!r} is not known: use {' or '.join(FORMATS)}")
     spec = from_settings(settings)
     if out is None and not only_plan:
         raise SpecError("no folder is given: use --out, as in --out data/nca-high")
+    _check_together(device, ray, gpus_per_worker, only_plan, nodes)
     quiet = quiet or as_json
+    from ncagen.automaton.devices import backend
     from ncagen.commands.making import make_dataset
-    from ncagen.factory.fleet import check
+    from ncagen.factory.claim import check, check_size
+    from ncagen.factory.fleet import threads
     from ncagen.factory.plan import pilot
     from ncagen.factory.plan import plan as make_plan
     from ncagen.factory.work import Order
 
-    ordered = None if out is None else Order(spec, storage, out)
+    ordered = None if out is None else Order(spec, storage, Folder(out))
     if ordered is not None:
         check(ordered)
-    with waiting(COMPILING, quiet):
-        tried = pilot(spec, storage)
-    planned = make_plan(spec, workers, tried)
     if only_plan or ordered is None:
+        check_size(spec)
+        with waiting(COMPILING, quiet):
+            tried = pilot(spec, storage)
+        planned = make_plan(spec, workers or cores(), nodes or 1, tried)
         click.echo(json.dumps(asdict(planned), indent=1) if as_json else _plan_text(spec, storage, planned))
         return 0
-    make_dataset(ordered, workers, quiet, as_json)
+    with _cluster(ray, workers, ordered, device, gpus_per_worker) if ray else nullcontext() as cluster:
+        if not ray:
+            backend(device)
+        with waiting(COMPILING, quiet):
+            pilot(spec, storage)
+        engine_of = cluster or partial(threads, ordered, workers or cores(), device=device)
+        make_dataset(ordered, engine_of, quiet, as_json)
     return 0
 
 
+def _check_together(device: str, ray: str | None, gpus_per_worker: float | None, plan: bool, nodes: int | None) -> None:
+    """Refuses flags that say nothing without others."""
+    if gpus_per_worker is not None and (ray is None or device == "cpu"):
+        raise NcagenError("--gpus-per-worker is for GPU workers on a cluster: use it with --ray and --device cuda")
+    if nodes is not None and not plan:
+        raise NcagenError("--nodes is for --plan: to build on several machines, use --ray")
+    if plan and (ray is not None or device != "cpu"):
+        raise NcagenError("--plan measures this machine's cores: leave --ray and --device out, and give --nodes")
+
+
+def _cluster(ray: str, workers: int | None, order, device: str, gpus_per_worker: float | None):
+    """What makes an engine of a report, within a connection to the cluster."""
+    from ncagen.factory.cluster import connect
+
+    return connect(ray, workers, order, device, gpus_per_worker or 1.0)
+
+
 def _plan_text(spec: Spec, storage: str, plan) -> str:
+    machines = f"{plan.workers} workers of this machine"
+    if plan.nodes > 1:
+        machines = f"{plan.nodes} machines like this one, {plan.workers} workers each"
     shares = ", ".join(f"{name} {share:.1%}" for name, share in plan.shares.items())
     accepted = ", ".join(f"{name} {share:.1%}" for name, share in plan.acceptance.items())
     return "\n".join(
@@ -61,8 +104,9 @@ def _plan_text(spec: Spec, storage: str, plan) -> str:
             f"rows         {plan.rows:,} of {spec.row_tokens} tokens",
             f"shards       {plan.shards:,} ({plan.files:,} {storage} files)",
             f"candidates   about {plan.candidates:,} (kept: {accepted})",
-            f"bytes        about {plan.bytes / 1e6:,.0f} MB",
-            f"time         about {_duration(plan.seconds)} on {plan.workers} workers of this machine",
+            f"bytes        about {_size(plan.bytes)}",
+            f"time         about {_duration(plan.seconds)} on {machines}",
+            f"core-hours   about {plan.core_hours:,.{2 if plan.core_hours < 10 else 0}f}",
             f"bands        {shares}; pure noise scores {plan.noise_ratio:.3f}",
         ]
     )
@@ -73,4 +117,14 @@ def _duration(seconds: float) -> str:
         return f"{seconds:.0f} s"
     if seconds < 7200:
         return f"{seconds / 60:.0f} min"
-    return f"{seconds / 3600:.1f} h"
+    if seconds < 48 * 3600:
+        return f"{seconds / 3600:.1f} h"
+    return f"{seconds / 86400:.1f} days"
+
+
+def _size(count: int) -> str:
+    """Decimal megabytes, gigabytes from ten thousand of those on, terabytes likewise."""
+    for unit, size in (("MB", 1e6), ("GB", 1e9)):
+        if count < 1e4 * size:
+            return f"{count / size:,.0f} {unit}"
+    return f"{count / 1e12:,.1f} TB"

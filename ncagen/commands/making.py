@@ -3,16 +3,18 @@
 import json
 import threading
 import time
+from collections.abc import Callable
 
 import click
 
 from ncagen.commands.said import progress
 from ncagen.dataset.manifest import SPLITS
+from ncagen.factory.engine import Engine, Report
 from ncagen.factory.fleet import build
 from ncagen.factory.work import Order
 
 
-def make_dataset(order: Order, workers: int, quiet: bool, as_json: bool) -> None:
+def make_dataset(order: Order, engine_of: Callable[[Report], Engine], quiet: bool, as_json: bool) -> None:
     """Makes the dataset, or what is missing of it. Raises what `fleet.build` raises."""
     spec = order.spec
     rows = len(spec.bands) * sum(spec.rows(split) for split in SPLITS)
@@ -26,10 +28,12 @@ def make_dataset(order: Order, workers: int, quiet: bool, as_json: bool) -> None
                 kept[1] += candidates
                 speed = kept[0] * spec.seq_len / (time.monotonic() - begun)
                 share = kept[0] / kept[1] if kept[1] else 0.0
-                bar.set_postfix_str(f"{speed / 1e6:.2f}M tokens/s, {share:.1%} kept", refresh=False)
+                nodes = f"{engine.nodes} nodes, " if engine.nodes != 1 else ""
+                bar.set_postfix_str(f"{nodes}{speed / 1e6:.2f}M tokens/s, {share:.1%} kept", refresh=False)
                 bar.update(rows)
 
-        manifest = build(order, workers, report)
+        engine = engine_of(report)
+        manifest = build(order, engine)
     made, tried = kept
     seconds, size = time.monotonic() - begun, sum(file.bytes for file in manifest.files.values())
     if as_json:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from ncagen.commands.places import Place
 from ncagen.commands.said import count, progress
 from ncagen.dataset.manifest import Manifest, read_manifest
 from ncagen.errors import NcagenError
@@ -13,7 +14,7 @@ from ncagen.hub.names import check_name
 
 
 @click.command()
-@click.argument("folder", type=click.Path(path_type=Path))
+@click.argument("folder", type=Place())
 @click.argument("name", metavar="USER/NAME")
 @click.option("--private", is_flag=True, help="Make the repository private, if it has to be made.")
 @click.option("--revision", default="main", help="The branch to publish on; made if missing.  [main]")
@@ -31,6 +32,8 @@ def push(folder, name, private, revision, tag, dry_run, as_json, quiet):
     failed, goes on with the same command.
     """
     check_name(name)
+    if isinstance(folder, str):
+        raise NcagenError(f"{folder} is not on this machine: copy it to a folder and push that")
     from ncagen.hub.drawing import draw
     from ncagen.hub.patience import Patience
     from ncagen.hub.picture import picture

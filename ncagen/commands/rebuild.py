@@ -6,13 +6,14 @@ import click
 
 from ncagen.commands.said import COMPILING, waiting
 from ncagen.commands.settings import cores
+from ncagen.dataset.folder import Folder
 from ncagen.dataset.receipt import read_receipt
 from ncagen.dataset.shard import FORMATS
 
 
 @click.command()
 @click.argument("file", type=click.Path(path_type=Path))
-@click.option("--out", required=True, type=click.Path(path_type=Path), help="The dataset's folder, as for `build`.")
+@click.option("--out", required=True, help="The dataset's folder or URL, as for `build`.")
 @click.option("--format", "storage", type=click.Choice(FORMATS), help="[the format of the dataset in FILE]")
 @click.option("--workers", type=click.IntRange(min=1), default=cores, help="[one per core]")
 @click.option("--json", "as_json", is_flag=True, help="Machine-readable output; no progress.")
@@ -25,16 +26,17 @@ def rebuild(file, out, storage, workers, as_json, quiet):
     """
     receipt = read_receipt(file)
     from ncagen.commands.making import make_dataset
-    from ncagen.factory.fleet import check
+    from ncagen.factory.claim import check
+    from ncagen.factory.fleet import threads
     from ncagen.factory.plan import pilot, warm_up
     from ncagen.factory.work import Order
 
-    order = Order(receipt.manifest.spec, storage or receipt.manifest.storage, out, receipt)
+    order = Order(receipt.manifest.spec, storage or receipt.manifest.storage, Folder(out), receipt)
     check(order)
     with waiting(COMPILING, quiet or as_json):
         if receipt.gaps is None:
             pilot(order.spec, order.storage)  # refuses a band that no candidate reaches
         else:
             warm_up(order.spec)
-    make_dataset(order, workers, quiet, as_json)
+    make_dataset(order, lambda report: threads(order, workers, report), quiet, as_json)
     return 0

@@ -38,7 +38,7 @@ def spec_options(command):
         ),
         click.option("--trajectories-per-rule", type=int, help="Neighbouring candidates that share a rule.  [1]"),
         click.option("--format", "storage", type=click.Choice(FORMATS), help="[parquet]"),
-        click.option("--workers", type=click.IntRange(min=1), default=cores, help="[one per core]"),
+        click.option("--workers", type=click.IntRange(min=1), help="Shards at the same time.  [one per core]"),
         click.option("--json", "as_json", is_flag=True, help="Machine-readable output; no progress."),
     ]
     for option in reversed(options):

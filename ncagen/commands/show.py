@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 import numpy as np
 
+from ncagen.commands.places import Place
 from ncagen.complexity.bands import ratio_counts
 from ncagen.dataset.manifest import read_manifest
 from ncagen.dataset.reader import Dataset
@@ -16,7 +17,7 @@ from ncagen.errors import NcagenError
 
 
 @click.command()
-@click.argument("folder", type=click.Path(path_type=Path))
+@click.argument("folder", type=Place())
 @click.option("--row", type=int, help="Which row to draw.  [0]")
 @click.option("--split", default="train", help="[train]")
 @click.option("--band", help="Which band; the first if left out.")

@@ -2,30 +2,34 @@
 
 import json
 import re
-from pathlib import Path
 
 import click
 
+from ncagen.commands.places import Place
 from ncagen.commands.said import WRONG, count, progress
+from ncagen.commands.settings import cores
+from ncagen.dataset.folder import Folder
 from ncagen.dataset.manifest import read_manifest
 from ncagen.errors import NcagenError
 
 
 @click.command()
-@click.argument("folder", type=click.Path(path_type=Path))
+@click.argument("folder", type=Place())
 @click.option("--regenerate", metavar="SHARE", help="Rebuild this share of the rows as well and compare: 1% or all.")
+@click.option("--workers", type=click.IntRange(min=1), default=cores, help="Shards at the same time.  [one per core]")
 @click.option("--json", "as_json", is_flag=True, help="Machine-readable output; no progress.")
 @click.option("--quiet", is_flag=True, help="Print the verdict only.")
-def verify(folder, regenerate, as_json, quiet):
-    """Check a dataset: hashes, rows, bands, tokens. Status 0 if all is well, 1 if not."""
+def verify(folder, regenerate, workers, as_json, quiet):
+    """Check a dataset in a FOLDER or at a URL: hashes, rows, bands, tokens. Status 0 if all is well, 1 if not."""
     from ncagen.complexity.score import token_gzip_lengths
     from ncagen.dataset.verify import verify as verify_dataset
     from ncagen.sources.nca import rebuild
 
     share = _share(regenerate)
+    folder = Folder(folder)
     rows = read_manifest(folder).rows
     with progress(rows, "rows", quiet or as_json) as bar:
-        report = verify_dataset(folder, token_gzip_lengths, rebuild, share, bar.update)
+        report = verify_dataset(folder, token_gzip_lengths, rebuild, share, bar.update, workers)
     good = not report.problems
     if as_json:
         result = {
@@ -34,6 +38,7 @@ def verify(folder, regenerate, as_json, quiet):
             "files": report.files,
             "rows": report.rows,
             "rebuilt": report.rebuilt,
+            "listed": report.listed,
             "problems": report.problems,
         }
         click.echo(json.dumps(result, indent=1))
@@ -41,6 +46,8 @@ def verify(folder, regenerate, as_json, quiet):
         for problem in [] if quiet else report.problems:
             click.echo(problem, err=True)
         rebuilt = f", {report.rebuilt:,} rebuilt" if share else ""
+        if not report.listed:
+            click.echo(f"{folder} may not be listed: whether there are other files in it is not known", err=True)
         counts = f"{report.files} files, {report.rows:,} rows{rebuilt}"
         identity = f"sha256 {report.manifest.dataset_sha256}"
         click.echo(

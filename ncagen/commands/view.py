@@ -6,9 +6,11 @@ from pathlib import Path
 
 import click
 
+from ncagen.commands.places import Place
+
 
 @click.command()
-@click.argument("folder", type=click.Path(path_type=Path))
+@click.argument("folder", type=Place())
 @click.option("--save", type=click.Path(path_type=Path), help="Write the page to this file instead of serving it.")
 @click.option("--port", type=click.IntRange(0, 65535), default=0, help="Of the page on this machine.  [a free one]")
 @click.option("--open", "opened", is_flag=True, help="Open the page in a browser.")

@@ -1,25 +1,42 @@
 """Where a dataset lies: a folder of this machine, or of any file system that a URL names.
 
 Everything a reader takes from a dataset comes through `Folder.read`. Local files are mapped into memory, not copied;
-other places (`s3://`, `gs://`, `memory://`, ...) are read whole, through pyarrow where it knows the scheme and through
-fsspec, if that is installed, where it does not. Nothing is cached on disk here, and nothing is written.
+those of other places (`s3://`, `gs://`, `memory://`, ...) are read whole, and nothing is cached on disk here. What a
+build makes goes through `Folder.write` and is there whole or not at all. How either is done stands in `files` for this
+machine and in `stores` for the others.
 """
 
 import errno
 import os
 import stat
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pyarrow as pa
 from pyarrow import fs
 
+from ncagen.dataset import files
+from ncagen.dataset.shard import one_line
+from ncagen.dataset.stores import check_size
+from ncagen.dataset.urls import open_store, place_of
 from ncagen.errors import NcagenError
+
+# How long after its own write a build looks whether another has claimed the same place; a file of some kilobytes is
+# written in a small part of it.
+CLAIM_SECONDS = 2.0
 
 
 class Folder:
     """A dataset's folder. `str()` of it is what the user typed; names within it use forward slashes.
 
-    revision: the commit that its files are of, where it is a place that has commits.
+    revision: the commit that its files are of, where it is a place that has commits. local: its path, where it is of
+    this machine. A process that unpickles it opens the place anew, with credentials of its own environment.
+
+    Where a bucket is missing, or does not take one's credentials, everything raises NcagenError with one line that
+    says so. OSError, with a `strerror` for the caller's line, is for what may pass: ConnectionError for a store out of
+    reach.
     """
 
     revision: str | None = None
@@ -30,42 +47,44 @@ class Folder:
         self.local: Path | None = None
         if "://" not in self._typed:
             self.local = Path(self._typed)
+        elif self._typed.startswith("file://"):
+            self.local = _local(self._typed)
         else:
-            self._filesystem, self._root = _filesystem(self._typed)
-            if isinstance(self._filesystem, fs.LocalFileSystem):
-                self.local = Path(self._root or "/")
+            self._store = open_store(self._typed)
 
     def __str__(self) -> str:
         return self._typed
 
     def path(self, name: str) -> str:
         """How a file of the folder is named in a message."""
-        return str(self.local / name) if self.local else f"{self._typed.rstrip('/')}/{name}"
+        return str(self.local / name) if self.local else f"{place_of(self._typed)}/{name}"
 
     @property
     def maps(self) -> bool:
         """Whether what `read` returns lies on this machine's disk, and is in memory only as long as there is room."""
         return self.local is not None
 
+    @property
+    def listable(self) -> bool:
+        """Whether `names` can tell: a bucket may be open to reading and writing, and closed to listing."""
+        return self.local is not None or self._store.listable
+
     def has(self, name: str) -> bool:
-        """Whether there is such a file. Raises OSError where this cannot be told."""
+        """Whether there is such a file. In a bucket this needs no permission to list. Raises OSError."""
         if self.local:
             return (self.local / name).is_file()
-        return self._filesystem.get_file_info(f"{self._root}/{name}").type == fs.FileType.File
+        with self._worded(name, "read"):
+            return self._store.has(name)
 
     def read(self, name: str, most: int) -> pa.Buffer:
         """All bytes of a file, which has `most` bytes at most.
 
-        Raises OSError, and NcagenError for a link that leads out of the folder: a dataset from elsewhere must not
-        make its reader open other files of this machine.
+        Raises OSError, FileNotFoundError where there is no such file, and NcagenError for a link that leads out of
+        the folder: a dataset from elsewhere must not make its reader open other files of this machine.
         """
         if self.local is None:
-            try:
-                with self._filesystem.open_input_file(f"{self._root}/{name}") as file:
-                    _check_size(file.size(), most)
-                    return file.read_buffer()
-            except FileNotFoundError:  # in the words of a local one; some say the path alone
-                raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT)) from None
+            with self._worded(name, "read"):
+                return self._store.read(name, most)
         try:
             path = (self.local / name).resolve()
         except RuntimeError:  # what Python says of links in a circle before version 3.13
@@ -73,6 +92,80 @@ class Folder:
         if not path.is_relative_to(self.local.resolve()):
             raise NcagenError(f"{self.path(name)} leads out of the folder, to {path}: put the file itself there")
         return mapped(path, most)
+
+    def write(self, name: str, data: pa.Buffer) -> None:
+        """Puts a file there, in place of one that may be there: whole or not at all, at any moment. Raises OSError.
+
+        Into an object store it is sent at once, so that there is never a temporary object.
+        """
+        if self.local:
+            files.write(self.local / name, data)
+            return
+        with self._worded(name, "written"):
+            self._store.write(name, data)
+
+    def create(self, name: str, data: pa.Buffer) -> bool:
+        """Puts a file there unless there is one, and whether it did: of several with different data, one does.
+
+        On this machine the file system sees to that. Elsewhere nothing here can write on a condition, so this looks,
+        writes, waits and looks again. Of two that both saw nothing, the last to write is the one that stays: the other
+        wrote before it, waits for CLAIM_SECONDS and finds the last one's data then, as long as no more than that lies
+        between the last one's look and the arrival of its write. Who writes the same data as another has also made it.
+        Raises OSError.
+        """
+        if self.local:
+            return files.create(self.local / name, data)
+        if self.has(name):
+            return False
+        self.write(name, data)
+        time.sleep(CLAIM_SECONDS)
+        try:
+            return self.read(name, data.size).equals(data)
+        except OSError:  # larger, or gone again
+            return False
+
+    def remove(self, name: str) -> None:
+        """Removes a file, if there is one. Raises OSError."""
+        if self.local:
+            (self.local / name).unlink(missing_ok=True)
+            return
+        try:
+            with self._worded(name, "deleted"):
+                self._store.remove(name)
+        except FileNotFoundError:
+            pass
+
+    def names(self) -> list[str]:
+        """Every file within the folder but temporary ones, sorted; none where there is no folder. Raises OSError.
+
+        None either where `listable` says that nobody may look.
+        """
+        if self.local:
+            there = (path for path in self.local.rglob("*") if path.is_file() and not files.is_temporary(path))
+            return sorted(path.relative_to(self.local).as_posix() for path in there)
+        with self._worded("", "listed"):
+            return self._store.names()
+
+    def sweep(self, strangers: bool = False) -> None:
+        """Removes temporary files whose writers are gone; object stores have none. Raises OSError.
+
+        strangers: those of other machines too. A writer that is alive after all finds its file gone, and can repeat it.
+        """
+        if self.local:
+            files.sweep(self.local, strangers)
+            return
+        with self._worded("", "listed"):
+            self._store.sweep(strangers)
+
+    @contextmanager
+    def _worded(self, name: str, done: str) -> Iterator[None]:
+        """One line for what a library of fsspec's raises: anything."""
+        try:
+            yield
+        except (OSError, NcagenError):
+            raise
+        except Exception as error:
+            raise NcagenError(f"{self.path(name)} cannot be {done}: {one_line(error)}") from None
 
     def __reduce__(self):
         return Folder, (self._typed,)
@@ -88,38 +181,16 @@ def mapped(path: Path, most: int) -> pa.Buffer:
     found = path.stat()
     if not stat.S_ISREG(found.st_mode):  # a pipe would wait for ever
         raise OSError("it is not a plain file")
-    _check_size(found.st_size, most)
+    check_size(found.st_size, most)
     if found.st_size == 0:  # nothing can be mapped
         return pa.py_buffer(b"")
     with pa.memory_map(str(path)) as file:
         return file.read_buffer()
 
 
-def _check_size(size: int, most: int) -> None:
-    if size > most:
-        raise OSError(f"it has {size} bytes, and may have {most}")
-
-
-def _filesystem(url: str) -> tuple[fs.FileSystem, str]:
-    """The file system of a URL and the folder's path in it."""
-    scheme = url.split("://", 1)[0]
+def _local(url: str) -> Path:
+    """The path in a file:// URL."""
     try:
-        filesystem, path = fs.FileSystem.from_uri(url)
+        return Path(fs.FileSystem.from_uri(url)[1] or "/")
     except (OSError, pa.ArrowException) as error:
-        if scheme == "file" or not isinstance(error, pa.ArrowInvalid):  # what is invalid may be a scheme of fsspec's
-            raise NcagenError(f"{url} cannot be opened: {(str(error).splitlines() or ['unknown'])[0]}") from None
-    else:
-        return filesystem, path.rstrip("/")
-    try:
-        from fsspec.core import url_to_fs
-
-        filesystem, path = url_to_fs(url)
-    except ImportError as error:
-        module = (error.name or "").split(".")[0]
-        needs = f"{module}: pip install {module}" if module else f"more than fsspec: {error}"
-        raise NcagenError(f"{scheme}:// needs {needs}") from None
-    except ValueError:
-        raise NcagenError(
-            f"{url} has no scheme that can be read: use a folder, file://, s3://, gs:// or one of fsspec"
-        ) from None
-    return fs.PyFileSystem(fs.FSSpecHandler(filesystem)), path.rstrip("/")
+        raise NcagenError(f"{url} cannot be opened: {one_line(error)}") from None

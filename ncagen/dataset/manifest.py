@@ -15,12 +15,11 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
-from pathlib import Path
 
 import pyarrow as pa
 
 from ncagen.dataset.folder import Folder, folder_at
-from ncagen.dataset.shard import FORMATS, SHARD_CANDIDATES, Record, one_line, relative_path, write
+from ncagen.dataset.shard import FORMATS, SHARD_CANDIDATES, Record, one_line, relative_path
 from ncagen.errors import NcagenError
 from ncagen.spec import Spec, SpecError
 from ncagen.version import VERSION
@@ -30,8 +29,9 @@ BUILDING = "building.json"
 MANIFEST_VERSION = 1
 SPLITS = ("train", "validation")
 
-# Of manifest.json: some 400,000 shards, or two million million tokens in shards of the usual size.
+# Of manifest.json, which has about 500 bytes for each file: 1.7 million million tokens in files of the usual size.
 MOST_BYTES = 256 * 2**20
+MOST_FILES = 400_000
 
 # More than anybody makes; the spec compares each with each. A name is a folder's, which no file system lets be longer.
 MOST_BANDS = 4096
@@ -133,12 +133,6 @@ def shard_keys(spec: Spec) -> list[tuple[str, str, int]]:
     return [(split, band.name, shard) for split in SPLITS for band in spec.bands for shard in range(spec.shards(split))]
 
 
-def write_manifest(folder: Path, manifest: Manifest) -> None:
-    """Writes manifest.json, whole or not at all, then ends the build in progress."""
-    write(folder / MANIFEST, pa.py_buffer(manifest.to_json().encode()))
-    (folder / BUILDING).unlink(missing_ok=True)
-
-
 def read_manifest(place: str | os.PathLike | Folder) -> Manifest:
     """The manifest of a finished dataset. Raises ManifestError with one clear line."""
     folder = folder_at(place)
@@ -147,7 +141,8 @@ def read_manifest(place: str | os.PathLike | Folder) -> Manifest:
         if not folder.has(MANIFEST):
             if folder.has(BUILDING):
                 raise ManifestError(f"{folder} is not finished: run the same ncagen build again to complete it")
-            raise ManifestError(f"{folder} holds no dataset: there is no {MANIFEST} in it")
+            unsure = "" if folder.listable else ", or none that these credentials may read"
+            raise ManifestError(f"{folder} holds no dataset: there is no {MANIFEST} in it{unsure}")
         return parse(folder.read(MANIFEST, MOST_BYTES).to_pybytes(), path)[0]
     except OSError as error:
         raise ManifestError(f"{path} cannot be read: {error.strerror or one_line(error)}") from None
@@ -156,7 +151,7 @@ def read_manifest(place: str | os.PathLike | Folder) -> Manifest:
 def parse(text: bytes, path: str) -> tuple[Manifest, dict]:
     """The manifest in a JSON text, and the whole value for what else it holds. Raises ManifestError naming `path`."""
     try:
-        value = json.loads(str(text, "utf-8"), object_pairs_hook=_without_duplicates, parse_constant=_refuse_constant)
+        value = json.loads(str(text, "utf-8"), object_pairs_hook=without_duplicates, parse_constant=_refuse_constant)
         version = value["manifest_version"]
         if type(version) is not int or version != MANIFEST_VERSION:
             version = one_line(Exception(version))
@@ -210,7 +205,7 @@ def _parse(value: dict) -> Manifest:
     return manifest
 
 
-def _without_duplicates(pairs: list[tuple[str, object]]) -> dict:
+def without_duplicates(pairs: list[tuple[str, object]]) -> dict:
     """A JSON object; a second value for a name, which Python would let win, is an error."""
     value: dict[str, object] = {}
     for name, item in pairs:

@@ -8,6 +8,7 @@ used; how rows are made again stands in the factory.
 
 import hashlib
 import json
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,9 +16,10 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
+from ncagen.dataset.files import write
 from ncagen.dataset.manifest import Manifest, canonical, parse, read_manifest
 from ncagen.dataset.reader import Dataset
-from ncagen.dataset.shard import SHARD_CANDIDATES, Record, one_line, write
+from ncagen.dataset.shard import SHARD_CANDIDATES, Record, one_line
 from ncagen.errors import NcagenError
 
 RECEIPT_VERSION = 1
@@ -55,7 +57,7 @@ class Receipt:
         return (np.cumsum(self.gaps[_key(record)]) + (record.shard * SHARD_CANDIDATES - 1)).astype(np.uint64)
 
 
-def write_receipt(folder: Path, path: Path, progress: Callable[[int], None] = lambda rows: None) -> int:
+def write_receipt(folder: str | os.PathLike, path: Path, progress: Callable[[int], None] = lambda rows: None) -> int:
     """Writes the receipt of a finished dataset, whole or not at all, and returns its size in bytes.
 
     progress(rows) is called for each shard that was read. Raises NcagenError for a dataset that is damaged or too

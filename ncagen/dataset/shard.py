@@ -1,8 +1,8 @@
-"""One shard on disk: rows to the bytes of a Parquet or Arrow file and back, with the hashes of both.
+"""One shard: rows to the bytes of a Parquet or Arrow file and back, with the hashes of both.
 
 A shard carries its own record (which spec, split, band and number it is, what was tried for it, the hash of its
 rows) in its schema, so a file tells by itself whether it belongs and is whole. Nothing in it depends on time, host
-or path. A file appears under its final name complete or not at all. Only numpy and pyarrow are used.
+or path. How the bytes get to their place stands in `files` and `folder`. Only numpy and pyarrow are used.
 
 `content_sha256` is over the values and holds for both formats and every toolchain; the bytes of a Parquet file
 change with the version of pyarrow, those of an Arrow file have not.
@@ -10,14 +10,10 @@ change with the version of pyarrow, those of an Arrow file have not.
 
 import hashlib
 import json
-import os
-import secrets
-import socket
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -183,54 +179,6 @@ def _values(array: pa.Array) -> np.ndarray:
     dtype = np.dtype({"float": "float32"}.get(str(array.type), str(array.type)))
     data = array.buffers()[1]
     return np.frombuffer(data, dtype, len(array), array.offset * dtype.itemsize) if data else np.empty(0, dtype)
-
-
-def write(path: Path, data: pa.Buffer) -> None:
-    """Puts a file under its final name, whole or not at all: unique temporary name, fsync, rename."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.parent / f".{path.name}~{socket.gethostname()}~{os.getpid()}~{secrets.token_hex(4)}.tmp"
-    try:
-        with temporary.open("xb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-    sync_folder(path.parent)
-
-
-def sync_folder(folder: Path) -> None:
-    """Makes a rename in the folder last through a power cut, where the system lets a folder be synced."""
-    if os.name != "posix":
-        return
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-def is_temporary(path: Path) -> bool:
-    """Whether this is the name of a file being written."""
-    return path.name.startswith(".") and path.name.endswith(".tmp") and path.name.count("~") == 3
-
-
-def is_stale(path: Path) -> bool:
-    """Whether a temporary file's writer is gone: a process of this host that runs no more, or this one itself."""
-    _, host, process, _ = path.name.split("~")
-    if host != socket.gethostname() or not process.isdigit() or os.name != "posix":
-        return False  # elsewhere signal 0 is not a question but a signal
-    if int(process) == os.getpid():
-        return True
-    try:
-        os.kill(int(process), 0)
-    except ProcessLookupError:
-        return True
-    except PermissionError:
-        return False
-    return False
 
 
 def _table(rows: Rows, record: Record) -> pa.Table:

@@ -4,19 +4,21 @@ Scoring tokens and rebuilding rows need the factory's kernels, so the caller pas
 whether the manifest is the one its author published; compare `dataset_sha256` for that.
 """
 
+import os
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
 
 from ncagen.automaton import rng, tokens
 from ncagen.complexity.bands import inside, ratios
 from ncagen.dataset.card import CARD, PICTURE
-from ncagen.dataset.folder import Folder
+from ncagen.dataset.folder import Folder, folder_at
 from ncagen.dataset.manifest import BUILDING, MANIFEST, Manifest, read_manifest
 from ncagen.dataset.reader import open_shard
 from ncagen.dataset.shard import DamagedShard, Record, Rows, content_sha256
+from ncagen.errors import NcagenError
 from ncagen.spec import Spec
 
 # What the Hub adds to every repository, and its client to a folder that it downloads into.
@@ -29,9 +31,13 @@ Rebuild = Callable[[Spec, int, np.ndarray], tuple[np.ndarray, np.ndarray]]
 
 @dataclass
 class Report:
-    """What was checked, and a line for everything that is wrong."""
+    """What was checked, and a line for everything that is wrong.
+
+    listed: whether the folder may be listed, and so whether files that do not belong to it would have been found.
+    """
 
     manifest: Manifest
+    listed: bool
     files: int = 0
     rows: int = 0
     rebuilt: int = 0
@@ -39,47 +45,63 @@ class Report:
 
 
 def verify(
-    folder: Path,
+    place: str | os.PathLike | Folder,
     score: Score,
     rebuild: Rebuild,
     share: float = 0.0,
     progress: Callable[[int], None] = lambda rows: None,
+    workers: int = 1,
 ) -> Report:
-    """Checks every shard; `share` of the rows are rebuilt from their candidate numbers as well.
+    """Checks every shard of a folder; `share` of the rows are rebuilt from their candidate numbers as well.
 
-    score(patches [row, token]) gives gzip lengths, rebuild(spec, stream, candidates) token rows and lengths.
-    Raises ManifestError where there is no manifest to check against.
+    score(patches [row, token]) gives gzip lengths, rebuild(spec, stream, candidates) token rows and lengths; both are
+    called from as many threads at once as there are workers.
+    Raises ManifestError where there is no manifest to check against, and NcagenError for a store out of reach.
     """
-    place = Folder(folder)
-    manifest = read_manifest(place)
-    report = Report(manifest)
-    for record in manifest.records:
-        path = manifest.path(record)
-        try:
-            rows = _checked_file(place, manifest, record)
-        except DamagedShard as error:
-            report.problems.append(f"{path}: {error}")
-            continue
-        finally:
+    folder = folder_at(place)
+    manifest = read_manifest(folder)
+    report = Report(manifest, folder.listable)
+
+    def check(record: Record) -> tuple[int, int, list[str]]:
+        return _check(folder, manifest, record, score, rebuild, share)
+
+    with ThreadPoolExecutor(workers) as pool:
+        for record, (rows, rebuilt, problems) in zip(manifest.records, pool.map(check, manifest.records), strict=True):
             report.files += 1
+            report.rows += rows
+            report.rebuilt += rebuilt
+            report.problems += [f"{manifest.path(record)}: {problem}" for problem in problems]
             progress(record.rows)
-        report.rows += len(rows.candidate)
-        report.problems += [f"{path}: {problem}" for problem in row_problems(manifest.spec, record, rows, score)]
-        chosen = _sample(rows, share)
-        report.rebuilt += len(chosen)
-        report.problems += [f"{path}: {p}" for p in _rebuild_problems(manifest.spec, record, rows, chosen, rebuild)]
-    expected = {*manifest.files, MANIFEST, BUILDING, CARD, *HUB_FILES}
-    for found in sorted(p for p in folder.rglob("*") if p.is_file()):
-        name = found.relative_to(folder).as_posix()
-        if name not in expected and not name.startswith(HUB_FOLDER):
-            report.problems.append(f"{name}: does not belong to the dataset")
+    report.problems += [f"{name}: does not belong to the dataset" for name in _foreign(folder, manifest)]
     return report
+
+
+def _check(
+    folder: Folder, manifest: Manifest, record: Record, score: Score, rebuild: Rebuild, share: float
+) -> tuple[int, int, list[str]]:
+    """Rows that were read of a shard, rows that were rebuilt, and what is wrong with it."""
+    try:
+        rows = _checked_file(folder, manifest, record)
+    except DamagedShard as error:
+        return 0, 0, [str(error)]
+    chosen = _sample(rows, share)
+    problems = row_problems(manifest.spec, record, rows, score)
+    problems += _rebuild_problems(manifest.spec, record, rows, chosen, rebuild)
+    return len(rows.candidate), len(chosen), problems
+
+
+def _foreign(folder: Folder, manifest: Manifest) -> list[str]:
+    """The files in a folder that are not the dataset's; those that a build is writing are nobody's."""
+    expected = {*manifest.files, MANIFEST, BUILDING, CARD, *HUB_FILES}
+    return [name for name in folder.names() if name not in expected and not name.startswith(HUB_FOLDER)]
 
 
 def _checked_file(folder: Folder, manifest: Manifest, record: Record) -> Rows:
     """Rows of a file whose size, hash, record and content are the manifest's."""
     try:
         rows = open_shard(folder, manifest, record).rows()
+    except ConnectionError as error:  # which says nothing about the file
+        raise NcagenError(f"{folder}: {error.strerror}") from None
     except OSError as error:
         raise DamagedShard(error.strerror or str(error)) from None
     if content_sha256(rows) != record.content_sha256:

@@ -10,8 +10,8 @@ import json
 import os
 from pathlib import Path
 
+from ncagen.dataset.files import sync_folder
 from ncagen.dataset.manifest import differences
-from ncagen.dataset.shard import sync_folder
 from ncagen.errors import NcagenError
 from ncagen.export.files import Written
 

@@ -19,9 +19,10 @@ import numpy as np
 from ncagen.automaton import cpu, rng
 from ncagen.complexity.bands import Tally, inside, ratios
 from ncagen.complexity.score import token_gzip_lengths
-from ncagen.dataset import shard as files
+from ncagen.dataset import files
+from ncagen.dataset.folder import Folder
 from ncagen.dataset.shard import Rows
-from ncagen.factory.fleet import build
+from ncagen.factory.fleet import build, threads
 from ncagen.factory.work import Order, describe, pack
 from ncagen.sources import nca
 from ncagen.spec import Spec
@@ -54,7 +55,8 @@ def bench(spec: Spec, storage: str, workers: int, rounds: int) -> Bench:
         folder = Path(tempfile.mkdtemp(prefix="ncagen-bench-"))
         try:
             begun = time.perf_counter()
-            build(Order(spec, storage, folder / "dataset"), workers, lambda rows, candidates: None)
+            order = Order(spec, storage, Folder(folder / "dataset"))
+            build(order, threads(order, workers, lambda rows, candidates: None))
             build_seconds.append(time.perf_counter() - begun)
         finally:
             shutil.rmtree(folder)

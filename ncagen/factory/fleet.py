@@ -1,231 +1,142 @@
-"""Runs the work for every shard, in threads of this process, and writes the manifest when all are there.
+"""Has an engine make every shard of an order, and writes the manifest when all are there.
 
-Completion is what lies on disk: every shard is looked at before it is made, so a build that was stopped at any
-moment goes on with the same command. What a shard is stands in `work`; this module only claims the folder, hands
-out shard numbers and cleans up. The kernels hold no interpreter lock, so threads are as fast as processes.
+Completion is what lies in the folder, never an engine's word: every shard is looked at before it is made, so a build
+that was stopped at any moment goes on with the same command. What a shard is stands in `work`, how several are made
+at a time in `engine` and `cluster`, whose the folder is in `claim`; this module hands out units, decides what a
+failure means, and ends the build.
 """
 
 import errno
-import json
-import os
-import shutil
-import threading
-from collections.abc import Callable, Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from itertools import islice
-from pathlib import Path
+from collections import Counter, deque
+from collections.abc import Iterable, Iterator
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from ncagen.dataset import card
 from ncagen.dataset.manifest import (
     BUILDING,
     MANIFEST,
+    MOST_BYTES,
     SPLITS,
     File,
     Manifest,
-    ManifestError,
-    differences,
-    order_of,
-    read_manifest,
     shard_keys,
     toolchain,
-    write_manifest,
 )
-from ncagen.dataset.shard import RECORD_KEY, Record, is_stale, is_temporary, relative_path, write
+from ncagen.dataset.shard import Record
 from ncagen.errors import NcagenError
-from ncagen.factory.work import Order, Report, make
+from ncagen.factory.claim import check, claim, explain
+from ncagen.factory.engine import Engine, Lost, Made, Report, Threads, Unit
+from ncagen.factory.work import Order, make
 
 POLL_SECONDS = 0.2
 
+# Of one unit: failures of its own, machines that were lost with it, and units that failed for good before all end.
+TRIES = 3
+LOSSES = 30
+FAILURES = 10
 
-class Stopped(Exception):
-    """The build was asked to stop; the folder can be resumed."""
+# What the user has to mend, so that trying again at once is of no use.
+HOPELESS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EPERM, errno.EROFS}
 
 
-def build(order: Order, workers: int, report: Callable[[int, int], None]) -> Manifest:
+class ShardsFailed(NcagenError):
+    """Shards that could not be made although all others could."""
+
+    status = 1
+
+
+def threads(order: Order, workers: int, report: Report, device: str = "cpu") -> Threads:
+    """The engine of this process."""
+    return Threads(lambda unit, report: make(order, *unit, report, device), workers, report)
+
+
+def build(order: Order, engine: Engine) -> Manifest:
     """Makes the dataset, or what is missing of it, and returns its manifest.
 
-    report(rows, candidates) is called from the workers' threads after each batch.
-    Raises NcagenError for a folder that cannot be used or a full disk, KeyboardInterrupt when the user stops it;
-    after either the same call goes on where it ended.
+    Raises NcagenError for a folder that cannot be used or a full disk, ShardsFailed where shards fail again and
+    again, KeyboardInterrupt when the user stops it; after any of them the same call goes on where it ended.
     """
     claim(order)
     units = ((split, shard) for split in reversed(SPLITS) for shard in range(order.spec.shards(split)))
-    stop = threading.Event()
-
-    def report_or_stop(rows: int, candidates: int) -> None:
-        if stop.is_set():
-            raise Stopped
-        report(rows, candidates)
-
-    made: list[tuple[Record, File]] = []
     try:
-        with ThreadPoolExecutor(workers, "ncagen") as pool:
-            try:
-                pending: set[Future] = set()
-                while pending or (pending := _submit(pool, units, 2 * workers, order, report_or_stop)):
-                    done, pending = wait(pending, POLL_SECONDS, FIRST_COMPLETED)
-                    pending |= _submit(pool, units, len(done), order, report_or_stop)
-                    for future in done:
-                        made += future.result()
-            finally:
-                stop.set()
-                pool.shutdown(cancel_futures=True)
-        return _finish(order, made)
+        with engine:
+            made = [pair for _, pairs in run(engine, units) for pair in pairs]
+        check(order)
+        manifest = _finish(order, made)
+        order.folder.sweep(strangers=True)
+        return manifest
     except OSError as error:
-        raise _explain(order, error) from error
+        raise explain(order, error) from error
     finally:
-        _sweep(order.folder)
+        order.folder.sweep()
 
 
-def _submit(pool: ThreadPoolExecutor, units: Iterator, count: int, order: Order, report: Report) -> set[Future]:
-    """Hands out the next few shard numbers; a few at a time, so that memory does not grow with the dataset."""
-    return {pool.submit(make, order, split, shard, report) for split, shard in islice(units, count)}
+def run(engine: Engine, units: Iterable[Unit]) -> Iterator[tuple[Unit, Made]]:
+    """What each unit came to, in the order of completion; a few at a time, so memory does not grow with the dataset.
 
-
-def check(order: Order) -> bool:
-    """Whether the folder holds this very order, begun or finished; False if it is new.
-
-    Raises NcagenError if it holds anything else or cannot be written. Writes nothing.
+    A unit that fails is tried again, TRIES times in all, one whose machine is lost LOSSES times; the others go on
+    meanwhile. Raises ShardsFailed at the end, OSError and NcagenError at once.
     """
-    try:
-        return _check(order)
-    except OSError as error:
-        raise _explain(order, error) from error
+    waiting, again, at_work = iter(units), deque[Unit](), 0
+    tries, losses, failed = Counter[Unit](), Counter[Unit](), dict[Unit, Exception]()
+    while True:
+        while at_work < max(1, 2 * engine.slots) and (unit := again.popleft() if again else next(waiting, None)):
+            engine.start(unit)
+            at_work += 1
+        if not at_work:
+            break
+        for unit, outcome in engine.finished(POLL_SECONDS):
+            at_work -= 1
+            if not isinstance(outcome, Exception):
+                yield unit, outcome
+                continue
+            (losses if isinstance(outcome, Lost) else tries)[unit] += 1
+            if _is_hopeless(outcome):
+                raise outcome
+            if tries[unit] < TRIES and losses[unit] < LOSSES:
+                again.append(unit)
+            elif isinstance(outcome, OSError):
+                raise outcome
+            else:
+                failed[unit] = outcome
+                if len(failed) == FAILURES:
+                    raise _failed(failed, "the build ends here") from outcome
+    if failed:
+        raise _failed(failed, "the others are made") from next(iter(failed.values()))
 
 
-def _check(order: Order) -> bool:
-    there = _order_there(order.folder)
-    if there is not None and (changed := differences(there, order_of(order.spec, order.storage))):
-        raise NcagenError(
-            f"{order.folder} holds another dataset ({'; '.join(changed)}): use another --out or the same order"
-        )
-    if there is None:
-        _refuse_foreign(order)
-    existing = next(path for path in (order.folder, *order.folder.absolute().parents) if path.exists())
-    if not existing.is_dir():
-        raise NcagenError(f"{existing} is a file: use another --out")
-    if not os.access(existing, os.W_OK | os.X_OK):
-        raise NcagenError(f"{existing} cannot be written (Permission denied): use another --out")
-    return there is not None
+def _is_hopeless(error: Exception) -> bool:
+    return isinstance(error, NcagenError) or (isinstance(error, OSError) and error.errno in HOPELESS)
 
 
-def claim(order: Order) -> None:
-    """Makes the folder ours, or goes on with it where it is. Raises NcagenError as `check` does."""
-    if check(order):
-        _sweep(order.folder)
-        return
-    text = json.dumps(order_of(order.spec, order.storage), indent=1) + "\n"
-    try:
-        order.folder.mkdir(parents=True, exist_ok=True)
-        write(order.folder / BUILDING, pa.py_buffer(text.encode()))
-    except OSError as error:
-        raise _explain(order, error) from error
-
-
-def _order_there(folder: Path) -> dict | None:
-    """The order that the folder was begun or finished with, None for a new one."""
-    path = folder / BUILDING
-    # Another process may end its build meanwhile: it writes the manifest first, so this looks for that last.
-    try:
-        if path.is_file() and isinstance(there := json.loads(path.read_bytes()), dict):
-            return there
-        begun = path.is_file()
-    except FileNotFoundError:
-        begun = False
-    except ValueError:
-        begun = True
-    if begun:
-        raise NcagenError(f"{path} is damaged: delete it and run the same build again")
-    if not (folder / MANIFEST).is_file():
-        return None
-    try:
-        manifest = read_manifest(folder)
-    except ManifestError as error:
-        raise NcagenError(f"{error}: delete it and run the same build again to have it written anew") from None
-    return order_of(manifest.spec, manifest.storage) | {"toolchain": dict(manifest.toolchain)}
-
-
-def _refuse_foreign(order: Order) -> None:
-    """A folder without an order must be empty, or hold nothing but shards of this very spec."""
-    ours = {relative_path(order.spec, order.storage, *key) for key in shard_keys(order.spec)}
-    for path in sorted(order.folder.rglob("*")):
-        name = path.relative_to(order.folder).as_posix()
-        if path.is_dir() or is_temporary(path) or (name == card.CARD and _is_card(path, order)):
-            continue
-        if name not in ours or not _belongs(path, order):
-            raise NcagenError(f"{order.folder} holds files that are not ours ({name}): use another --out")
-
-
-def _is_card(path: Path, order: Order) -> bool:
-    return order.spec.canonical().encode() in path.read_bytes()
-
-
-def _belongs(path: Path, order: Order) -> bool:
-    try:
-        if order.storage == "parquet":
-            schema = pq.read_schema(path)
-        else:
-            with pa.ipc.open_file(path) as reader:
-                schema = reader.schema
-        return json.loads(schema.metadata[RECORD_KEY])["spec_sha256"] == order.spec.sha256
-    except (pa.ArrowException, OSError, KeyError, TypeError, ValueError):
-        return False
+def _failed(failed: dict[Unit, Exception], state: str) -> ShardsFailed:
+    (split, shard), error = next(iter(failed.items()))
+    reason = f"{type(error).__name__}: {error}".rstrip(": ")
+    reason = f": its machine was lost {LOSSES} times" if isinstance(error, Lost) else f" {TRIES} times: {reason}"
+    more = f" and {len(failed) - 1} other shards" if len(failed) > 1 else ""
+    it = "them" if more else "it"
+    return ShardsFailed(
+        f"shard {shard} of {split}{more} failed{reason}; {state}: run the same command to try {it} again"
+    )
 
 
 def _finish(order: Order, made: list[tuple[Record, File]]) -> Manifest:
     """Writes the card and then the manifest, unless the very same are there."""
     by_key = {(record.split, record.band, record.shard): (record, file) for record, file in made}
-    records = tuple(by_key[key][0] for key in shard_keys(order.spec))
-    paths = (relative_path(order.spec, order.storage, *key) for key in shard_keys(order.spec))
-    stored = dict(zip(paths, (by_key[key][1] for key in shard_keys(order.spec)), strict=True))
-    manifest = Manifest(order.spec, records, order.storage, toolchain(), stored)
+    pairs = [by_key[key] for key in shard_keys(order.spec)]
+    records = tuple(record for record, _ in pairs)
+    files = {order.name(record.split, record.band, record.shard): file for record, file in pairs}
+    manifest = Manifest(order.spec, records, order.storage, toolchain(), files)
     for name, text in ((card.CARD, card.text(manifest)), (MANIFEST, manifest.to_json())):
-        path = order.folder / name
-        if path.is_file() and path.read_bytes() == text.encode():
-            continue
-        if name == MANIFEST:
-            write_manifest(order.folder, manifest)
-        else:
-            write(path, pa.py_buffer(text.encode()))
-    (order.folder / BUILDING).unlink(missing_ok=True)
+        if not _holds(order, name, text.encode()):
+            order.folder.write(name, pa.py_buffer(text.encode()))
+    order.folder.remove(BUILDING)
     return manifest
 
 
-def _sweep(folder: Path) -> None:
-    """Removes temporary files whose writers are gone."""
-    for path in folder.rglob(".*.tmp"):
-        if is_temporary(path) and is_stale(path):
-            path.unlink(missing_ok=True)
-
-
-def _size(path: Path) -> int:
-    """Bytes of a file, 0 for one that another process has just removed."""
+def _holds(order: Order, name: str, text: bytes) -> bool:
     try:
-        return path.stat().st_size if path.is_file() else 0
-    except OSError:
-        return 0
-
-
-def _explain(order: Order, error: OSError) -> NcagenError:
-    """One clear line for what the disk said."""
-    spec = order.spec
-    shard = spec.shard_rows("train", 0) * spec.row_bytes
-    if error.errno == errno.EFBIG:
-        return NcagenError(
-            f"a shard of up to {shard / 1e6:.1f} MB is over the limit of a file's size here: raise it (ulimit -f)"
-            " and run the same command to go on, or use another --out with fewer --rows-per-shard"
-        )
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        rows = len(spec.bands) * sum(spec.rows(split) for split in SPLITS)
-        missing = max(rows * spec.row_bytes - sum(map(_size, order.folder.rglob("*"))), shard)
-        free = shutil.disk_usage(order.folder).free
-        return NcagenError(
-            f"no space left in {order.folder}: up to {missing / 1e6:.1f} MB more are needed,"
-            f" {free / 1e6:.1f} MB are free; make room and run the same command to go on"
-        )
-    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-        return NcagenError(f"{error.filename or order.folder} cannot be written ({error.strerror}): use another --out")
-    return NcagenError(f"{error.filename or order.folder}: {error.strerror or error}")
+        return order.folder.read(name, MOST_BYTES).to_pybytes() == text
+    except FileNotFoundError:
+        return False

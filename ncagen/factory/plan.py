@@ -24,6 +24,7 @@ PILOT_SECONDS = 2.0
 SEARCH_CANDIDATES = 65536  # before a band that no candidate fell into is called out of reach
 SEARCH_SECONDS = 20.0
 BATCH = 256
+DRIVER_SECONDS = 0.005  # that one driver spends on a shard at most; measured by benchmarks/engines.py
 NOISE_SAMPLES = 64
 
 
@@ -53,6 +54,8 @@ class Plan:
     candidates: int
     bytes: int
     seconds: float
+    core_hours: float
+    nodes: int
     workers: int
     acceptance: dict[str, float]
     shares: dict[str, float]
@@ -105,20 +108,23 @@ def pilot(spec: Spec, storage: str = "parquet") -> Pilot:
     return Pilot(spec, seen, noise, candidate_seconds, row_seconds, row_bytes)
 
 
-def plan(spec: Spec, workers: int, tried: Pilot) -> Plan:
-    """The whole build from its pilot."""
+def plan(spec: Spec, workers: int, nodes: int, tried: Pilot) -> Plan:
+    """The whole build from its pilot, on a number of machines like this one with so many workers each."""
     acceptance = {band.name: tried.share(band) for band in spec.bands}
     rows = sum(spec.rows(split) for split in SPLITS)
     candidates = rows / min(acceptance.values())
-    seconds = candidates * tried.candidate_seconds + rows * len(spec.bands) * tried.row_seconds
+    core_seconds = candidates * tried.candidate_seconds + rows * len(spec.bands) * tried.row_seconds
     shards = sum(spec.shards(split) for split in SPLITS)
+    rounds = -(-shards // (workers * nodes))  # the last of them may leave most workers without a shard
     return Plan(
         rows=rows * len(spec.bands),
         shards=shards,
         files=shards * len(spec.bands),
         candidates=round(candidates),
         bytes=round(rows * len(spec.bands) * tried.row_bytes),
-        seconds=seconds / min(workers, shards),
+        seconds=max(core_seconds / shards * rounds, shards * DRIVER_SECONDS),
+        core_hours=core_seconds / 3600,
+        nodes=nodes,
         workers=workers,
         acceptance=acceptance,
         shares={name: tried.share(Band(name, *limits)) for name, limits in {"below": (0.0, 0.2), **BANDS}.items()},

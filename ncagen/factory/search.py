@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ncagen.automaton import cpu
 from ncagen.automaton.rng import STREAMS
 from ncagen.complexity.bands import Tally, choose, ratios
 from ncagen.dataset.shard import SHARD_CANDIDATES, Rows
@@ -17,9 +18,7 @@ from ncagen.errors import NcagenError
 from ncagen.sources import nca
 from ncagen.spec import Band, Spec
 
-# Of cell-steps: a batch of the default spec is 512 candidates and takes about 25 ms, short enough to stop within.
-BATCH_CELL_STEPS = 512 * 144 * 20
-BATCH_LIMITS = 16, 512
+FEWEST_CANDIDATES = 16  # a batch has a cost of its own
 
 
 class Step(NamedTuple):
@@ -29,53 +28,50 @@ class Step(NamedTuple):
     kept: dict[Band, Rows]
 
 
-def search(spec: Spec, split: str, shard: int, wanted: int, tallies: Mapping[Band, Tally]) -> Iterator[Step]:
+def search(
+    spec: Spec, split: str, shard: int, wanted: int, tallies: Mapping[Band, Tally], backend: nca.Backend = cpu
+) -> Iterator[Step]:
     """The first `wanted` rows of a shard in each band, from one pass over its candidates; counts into `tallies`.
 
     Raises NcagenError where the shard runs out of candidates.
     """
     tried = 0
     while unfilled := [band for band in tallies if tallies[band].kept < wanted]:
-        size = _batch_size(spec, [tallies[band] for band in unfilled], wanted)
+        needed = _candidates_needed([tallies[band] for band in unfilled], wanted)
+        size = max(FEWEST_CANDIDATES, min(backend.batch_candidates(spec), needed))
         if tried + size > SHARD_CANDIDATES:
             raise NcagenError(f"shard {shard} has no candidates left: {unfilled[0].name} is too rare for this spec")
         first = shard * SHARD_CANDIDATES + tried
         at_least = min(band.lengths(spec.scored_bytes)[0] for band in unfilled)
-        batch = nca.batch(spec, STREAMS[split], np.arange(first, first + size, dtype=np.uint64), at_least)
-        yield Step(size, dict(_kept(batch, wanted, {band: tallies[band] for band in unfilled})))
+        batch = nca.batch(spec, STREAMS[split], np.arange(first, first + size, dtype=np.uint64), at_least, backend)
+        yield Step(size, dict(_kept(batch, wanted, {band: tallies[band] for band in unfilled}, backend)))
         tried += size
 
 
-def repeat(spec: Spec, split: str, known: Mapping[Band, np.ndarray]) -> Iterator[Step]:
+def repeat(spec: Spec, split: str, known: Mapping[Band, np.ndarray], backend: nca.Backend = cpu) -> Iterator[Step]:
     """The rows of known candidates of each band. known: uint64[row]."""
-    size = _largest_batch(spec)
+    size = backend.batch_candidates(spec)
     for band, candidates in known.items():
         for first in range(0, len(candidates), size):
-            batch = nca.batch(spec, STREAMS[split], candidates[first : first + size])
-            yield Step(len(batch.candidates), {band: _rows(batch, np.arange(len(batch.candidates)))})
+            batch = nca.batch(spec, STREAMS[split], candidates[first : first + size], backend=backend)
+            yield Step(len(batch.candidates), {band: _rows(batch, np.arange(len(batch.candidates)), backend)})
 
 
-def _kept(batch: nca.Batch, wanted: int, tallies: Mapping[Band, Tally]) -> Iterator[tuple[Band, Rows]]:
+def _kept(
+    batch: nca.Batch, wanted: int, tallies: Mapping[Band, Tally], backend: nca.Backend
+) -> Iterator[tuple[Band, Rows]]:
     """What each band keeps of a batch, where it keeps anything."""
     for band, tally in tallies.items():
         chosen = choose(batch.spec, band, batch.lengths, wanted - tally.kept, tally)
         if len(chosen):
-            yield band, _rows(batch, chosen)
+            yield band, _rows(batch, chosen, backend)
 
 
-def _rows(batch: nca.Batch, chosen: np.ndarray) -> Rows:
+def _rows(batch: nca.Batch, chosen: np.ndarray, backend: nca.Backend) -> Rows:
     lengths = batch.lengths[chosen]
-    return Rows(nca.rows(batch, chosen), batch.candidates[chosen], lengths, ratios(batch.spec, lengths))
+    return Rows(nca.rows(batch, chosen, backend), batch.candidates[chosen], lengths, ratios(batch.spec, lengths))
 
 
-def _batch_size(spec: Spec, unfilled: list[Tally], wanted: int) -> int:
-    """Candidates to try next: about as many as the scarcest band still needs, within what a batch should take."""
-    needed = max((wanted - tally.kept) * max(tally.tried, 1) // max(tally.kept, 1) for tally in unfilled)
-    return max(BATCH_LIMITS[0], min(_largest_batch(spec), needed))
-
-
-def _largest_batch(spec: Spec) -> int:
-    """Candidates that take no longer than a batch should."""
-    least, most = BATCH_LIMITS
-    steps = spec.warmup + spec.stride * (spec.scored_frames - 1) + 1
-    return min(most, max(least, BATCH_CELL_STEPS // (spec.cells * steps)))
+def _candidates_needed(unfilled: list[Tally], wanted: int) -> int:
+    """About as many candidates as the scarcest band still takes."""
+    return max((wanted - tally.kept) * max(tally.tried, 1) // max(tally.kept, 1) for tally in unfilled)

@@ -5,24 +5,24 @@ that comes with a receipt accepts no shard but those that the receipt names.
 """
 
 import hashlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 
+from ncagen.automaton.devices import backend
 from ncagen.complexity.bands import Tally
 from ncagen.dataset import shard as files
+from ncagen.dataset.folder import Folder
 from ncagen.dataset.manifest import File
 from ncagen.dataset.receipt import Receipt
 from ncagen.dataset.shard import DamagedShard, Record, Rows
 from ncagen.errors import NcagenError
+from ncagen.factory.engine import Made, Report
 from ncagen.factory.search import Step, repeat, search
+from ncagen.sources.nca import Backend
 from ncagen.spec import Band, Spec
-
-Report = Callable[[int, int], None]
-"""Called after each batch with the rows kept and the candidates tried. It may raise to stop the work."""
 
 
 @dataclass(frozen=True)
@@ -31,21 +31,22 @@ class Order:
 
     spec: Spec
     storage: str
-    folder: Path
+    folder: Folder
     receipt: Receipt | None = None
 
-    def path(self, split: str, band: Band, shard: int) -> Path:
-        """Where a shard goes."""
-        return self.folder / files.relative_path(self.spec, self.storage, split, band.name, shard)
+    def name(self, split: str, band: str, shard: int) -> str:
+        """Where a shard lies in the folder."""
+        return files.relative_path(self.spec, self.storage, split, band, shard)
 
     def accepts(self, record: Record) -> bool:
         """Whether a shard of this spec may be part of the folder: any, unless a receipt says which."""
         return self.receipt is None or self.receipt.records[record.split, record.band, record.shard] == record
 
 
-def make(order: Order, split: str, shard: int, report: Report) -> list[tuple[Record, File]]:
+def make(order: Order, split: str, shard: int, report: Report, device: str = "cpu") -> Made:
     """Makes what is missing or damaged of one shard number and returns a record and a file for every band.
 
+    device: what runs the automaton, as `automaton.devices` names it. `report` is called after each batch.
     Raises NcagenError, and writes nothing, for a shard that does not come out as the order's receipt says.
     """
     made = {band.name: intact(order, split, band, shard) for band in order.spec.bands}
@@ -53,15 +54,15 @@ def make(order: Order, split: str, shard: int, report: Report) -> list[tuple[Rec
         if found := made[band.name]:
             report(found[0].rows, 0)
     missing = [band for band in order.spec.bands if made[band.name] is None]
-    for band, (rows, tally) in _fill(order, split, shard, missing, report).items():
+    for band, (rows, tally) in _fill(order, split, shard, missing, report, backend(device)).items():
         record, data = pack(order.spec, order.storage, split, band.name, shard, rows, tally)
-        path = order.path(split, band, shard)
+        name = order.name(split, band.name, shard)
         if not order.accepts(record):
             raise NcagenError(
-                f"{path} is not written: what was made is not what the receipt or manifest says, which was altered or"
-                " comes from another version of ncagen"
+                f"{order.folder.path(name)} is not written: what was made is not what the receipt or manifest says,"
+                " which was altered or comes from another version of ncagen"
             )
-        files.write(path, data)
+        order.folder.write(name, data)
         made[band.name] = record, describe(data)
     return [found for found in made.values() if found is not None]
 
@@ -86,18 +87,20 @@ def pack(
 
 def intact(order: Order, split: str, band: Band, shard: int) -> tuple[Record, File] | None:
     """The shard on disk, if it is the wanted one to the last byte: writing its rows again must give the file."""
-    path = order.path(split, band, shard)
-    if not path.is_file():
-        return None
-    data = pa.py_buffer(path.read_bytes())
     try:
+        data = order.folder.read(order.name(split, band.name, shard), most_bytes(order))
         rows, record = files.from_bytes(data, order.storage)
-    except DamagedShard:
+    except (OSError, DamagedShard):  # what cannot be read is made again; writing it will say if the disk is gone
         return None
     name = record.spec_sha256, record.split, record.band, record.shard
     if name != (order.spec.sha256, split, band.name, shard) or not order.accepts(record):
         return None
     return (record, describe(data)) if files.to_bytes(rows, record, order.storage).equals(data) else None
+
+
+def most_bytes(order: Order) -> int:
+    """More than any shard of the order takes: the rows as they are, twice, and its schema and footer."""
+    return 2 * order.spec.rows_per_shard * order.spec.row_bytes + 2**20
 
 
 def describe(data: pa.Buffer) -> File:
@@ -106,18 +109,18 @@ def describe(data: pa.Buffer) -> File:
 
 
 def _fill(
-    order: Order, split: str, shard: int, bands: Sequence[Band], report: Report
+    order: Order, split: str, shard: int, bands: Sequence[Band], report: Report, backend: Backend
 ) -> dict[Band, tuple[Rows, Tally]]:
     """The rows of a shard in each of the bands: those that the receipt chose, or the first that a search finds."""
     spec, receipt = order.spec, order.receipt
     if receipt is None or receipt.gaps is None:
         tallies = {band: Tally() for band in bands}
-        steps = search(spec, split, shard, spec.shard_rows(split, shard), tallies)
+        steps = search(spec, split, shard, spec.shard_rows(split, shard), tallies, backend)
     else:
         records = {band: receipt.records[split, band.name, shard] for band in bands}
         tallies = {band: Tally(record.rows, record.below, record.above) for band, record in records.items()}
         known = {band: receipt.candidates(record) for band, record in records.items()}
-        steps = repeat(spec, split, known)
+        steps = repeat(spec, split, known, backend)
     rows = _collect(steps, report)
     return {band: (rows[band], tallies[band]) for band in bands}
 

@@ -73,10 +73,10 @@ class Streamed(Folder):
         self.name, self.revision = name, revision
 
     def has(self, name: str) -> bool:
-        return Patience(self.name, self.revision, tries=TRIES).run(lambda: super(Streamed, self).has(name))
+        return Patience(self.name, self.revision, tries=TRIES).run(lambda: self._store.has(name))
 
     def read(self, name: str, most: int) -> pa.Buffer:
-        return Patience(self.name, self.revision, tries=TRIES).run(lambda: super(Streamed, self).read(name, most))
+        return Patience(self.name, self.revision, tries=TRIES).run(lambda: self._store.read(name, most))
 
     def __reduce__(self):
         return Streamed, (self.name, self.revision)

@@ -13,9 +13,10 @@ import huggingface_hub
 import pyarrow as pa
 
 from ncagen.dataset.card import CARD, PICTURE
+from ncagen.dataset.files import write
 from ncagen.dataset.folder import mapped
 from ncagen.dataset.manifest import MANIFEST, MOST_BYTES, File, Manifest, read_manifest
-from ncagen.dataset.shard import DamagedShard, write
+from ncagen.dataset.shard import DamagedShard
 from ncagen.errors import NcagenError
 from ncagen.hub.folders import FETCHES, Cached, right
 from ncagen.hub.patience import Patience

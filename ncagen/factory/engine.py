@@ -1,0 +1,87 @@
+"""What makes shards at the same time: the face that `fleet` sees of it, and the threads of this process.
+
+An engine knows neither which shards are wanted nor what to do about one that failed; `fleet` does. The kernels hold
+no interpreter lock, so threads are as fast as processes.
+"""
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from typing import Protocol
+
+from ncagen.dataset.manifest import File
+from ncagen.dataset.shard import Record
+
+Unit = tuple[str, int]
+"""A split and the number of a shard in it: one shard in each band."""
+
+Made = list[tuple[Record, File]]
+"""What a unit came to: a record and a file for every band."""
+
+Report = Callable[[int, int], None]
+"""Called with the rows that were made or found and the candidates tried for them since the last call."""
+
+
+class Lost(Exception):
+    """The machine that a unit was being made on is gone: the unit is to be started again, and is not to blame."""
+
+
+class Stopped(Exception):
+    """A unit was told to stop."""
+
+
+class Engine(Protocol):
+    """Makes units. Leaving its context stops those that are not finished."""
+
+    slots: int
+    """Units that are made at the same time."""
+
+    nodes: int
+    """Machines that they are made on."""
+
+    def __enter__(self) -> "Engine": ...
+
+    def __exit__(self, *_: object) -> None: ...
+
+    def start(self, unit: Unit) -> None:
+        """Has a unit made as soon as there is a free slot."""
+
+    def finished(self, seconds: float) -> list[tuple[Unit, Made | Exception]]:
+        """Units that ended since the last call, with what they came to; none if that takes longer than this."""
+
+
+class Threads:
+    """An engine of this process. make(unit, report) is called in its threads."""
+
+    def __init__(self, make: Callable[[Unit, Report], Made], workers: int, report: Report):
+        self.slots, self.nodes = workers, 1
+        self._make, self._report = make, report
+        self._stop = threading.Event()
+        self._pool = ThreadPoolExecutor(workers, "ncagen")
+        self._pending: dict[Future, Unit] = {}
+
+    def __enter__(self) -> "Threads":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._pool.shutdown(cancel_futures=True)
+
+    def start(self, unit: Unit) -> None:
+        self._pending[self._pool.submit(self._make, unit, self._report_or_stop)] = unit
+
+    def finished(self, seconds: float) -> list[tuple[Unit, Made | Exception]]:
+        done, _ = wait(self._pending, seconds, FIRST_COMPLETED)
+        return [(self._pending.pop(future), _outcome(future)) for future in done]
+
+    def _report_or_stop(self, rows: int, candidates: int) -> None:
+        if self._stop.is_set():
+            raise Stopped
+        self._report(rows, candidates)
+
+
+def _outcome(future: Future) -> Made | Exception:
+    error = future.exception()
+    if error is not None and not isinstance(error, Exception):
+        raise error
+    return error or future.result()
