@@ -88,7 +88,7 @@ def _check_together(device: str, ray: str | None, gpus_per_worker: float | None,
 
 def _cluster(ray: str, workers: int | None, order, device: str, gpus_per_worker: float | None):
     """What makes an engine of a report, within a connection to the cluster."""
-    from ncagen.factory.cluster import connect
+    from ncagen.factory.cluster.engine import connect
 
     return connect(ray, workers, order, device, gpus_per_worker or 1.0)
 

@@ -31,6 +31,8 @@ def make_dataset(order: Order, engine_of: Callable[[Report], Engine], quiet: boo
                 nodes = f"{engine.nodes} nodes, " if engine.nodes != 1 else ""
                 bar.set_postfix_str(f"{nodes}{speed / 1e6:.2f}M tokens/s, {share:.1%} kept", refresh=False)
                 bar.update(rows)
+            if not engine.nodes:
+                click.echo("no node of the cluster is left: waiting for one", err=True)
 
         engine = engine_of(report)
         manifest = build(order, engine)

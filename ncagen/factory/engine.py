@@ -19,7 +19,10 @@ Made = list[tuple[Record, File]]
 """What a unit came to: a record and a file for every band."""
 
 Report = Callable[[int, int], None]
-"""Called with the rows that were made or found and the candidates tried for them since the last call."""
+"""Called with the rows that were made or found and the candidates tried for them since the last call.
+
+Without either when the engine's nodes changed.
+"""
 
 
 class Lost(Exception):
@@ -37,7 +40,7 @@ class Engine(Protocol):
     """Units that are made at the same time."""
 
     nodes: int
-    """Machines that they are made on."""
+    """Machines that they are made on; 0 while it waits for one."""
 
     def __enter__(self) -> "Engine": ...
 
