@@ -16,7 +16,10 @@ def test_the_commands_page_is_current():
     assert module.PAGE.read_text() == module.page(), "run: python docs/make_commands.py"
 
 
-@pytest.mark.parametrize("page", ["README.md", *(f"docs/{p.name}" for p in sorted((ROOT / "docs").glob("*.md")))])
+PAGES = ["README.md", "docker/README.md", *(f"docs/{p.name}" for p in sorted((ROOT / "docs").glob("*.md")))]
+
+
+@pytest.mark.parametrize("page", PAGES)
 def test_links_and_targets_exist(page):
     text = (ROOT / page).read_text()
     for target in re.findall(r"\]\(([^)#]+)\)", text):

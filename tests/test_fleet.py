@@ -13,6 +13,7 @@ from ncagen.errors import NcagenError
 from ncagen.factory import fleet
 from ncagen.factory.engine import Lost, Threads
 from ncagen.factory.fleet import ShardsFailed
+from ncagen.factory.plan import DRIVER_SECONDS, pilot, plan
 from ncagen.spec import from_settings
 
 UNITS = [("train", shard) for shard in range(20)]
@@ -150,3 +151,23 @@ def test_a_manifest_of_that_many_files_can_be_read(smoke):
     ]
     each = len(text[1].to_json()) - len(text[0].to_json())
     assert each * MOST_FILES < MOST_BYTES
+
+
+def test_a_plan_for_many_machines_ends_at_what_one_driver_can_hand_out():
+    spec = from_settings({"tokens": "1T", "band": "high"})
+    tried = pilot(spec)
+    one, many, most = (plan(spec, 2, nodes, tried) for nodes in (1, 64, 10**6))
+    shards = spec.shards("train") + spec.shards("validation")
+    assert one.core_hours == many.core_hours == most.core_hours
+    assert one.seconds == pytest.approx(one.core_hours * 3600 / 2, rel=0.01)
+    assert many.seconds == pytest.approx(one.seconds / 64, rel=0.01)
+    assert most.seconds == shards * DRIVER_SECONDS
+    assert (one.shards, one.candidates, one.bytes) == (shards, most.candidates, most.bytes)
+
+
+def test_a_plan_counts_the_workers_that_wait_for_the_last_shard():
+    spec = from_settings({"tokens": 4096 * 1024 * 9, "band": "high", "validation": 0})
+    tried = pilot(spec)
+    four, nine = plan(spec, 4, 1, tried), plan(spec, 9, 1, tried)
+    assert spec.shards("train") == 9
+    assert four.seconds == pytest.approx(3 * nine.seconds)
