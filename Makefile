@@ -17,8 +17,8 @@ demo: .venv/build  ## build a small high-band dataset with validation, verify an
 test: .venv/test  ## run the tests but for the slow ones
 	$(BIN)/python -m pytest -m "not slow"
 
-test-slow: .venv/test  ## run the slow tests
-	$(BIN)/python -m pytest -m slow
+test-slow: .venv/test  ## run the slow tests, two at a time: many of them wait
+	$(BIN)/python -m pytest -m slow --numprocesses 2 --dist loadgroup
 
 conformance: .venv/build  ## load datasets and exports with the released packages (QUICK=1: half of them)
 	$(BIN)/python tests/conformance/run.py $(if $(QUICK),--quick)

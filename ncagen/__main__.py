@@ -3,8 +3,6 @@
 import os
 import sys
 
-STOPPED = 130
-
 EXTRAS = {
     "click": "build",
     "numba": "build",
@@ -27,9 +25,8 @@ def main() -> None:
             raise
         print(f"ncagen: {error.name} is not installed: pip install 'ncagen[{extra}]'", file=sys.stderr)
         sys.exit(2)
-    if status == STOPPED:
-        os._exit(status)  # a compiler stopped half way has much to say when Python takes it apart
-    sys.exit(status)
+    if status:
+        os._exit(status)  # a compiler or a cluster left half way has much to say when Python takes it apart
 
 
 if __name__ == "__main__":

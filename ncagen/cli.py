@@ -73,12 +73,14 @@ def _stop_in_time(message: str) -> threading.Event:
     """SIGTERM stops as Ctrl-C does, and either ends the process even if the main thread is deep in a kernel.
 
     Python sees a signal between two steps of its own only. A thread learns of it at once and, where the orderly way
-    takes too long, leaves: what lies on disk is whole at any moment, and the next build sweeps the rest.
-    Returns what is set once a signal was seen.
+    takes too long, leaves: what lies on disk is whole at any moment, and the next build sweeps the rest. So the orderly
+    way is walked once, and a second signal does not interrupt it. Returns what is set once a signal was seen.
     """
     asked = threading.Event()
 
     def stop(*_):
+        if asked.is_set() and os.name == "posix":  # elsewhere no thread watches
+            return
         asked.set()
         raise KeyboardInterrupt
 

@@ -18,6 +18,20 @@ import pytest
 START_SECONDS = 60
 STARTED = "Ray runtime started"
 
+# Tests that start Ray or look for it: one process of pytest's runs them all.
+ONE_AT_A_TIME = pytest.mark.xdist_group("ray")
+
+# A head that misses a node after two seconds, where it takes fifteen by itself.
+QUICK = {
+    "RAY_health_check_initial_delay_ms": "0",
+    "RAY_health_check_period_ms": "500",
+    "RAY_health_check_timeout_ms": "500",
+    "RAY_health_check_failure_threshold": "4",
+}
+
+# Workers that do not yield to everything else: other tests may run beside them.
+BUSY = {"RAY_worker_niceness": "0"}
+
 # Hides a folder from a node, and from nothing else: its own mounts, with an empty disk over the folder.
 HIDING = ("unshare", "-m", "sh", "-c", 'mount -t tmpfs -o size=1m tmpfs "$0" && exec "$@"')
 
@@ -46,6 +60,14 @@ def descendants(process: int) -> dict[int, str]:
     return found
 
 
+def is_alive(process: int) -> bool:
+    """Whether there is such a process, and it has not ended."""
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
 def wait_for(condition: Callable[[], object], seconds: float = 60) -> None:
     """Until the condition holds."""
     end = time.monotonic() + seconds
@@ -65,7 +87,7 @@ class Node:
                 [*command, "--object-store-memory=80000000", *arguments],
                 stdout=log,
                 stderr=log,
-                env={**os.environ, "RAY_USAGE_STATS_ENABLED": "0", **environment},
+                env={**os.environ, **BUSY, "RAY_USAGE_STATS_ENABLED": "0", **environment},
             )
         try:
             wait_for(lambda: STARTED in self.said or self.process.poll() is not None, START_SECONDS)
@@ -82,6 +104,11 @@ class Node:
     def raylet(self) -> int:
         """The process that is the node in Ray's eyes."""
         return next(number for number, command in children(self.process.pid).items() if "/raylet/raylet " in command)
+
+    @property
+    def id(self) -> str:
+        """Ray's name for the node."""
+        return re.search(r"--node_id=(\w+)", children(self.process.pid)[self.raylet])[1]
 
     @property
     def gcs(self) -> int:
@@ -110,11 +137,11 @@ class Node:
 class RayCluster:
     """A head, which makes nothing unless it is given cores, and nodes to add and to take away."""
 
-    def __init__(self, cpus: int = 0, gpus: int = 0, port: int = 0):
+    def __init__(self, cpus: int = 0, gpus: int = 0, port: int = 0, environment: dict[str, str] | None = None):
         self.folder = Path(tempfile.mkdtemp(prefix="ray-", dir="/tmp"))  # the paths of sockets must be short
         self.nodes: list[Node] = []
         flags = ["--head", f"--port={port}", "--include-dashboard=false", f"--temp-dir={self.folder}"]
-        self.head = Node([*flags, *_resources(cpus, gpus)], self.folder, {}, ())
+        self.head = Node([*flags, *_resources(cpus, gpus)], self.folder, QUICK | (environment or {}), ())
         self.address = re.search(r"--gcs-address=(\S+)", children(self.head.process.pid)[self.head.raylet])[1]
 
     def __enter__(self) -> "RayCluster":
@@ -140,6 +167,10 @@ class RayCluster:
         node.kill()
         wait_for(lambda: self.alive() < before)
 
+    def drain(self, node: Node, seconds: int) -> None:
+        """Says that a node will be taken away in so many seconds, as a cloud does of a spot machine."""
+        _ask(self.address, _DRAIN.format(node=node.id, seconds=seconds))
+
     def alive(self) -> int:
         """Nodes that the head thinks are alive, itself among them."""
         return sum(node["state"] == "ALIVE" for node in json.loads(_ask(self.address, _NODES)))
@@ -153,6 +184,13 @@ _NODES = """
 import json
 from ray.core.generated.gcs_pb2 import GcsNodeInfo
 print(json.dumps([{"state": GcsNodeInfo.GcsNodeState.Name(n.state)} for n in client.get_all_node_info().values()]))
+"""
+
+_DRAIN = """
+import time
+from ray.core.generated.autoscaler_pb2 import DrainNodeReason
+deadline = int(1000 * (time.time() + {seconds}))
+assert client.drain_node({node!r}, DrainNodeReason.DRAIN_NODE_REASON_PREEMPTION, "taken away", deadline)[0]
 """
 
 _PRETEND = """

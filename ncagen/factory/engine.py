@@ -34,7 +34,7 @@ class Stopped(Exception):
 
 
 class Engine(Protocol):
-    """Makes units. Leaving its context stops those that are not finished."""
+    """Makes units. Leaving its context, or what it works in, stops those that are not finished."""
 
     slots: int
     """Units that are made at the same time."""

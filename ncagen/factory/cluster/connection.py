@@ -5,7 +5,6 @@ cluster: no `runtime_env`, and none that Ray would make of a `uv run`. What Ray 
 that a command prints its own lines only.
 """
 
-import atexit
 import os
 import secrets
 import shutil
@@ -28,6 +27,8 @@ LEAVE_SECONDS = 5.0
 
 # Ray's own least is 75 MiB. Nothing is put into it.
 OBJECT_STORE_BYTES = 80 * 2**20
+
+HEAD = "gcs_server"  # a head's process
 
 _ENVIRONMENT = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0"}
 
@@ -57,13 +58,8 @@ def joined(where: str, workers: int | None) -> Iterator[str]:
             " unless it was given another) on a node of the cluster, or submit the command with ray job submit"
         )
     os.environ.update(_ENVIRONMENT)
-    try:
-        with _local(workers) if where == "local" else _remote(where) as address:
-            yield address
-    except HeadGone:
-        # Without a head Ray's own way out ends in its abort, whoever walks it.
-        atexit.register(_leave_at_once, HeadGone.status)
-        raise
+    with _local(workers) if where == "local" else _remote(where) as address:
+        yield address
 
 
 def reachable(address: str) -> bool:
@@ -82,6 +78,8 @@ def _local(workers: int | None) -> Iterator[str]:
     folder = tempfile.mkdtemp(prefix="ncagen-ray-", dir="/tmp" if os.name == "posix" else None)  # sockets' paths: short
     # Ray binds to the loopback device where it thinks that it cannot be one of several nodes, and only there.
     alone = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
+    # By itself it lets its workers yield to everything else, so that one other busy program nearly stops a build.
+    alone |= {"RAY_worker_niceness": "0"}
     os.environ.update(alone | {"RAY_AUTH_MODE": os.environ.get("RAY_AUTH_MODE", "token")})
     options = {"num_cpus": workers, "include_dashboard": False, "object_store_memory": OBJECT_STORE_BYTES}
     try:
@@ -143,10 +141,15 @@ def _import() -> Any:
 
 @contextmanager
 def _initialized(**options: Any) -> Iterator[None]:
-    """Within it `ray` is connected, and signals, stdout and stderr are as they were."""
+    """Within it `ray` is connected, and signals, stdout and stderr are as they were.
+
+    An error leaves the connection as it is, to end with the process, as soon as that can be: Ray waits for a head that
+    is gone, and may abort the process where units are at work. A cluster ends what a process began that is gone.
+    """
     ray = _import()
     # Reports of nodes and workers that died; what they mean for a build is said by the build.
     ray._private.worker._worker_logs_enabled = False
+    folder = options.get("_temp_dir")
     try:
         try:
             with _own_signals():
@@ -154,41 +157,29 @@ def _initialized(**options: Any) -> Iterator[None]:
         except (ray.exceptions.RayError, ConnectionError, RuntimeError, ValueError) as error:
             raise NcagenError(_why_not(options["address"], error)) from None
         yield
-    finally:
-        _leave(ray, options.get("_temp_dir"))
-
-
-def _leave(ray: Any, folder: str | None) -> None:
-    """Ends the connection, and all processes of a local cluster in this folder.
-
-    A node's helpers outlive it by a minute, in which they look for the head, and a node takes more than a second to
-    end by itself; so Ray is left with nothing to end but the head. Without a head it would wait for one.
-    """
-    for process in () if folder is None else _nodes(folder):
-        with suppress(Exception):  # it has ended
-            process.kill()
+    except BaseException:
+        _kill(folder)
+        raise
+    _kill(folder, but=HEAD)  # which Ray waits for; a node takes more than a second to end by itself
     leaving = threading.Thread(target=ray.shutdown, daemon=True)
     leaving.start()
     leaving.join(LEAVE_SECONDS)
 
 
-def _nodes(folder: str) -> list[Any]:
-    """The processes of a local cluster but for its head."""
+def _kill(folder: str | None, but: str = "") -> None:
+    """Ends the processes of a local cluster in this folder: a node's helpers would outlive it by a minute."""
+    if folder is None:
+        return
     import psutil  # Ray brings its own
 
-    found = []
     for child in psutil.Process().children():
-        with suppress(psutil.Error):
-            command = " ".join(child.cmdline())
-            if folder in command and "gcs_server" not in command:
-                found += [child, *child.children(recursive=True)]
-    return found
-
-
-def _leave_at_once(status: int) -> None:
-    for stream in (sys.stdout, sys.stderr):
-        stream.flush()
-    os._exit(status)
+        with suppress(psutil.Error):  # it has ended
+            if folder in " ".join(child.cmdline()) and child.name() != but:
+                below = child.children(recursive=True)
+                child.kill()
+                for process in below:
+                    with suppress(psutil.Error):
+                        process.kill()
 
 
 @contextmanager

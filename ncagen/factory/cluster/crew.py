@@ -28,9 +28,6 @@ class Crew(Protocol):
     def ended(self, unit: Unit, crashed: bool) -> bool:
         """Takes note of a unit's end; returns whether a crash is its own, and not perhaps that of another."""
 
-    def stop(self, references: list[Any]) -> None:
-        """Ends what is at work."""
-
 
 class Tasks:
     """A task of one core for each unit; where it runs is Ray's business."""
@@ -51,12 +48,6 @@ class Tasks:
 
     def ended(self, unit: Unit, crashed: bool) -> bool:
         return crashed
-
-    def stop(self, references: list[Any]) -> None:
-        import ray
-
-        for reference in references:
-            ray.cancel(reference, force=True)
 
 
 class Actors:
@@ -97,12 +88,6 @@ class Actors:
         if actor.is_gone:
             self.count(self._nodes)
         return crashed and actor.company == 1
-
-    def stop(self, references: list[Any]) -> None:
-        import ray
-
-        for actor in self._actors:
-            ray.kill(actor.handle)
 
     def _holder(self, unit: Unit) -> "_Actor":
         return next(actor for actor in self._actors if unit in actor.units)

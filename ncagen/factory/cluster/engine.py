@@ -95,10 +95,9 @@ class Cluster:
         self._census.start()
         return self
 
-    def __exit__(self, kind: type | None, *_: object) -> None:
+    def __exit__(self, *_: object) -> None:
+        """Units that are not finished end with the connection."""
         self._census.stop()
-        if kind is not HeadGone:
-            self._crew.stop(list(self._pending))
 
     def start(self, unit: Unit) -> None:
         self._queue.append(unit)
