@@ -28,10 +28,10 @@ def make_dataset(order: Order, engine_of: Callable[[Report], Engine], quiet: boo
                 kept[1] += candidates
                 speed = kept[0] * spec.seq_len / (time.monotonic() - begun)
                 share = kept[0] / kept[1] if kept[1] else 0.0
-                nodes = f"{engine.nodes} nodes, " if engine.nodes != 1 else ""
+                nodes = "" if engine.nodes is None else f"{engine.nodes} node{'' if engine.nodes == 1 else 's'}, "
                 bar.set_postfix_str(f"{nodes}{speed / 1e6:.2f}M tokens/s, {share:.1%} kept", refresh=False)
                 bar.update(rows)
-            if not engine.nodes:
+            if engine.nodes == 0:
                 click.echo("no node of the cluster is left: waiting for one", err=True)
 
         engine = engine_of(report)

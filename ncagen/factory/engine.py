@@ -39,8 +39,8 @@ class Engine(Protocol):
     slots: int
     """Units that are made at the same time."""
 
-    nodes: int
-    """Machines that they are made on; 0 while it waits for one."""
+    nodes: int | None
+    """Machines that they are made on, 0 while it waits for one; None where there is no other than this."""
 
     def __enter__(self) -> "Engine": ...
 
@@ -56,8 +56,10 @@ class Engine(Protocol):
 class Threads:
     """An engine of this process. make(unit, report) is called in its threads."""
 
+    nodes: int | None = None
+
     def __init__(self, make: Callable[[Unit, Report], Made], workers: int, report: Report):
-        self.slots, self.nodes = workers, 1
+        self.slots = workers
         self._make, self._report = make, report
         self._stop = threading.Event()
         self._pool = ThreadPoolExecutor(workers, "ncagen")

@@ -24,7 +24,7 @@ PILOT_SECONDS = 2.0
 SEARCH_CANDIDATES = 65536  # before a band that no candidate fell into is called out of reach
 SEARCH_SECONDS = 20.0
 BATCH = 256
-DRIVER_SECONDS = 0.0025  # that handing out a shard takes on a cluster; measured by benchmarks/engines.py
+DRIVER_SECONDS = 0.003  # that handing out a shard takes on a cluster; measured by benchmarks/engines.py
 NOISE_SAMPLES = 64
 
 
