@@ -2,6 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+PYTEST := $(BIN)/python -m pytest --numprocesses 2 --dist loadgroup
 DEMO := data/demo
 
 .PHONY: help demo test test-slow conformance hub-versions gallery lint format bench clean
@@ -14,11 +15,11 @@ demo: .venv/build  ## build a small high-band dataset with validation, verify an
 	$(BIN)/ncagen verify $(DEMO) --regenerate 1%
 	$(BIN)/ncagen show $(DEMO)
 
-test: .venv/test  ## run the tests but for the slow ones
-	$(BIN)/python -m pytest -m "not slow"
+test: .venv/test  ## run the tests but for the slow ones, two at a time
+	$(PYTEST) -m "not slow"
 
-test-slow: .venv/test  ## run the slow tests, two at a time: many of them wait
-	$(BIN)/python -m pytest -m slow --numprocesses 2 --dist loadgroup
+test-slow: .venv/test  ## run the slow tests, two at a time
+	$(PYTEST) -m slow
 
 conformance: .venv/build  ## load datasets and exports with the released packages (QUICK=1: half of them)
 	$(BIN)/python tests/conformance/run.py $(if $(QUICK),--quick)

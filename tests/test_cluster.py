@@ -25,7 +25,9 @@ from ncagen.factory.work import Order
 pytestmark = ONE_AT_A_TIME
 
 STOPPED = "ncagen: stopped; the same command goes on from here\n"
-SLOW_FLAGS = ["--tokens=20M", "--validation=0", "--band=high", "--rows-per-shard=512"]
+
+# Shards of 20 ms, so that some end in the moment that a build is stopped.
+MANY_FLAGS = ["--tokens=20M", "--validation=0", "--band=high", "--rows-per-shard=64"]
 
 
 def refused(tmp_path: Path, *flags: object, **options) -> str:
@@ -184,7 +186,7 @@ def listeners() -> list[tuple[str, str]]:
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_ctrl_c_ends_a_local_ray_within_two_seconds(number, tmp_path):
     folder = tmp_path / "a"
-    command = [*NCAGEN, "build", *SLOW_FLAGS, "--out", folder, "--ray=local", "--workers=2"]
+    command = [*NCAGEN, "build", *MANY_FLAGS, "--out", folder, "--ray=local", "--workers=2"]
     process = subprocess.Popen(
         command, stderr=subprocess.PIPE, text=True, preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)
     )
