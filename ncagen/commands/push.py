@@ -8,6 +8,7 @@ import click
 
 from ncagen.commands.places import Place
 from ncagen.commands.said import count, progress
+from ncagen.commands.settings import cores
 from ncagen.dataset.manifest import Manifest, read_manifest
 from ncagen.errors import NcagenError
 from ncagen.hub.names import check_name
@@ -76,7 +77,7 @@ def _verify(folder: Path, manifest: Manifest, silent: bool) -> None:
     from ncagen.sources.nca import rebuild
 
     with progress(manifest.rows, "rows", silent) as bar:
-        problems = verify(folder, token_gzip_lengths, rebuild, progress=bar.update).problems
+        problems = verify(folder, token_gzip_lengths, rebuild, progress=bar.update, workers=cores()).problems
     if problems:
         more = f" (and {count(problems[1:], 'other problem')})" if problems[1:] else ""
         raise NcagenError(f"{folder} was not pushed: {problems[0]}{more}; the same ncagen build repairs a shard")

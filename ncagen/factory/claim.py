@@ -162,6 +162,8 @@ def _refuse_foreign(order: Order) -> None:
     """A folder without an order must be empty, or hold nothing but shards of this very spec."""
     ours = {relative_path(order.spec, order.storage, *key) for key in shard_keys(order.spec)}
     for name in order.folder.names():
+        if name == BUILDING:  # written since it was looked for: the claim will meet it and say whose it is
+            continue
         if not (name in ours and _belongs(order, name)) and not (name == card.CARD and _is_card(order)):
             raise NcagenError(f"{order.folder} holds files that are not ours ({name}): use another --out")
 

@@ -19,7 +19,7 @@ from ray_support import ONE_AT_A_TIME, descendants, wait_for
 from faults.processes import start
 from ncagen.dataset.manifest import BUILDING
 
-pytestmark = [pytest.mark.slow, ONE_AT_A_TIME]
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
@@ -81,6 +81,7 @@ def watched(store, place: str, *wanted: dict[str, bytes]) -> Iterator[None]:
     assert {(name, data) for name, data in seen if name != BUILDING} <= may
 
 
+@ONE_AT_A_TIME
 def test_workers_that_are_killed_while_they_send_are_replaced(store, place, proxy, smoke):
     wanted, environment = contents(smoke()), store.environment(proxy.endpoint)
     with watched(store, place, wanted):
