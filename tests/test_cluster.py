@@ -13,7 +13,8 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import FLAGS, NCAGEN, ROOT, Run, contents, run, spec_of, without, without_waiting
+from conftest import FLAGS, ROOT, Run, contents, run, spec_of, without, without_waiting
+from faults.processes import STOPPED, start
 from ray_support import HIDING, ONE_AT_A_TIME, RayCluster, descendants, is_alive, wait_for
 
 from ncagen.dataset.folder import Folder
@@ -23,8 +24,6 @@ from ncagen.factory.cluster.connection import joined
 from ncagen.factory.work import Order
 
 pytestmark = ONE_AT_A_TIME
-
-STOPPED = "ncagen: stopped; the same command goes on from here\n"
 
 # Shards of 20 ms, so that some end in the moment that a build is stopped.
 MANY_FLAGS = ["--tokens=20M", "--validation=0", "--band=high", "--rows-per-shard=64"]
@@ -186,10 +185,7 @@ def listeners() -> list[tuple[str, str]]:
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_ctrl_c_ends_a_local_ray_within_two_seconds(number, tmp_path):
     folder = tmp_path / "a"
-    command = [*NCAGEN, "build", *MANY_FLAGS, "--out", folder, "--ray=local", "--workers=2"]
-    process = subprocess.Popen(
-        command, stderr=subprocess.PIPE, text=True, preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)
-    )
+    process = start("build", *MANY_FLAGS, "--out", folder, "--ray=local", "--workers=2")
     wait_for(lambda: len(list(folder.glob("data/*/*"))) >= 3 or process.poll() is not None)
     started = descendants(process.pid)
     process.send_signal(number)

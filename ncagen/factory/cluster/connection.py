@@ -36,15 +36,6 @@ _ENVIRONMENT = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ENABLE_UV_RUN_RUNTIME_ENV":
 _KNOCK = "import sys; from ray._raylet import GcsClient; GcsClient(address=sys.argv[1])"
 
 
-class HeadGone(NcagenError):
-    """The head of a cluster does not answer any more."""
-
-    def __init__(self, address: str):
-        super().__init__(
-            f"the head of the Ray cluster at {address} is gone: start it and run the same command to go on"
-        )
-
-
 @contextmanager
 def joined(where: str, workers: int | None) -> Iterator[str]:
     """A connection to the cluster at `where` ("auto", "local" or HOST:PORT), for as long as the context lasts.
@@ -174,12 +165,11 @@ def _kill(folder: str | None, but: str = "") -> None:
 
     for child in psutil.Process().children():
         with suppress(psutil.Error):  # it has ended
-            if folder in " ".join(child.cmdline()) and child.name() != but:
-                below = child.children(recursive=True)
-                child.kill()
-                for process in below:
-                    with suppress(psutil.Error):
-                        process.kill()
+            if folder not in " ".join(child.cmdline()) or child.name() == but:
+                continue
+            for process in (child, *child.children(recursive=True)):
+                with suppress(psutil.Error):
+                    process.kill()
 
 
 @contextmanager

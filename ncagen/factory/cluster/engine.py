@@ -20,7 +20,7 @@ from ncagen.dataset.folder import Folder
 from ncagen.errors import NcagenError
 from ncagen.factory.claim import check
 from ncagen.factory.cluster.census import Census
-from ncagen.factory.cluster.connection import HeadGone, joined, reachable
+from ncagen.factory.cluster.connection import joined, reachable
 from ncagen.factory.cluster.crew import Actors, Crew, Node, Tasks, places
 from ncagen.factory.cluster.nodes import can_work, check_nodes, check_versions, versions
 from ncagen.factory.engine import Lost, Made, Report, Unit
@@ -114,10 +114,12 @@ class Cluster:
     def _count(self) -> bool:
         """Sets `slots` and `nodes`, 0 while the cluster waits for a node; returns whether they changed.
 
-        A node that has nothing to work with, as a head may, does not count. Raises HeadGone.
+        A node that has nothing to work with, as a head may, does not count. Raises NcagenError when the head is gone.
         """
         if self._census.silence > HEAD_SECONDS and not reachable(self._census.head):
-            raise HeadGone(self._address)
+            raise NcagenError(
+                f"the head of the Ray cluster at {self._address} is gone: start it and run the same command to go on"
+            )
         news = self._census.news()
         if news is None:
             return False
