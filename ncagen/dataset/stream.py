@@ -1,11 +1,10 @@
-"""Batches of rows in a shuffled order that can be left and taken up again anywhere. NumPy and pyarrow only.
+"""Batches of rows in a shuffled order that can be stopped and resumed anywhere. NumPy and pyarrow only.
 
-    position of the rank's k-th row = where the stream was taken up + k * world + rank
-
-A position is counted over all ranks, so a state means the same to any number of ranks, workers and any batch size:
-rows before it were seen, rows from it on were not. Ranks are expected to take the same number of batches; then any
-rank's state is the state of all. Nothing is drawn in sequence: which row stands at a position is `order`'s and
-`mixture`'s pure function of seed, epoch and position.
+A position counts rows over all ranks and epochs, so a state means the same to any number of ranks and workers and to
+any batch size: rows before it were seen, rows from it on were not. Ranks are expected to take the same number of
+batches; then any rank's state is the state of all. Nothing is drawn in sequence: which row stands at a position is
+`order`'s and `mixture`'s pure function of seed, epoch and position, which positions a rank gets is `division`'s, and
+which pass comes next is `passes`'.
 
 Tensors, worker processes and collation are not here: see `adapters`.
 """
@@ -13,31 +12,42 @@ Tensors, worker processes and collation are not here: see `adapters`.
 import hashlib
 import json
 from collections.abc import Iterator, Sequence
+from itertools import islice
 
 import numpy as np
 
+from ncagen.dataset.division import TAILS, Division
 from ncagen.dataset.layout import Layout
 from ncagen.dataset.mixture import Mixture
 from ncagen.dataset.order import ORDER_VERSION, WINDOW, Order
+from ncagen.dataset.passes import Memory, Passes, Span
 from ncagen.dataset.reader import Dataset
 from ncagen.dataset.shard import Rows
 from ncagen.errors import NcagenError
+from ncagen.numbers import whole
 
 STATE = ("epoch", "position", "seed", "fingerprint")
-TAILS = ("drop", "repeat", "uneven")
 
 # Rows that are gathered at a time: half a window, so that batches are cut from few large copies.
 READ_ROWS = 2048
+
+LAST_EPOCH = 2**32 - 1  # the order's counter of epochs has 32 bits
+LAST_POSITION = 2**62  # positions are int64, and a batch beyond one must be too
 
 Batch = dict[str, np.ndarray]
 
 
 class Stream:
-    """The rows of a dataset or a mixture in batches. Every `iter()` starts where the stream was last taken up.
+    """The rows of a dataset or a mixture in batches.
 
-    `state_dict()` is what resumes after the last batch that was yielded: {epoch, position, seed, fingerprint}, and the
-    commit of each part that came from the Hub, by which to open it again; the fingerprint tells whether it is the same.
-    `state_after(n)` is what resumes after n batches of each rank, for loaders that read ahead.
+    Every `iter()` that gives a batch is the next pass, and pass n + 1 is epoch n + 1. A loaded state holds for the
+    next pass alone, and the pass after it is a whole epoch. `len()` is the batches of a whole pass for this rank;
+    `batches_left` those of the pass in progress.
+
+    The iterator's `state_dict()` is what resumes after the last batch that it gave: {epoch, position, seed,
+    fingerprint}, and the commit of each part that came from the Hub, by which to open it again; the fingerprint tells
+    whether it is the same order. The stream's own is that of the iterator that gave a batch last. `state_after(n)` is
+    what resumes after n batches of each rank, for readers that fetch batches ahead.
     """
 
     def __init__(
@@ -57,90 +67,124 @@ class Stream:
     ):
         """batch_size: sequences of a batch of one rank; a sequence is a row, or as many as the layout packs.
 
-        epochs: how many, None for no end. seed: 0 to 2**32 - 1.
-        layout: what a batch holds of its rows; without one, all columns as they are stored.
+        layout: what a batch holds of its rows; without one, all columns as they are stored. seed: 0 to 2**32 - 1.
         window: row groups of 256 rows that are shuffled together, None for all of the dataset; more hold more memory.
-        tail: what becomes of the last rows where ranks would get different numbers: they are left out ("drop"), filled
-        up with rows from the start of the last epoch ("repeat"), or given as they are ("uneven").
+        epochs: how many a pass has, None for no end. rank, world: this process's number, and how many there are.
+        tail: what becomes of the last rows of a pass where ranks would get different numbers: they are left out
+        ("drop"), filled up with rows from the start of the last epoch ("repeat"), or given as they are ("uneven").
         drop_last: leave out a last batch that is smaller than the others.
-        Raises NcagenError.
+        Raises NcagenError, also where a pass has no batch at all.
         """
-        _check(batch_size=batch_size, epochs=epochs, world=world, window=window)
-        if not 0 <= rank < world:
-            raise NcagenError(f"rank {rank} is out of range: with world {world} use 0 to {world - 1}")
-        if type(seed) is not int or not 0 <= seed < 2**32:
-            raise NcagenError(f"seed {seed!r} is out of range: use 0 to {2**32 - 1}")
         if tail not in TAILS:
             raise NcagenError(f"tail {tail!r} is not known: use {', '.join(TAILS)}")
-        self.data, self.batch_size, self.layout, self.seed = data, batch_size, layout, seed
-        self.epochs, self.rank, self.world, self.tail, self.drop_last = epochs, rank, world, tail, drop_last
+        self.data, self.layout, self.tail, self.drop_last = data, layout, tail, drop_last
+        self.batch_size = whole("batch_size", batch_size, 1)
+        self.epochs = None if epochs is None else whole("epochs", epochs, 1, LAST_EPOCH)
+        self.seed = whole("seed", seed, 0, 2**32 - 1)
         self.parts = data.parts if isinstance(data, Mixture) else [data]
         if layout is not None:
             for part in self.parts:
                 layout.check(part.manifest.spec)
-        self._batch_rows = batch_size * (layout.pack if layout else 1)
-        self.fingerprint = _fingerprint(data, self.parts, seed, shuffle, window)
-        self._orders = [Order(part.group_sizes, seed, shuffle, window) for part in self.parts]
-        self._first_epoch = 0
-        self._taken_up = self._position = 0
+        window = None if window is None else whole("window", window, 1)
+        self._identity = _identity(data, self.parts, self.seed, shuffle, window)
+        self.fingerprint = _fingerprint(self._identity)
+        self._orders = [Order(part.group_sizes, self.seed, shuffle, window) for part in self.parts]
+        self._passes = Passes(len(data), self.epochs, self._memory())
+        self._given: tuple[Division, int] | None = None  # of the iterator that gave a batch last, and how many
+        world = whole("world", world, 1)
+        self._own_ranks = whole("rank", rank, 0, world - 1), world
+        self._check_not_empty()
 
     def __len__(self) -> int:
-        """Batches that are left for this rank from where the stream was taken up. Raises TypeError without an end."""
-        if self.epochs is None:
-            raise TypeError("a stream without an end has no length")
-        rows = self._rows_left()
-        return rows // self._batch_rows if self.drop_last else -(-rows // self._batch_rows)
+        """Batches of a whole pass for this rank. Raises TypeError for a stream without an end."""
+        return len(self.divide(self._passes.whole()))
 
-    def __iter__(self) -> Iterator[Batch]:
-        for number, batch in self.batches():
-            self._position = self._after(number + 1)
-            yield batch
+    @property
+    def batches_left(self) -> int:
+        """Batches of the pass in progress that this rank has not given yet; of the next pass where a state was loaded.
 
-    def batches(self, first: int = 0, step: int = 1) -> Iterator[tuple[int, Batch]]:
-        """This rank's batches with their numbers, from one on; of n workers, each takes every n-th."""
-        end = None if self.epochs is None else len(self)
-        together = max(1, READ_ROWS // self._batch_rows) * step
-        while end is None or first < end:
-            numbers = range(first, first + together if end is None else min(end, first + together), step)
-            rows = self._read(self.positions(numbers))
-            for start, number in enumerate(numbers):
-                here = slice(start * self._batch_rows, (start + 1) * self._batch_rows)
-                yield number, self._laid_out({name: column[here] for name, column in rows.items()})
-            first += together
-
-    def positions(self, numbers: Sequence[int]) -> np.ndarray:
-        """The positions of some of this rank's batches, counted over all epochs: int64[row].
-
-        numbers: which batches, rising; only the last of all may be short.
+        Raises TypeError for a stream without an end.
         """
-        starts = np.asarray(numbers, np.int64)[:, None] * self._batch_rows
-        ours = (starts + np.arange(self._batch_rows)).reshape(-1)
-        if self.epochs is not None:
-            ours = ours[: np.searchsorted(ours, self._rows_left())]
-        positions = self._taken_up + ours * self.world + self.rank
-        if self.epochs is not None:  # only the tail "repeat" goes past the end
-            beyond = positions >= self._end
-            positions[beyond] = self._end - self._length + (positions[beyond] - self._end) % self._length
-        return positions
+        division, given = self._given or (self.divide(self._passes.next), 0)
+        return len(division) - given
+
+    def __iter__(self) -> "StreamIterator":
+        return StreamIterator(self)
+
+    @property
+    def next_pass(self) -> Span:
+        """The positions of the next pass, counted over all epochs."""
+        return self._passes.next
+
+    def begin(self) -> Division:
+        """Begins the next pass. Raises NcagenError where a pass has no batch."""
+        self._check_not_empty()
+        return self.divide(self._passes.begin())
+
+    def batches(self, division: Division, first: int = 0, step: int = 1) -> Iterator[tuple[int, Batch]]:
+        """A division's batches with their numbers, from one on; of n workers, each gives every n-th."""
+        while division.has(first):
+            numbers = self.ahead(division, first, step)
+            yield from zip(numbers, self.read(division, numbers), strict=True)
+            first += len(numbers) * step
+
+    def ahead(self, division: Division, first: int, step: int) -> list[int]:
+        """The numbers of the batches that are best read at once: every `step`-th from `first` on, while there are."""
+        together = max(1, READ_ROWS // division.batch_rows)
+        end = first + together * step
+        return list(range(first, end if division.end is None else min(end, len(division)), step))
+
+    def read(self, division: Division, numbers: Sequence[int]) -> Iterator[Batch]:
+        """Some batches of a division, in their order. numbers: rising; only the last of all may be short."""
+        rows = self._read(division.positions(numbers))
+        for start in range(0, len(numbers) * division.batch_rows, division.batch_rows):
+            here = slice(start, start + division.batch_rows)
+            yield self._laid_out({name: column[here] for name, column in rows.items()})
 
     def take(self, positions: np.ndarray) -> Batch:
         """The rows at any positions, counted over all epochs, as a batch has them. positions: int64[row]."""
         return self._laid_out(self._read(positions))
 
     def state_dict(self) -> dict:
-        """What resumes after the last batch that this stream yielded."""
-        return self._state(self._position)
+        """What resumes after the last batch that an iterator of this stream gave, or begins the next pass."""
+        if self._given is None:
+            return self.state_of_next()
+        division, given = self._given
+        return self.state_at(division.after(given))
+
+    def state_of_next(self) -> dict:
+        """What begins the next pass."""
+        return self.state_at(self._passes.next.start)
 
     def state_after(self, batches: int) -> dict:
-        """What resumes after every rank has taken this many batches since the stream was taken up."""
-        return self._state(self._after(batches))
+        """What resumes after every rank has taken this many batches of the pass in progress, or else of the next."""
+        division = self.divide(self._passes.current or self._passes.next)
+        return self.state_at(division.after(whole("batches", batches, 0)))
+
+    def state_at(self, position: int) -> dict:
+        """What resumes at a position counted over all epochs."""
+        epoch, within = divmod(position, len(self.data))
+        state = dict(zip(STATE, (epoch, within, self.seed, self.fingerprint), strict=True))
+        revisions = [part.revision for part in self.parts]
+        return state | {"revisions": revisions} if any(revisions) else state
 
     def load_state_dict(self, state: dict) -> None:
-        """Takes the stream up at a state, whatever the ranks, workers and batches were. Raises NcagenError."""
+        """Makes what a state leaves of its pass the next one, whatever the ranks, workers and batches were.
+
+        Raises NcagenError.
+        """
+        self._passes.resume(self.position_of(state))
+        self._given = None
+
+    def position_of(self, state: dict) -> int:
+        """The position at which a state resumes, counted over all epochs. Raises NcagenError."""
         try:
             epoch, position, seed, fingerprint = (state[name] for name in STATE)
         except (KeyError, TypeError):
             raise NcagenError(f"the state is not a stream's: it must have {', '.join(STATE)}") from None
+        epoch = whole("the state's epoch", epoch, 0, self._last_epoch)
+        position = whole("the state's position", position, 0, len(self.data) - 1)
+        seed = whole("the state's seed", seed, 0, 2**32 - 1)
         if seed != self.seed:
             raise NcagenError(f"the state is of seed {seed}, this stream of seed {self.seed}: use seed={seed}")
         if fingerprint != self.fingerprint:
@@ -148,53 +192,53 @@ class Stream:
                 f"the state is of another order (fingerprint {fingerprint}, here {self.fingerprint}): open the same"
                 " dataset, split, band and weights with the same shuffle and window"
             )
-        last = None if self.epochs is None else self._first_epoch + self.epochs
-        inside = type(epoch) is type(position) is int and epoch >= 0 and 0 <= position < self._length
-        if not inside or epoch < self._first_epoch or (last is not None and (epoch, position) > (last, 0)):
-            raise NcagenError(
-                f"the state is at epoch {epoch}, position {position}; this stream has epochs {self._first_epoch} to"
-                f" {'no end' if last is None else last - 1} of {self._length} rows: use more epochs, or set_epoch first"
-            )
-        self._taken_up = self._position = epoch * self._length + position
+        return epoch * len(self.data) + position
 
     def set_epoch(self, epoch: int) -> None:
-        """Moves to the start of an epoch; `epochs` are counted from there. No change where the stream is in it."""
-        self._first_epoch = epoch
-        if self._taken_up // self._length != epoch:
-            self._taken_up = self._position = epoch * self._length
+        """Makes the pass that begins with an epoch the next one; a loaded state within that pass is kept.
+
+        Raises NcagenError.
+        """
+        self._passes.set_epoch(whole("epoch", epoch, 0, self._last_epoch))
+        self._given = None
+
+    def note(self, division: Division, given: int) -> None:
+        """Remembers that an iterator has given this many batches of a division, for the stream's own state."""
+        self._given = division, given
+
+    def divide(self, span: Span, rank: int | None = None) -> Division:
+        """A rank's part of a span of positions; this process's rank if left out."""
+        own, world = self.ranks()
+        pack = self.layout.pack if self.layout else 1
+        rows = self.batch_size * pack
+        return Division(
+            *span, len(self.data), own if rank is None else rank, world, rows, pack, self.tail, self.drop_last
+        )
+
+    def ranks(self) -> tuple[int, int]:
+        """This process's rank, and how many there are."""
+        return self._own_ranks
+
+    def _memory(self) -> Memory:
+        return Memory()
+
+    def _check_not_empty(self) -> None:
+        """Raises NcagenError where a pass has no batch, which a training loop would wait for or divide by."""
+        first = self.divide(self._passes.whole(), rank=0)  # no rank gets more
+        if self.epochs is not None and not len(first):
+            least = first.batch_rows if self.drop_last else first.pack
+            raise NcagenError(
+                f"a pass of {first.end} rows has no batch for each of {first.world} ranks, which takes {least} rows of"
+                " each: use fewer ranks, a smaller pack or batch_size, or tail='repeat'"
+            )
 
     @property
-    def _length(self) -> int:
-        return len(self.data)
+    def _last_epoch(self) -> int:
+        return min(LAST_EPOCH, LAST_POSITION // len(self.data)) - (self.epochs or 1)
 
     @property
     def _spec(self):
         return self.parts[0].manifest.spec
-
-    @property
-    def _end(self) -> int:
-        """The position after the last epoch."""
-        assert self.epochs is not None
-        return (self._first_epoch + self.epochs) * self._length
-
-    def _rows_left(self) -> int:
-        left = self._end - self._taken_up
-        if self.tail == "drop":
-            return left // self.world
-        if self.tail == "repeat":
-            return -(-left // self.world)
-        return max(0, -(-(left - self.rank) // self.world))
-
-    def _after(self, batches: int) -> int:
-        """The position after this many batches of every rank."""
-        position = self._taken_up + batches * self._batch_rows * self.world
-        return position if self.epochs is None or batches < len(self) else self._end
-
-    def _state(self, position: int) -> dict:
-        epoch, within = divmod(position, self._length)
-        state = dict(zip(STATE, (epoch, within, self.seed, self.fingerprint), strict=True))
-        revisions = [part.revision for part in self.parts]
-        return state | {"revisions": revisions} if any(revisions) else state
 
     def _laid_out(self, rows: Batch) -> Batch:
         return self.layout(self._spec, rows["input_ids"]) if self.layout else rows
@@ -220,10 +264,10 @@ class Stream:
         if not isinstance(self.data, Mixture):
             return np.zeros(len(positions), np.int64), positions
         part, before = np.empty(len(positions), np.int64), np.empty(len(positions), np.int64)
-        epochs = positions // self._length
+        epochs = positions // len(self.data)
         for epoch in np.unique(epochs):
             here = epochs == epoch
-            part[here], before[here] = self.data.at(self.seed, int(epoch), positions[here] - epoch * self._length)
+            part[here], before[here] = self.data.at(self.seed, int(epoch), positions[here] - epoch * len(self.data))
         return part, before
 
     def _row_numbers(self, part: int, before: np.ndarray) -> np.ndarray:
@@ -237,18 +281,41 @@ class Stream:
         return rows
 
 
-def _fingerprint(data: Dataset | Mixture, parts: list[Dataset], seed: int, shuffle: bool, window: int | None) -> str:
-    """What decides which row stands at a position, in sixteen hexadecimal digits."""
+class StreamIterator(Iterator[Batch]):
+    """One pass over a stream; it begins with its first batch, and its state is its own."""
+
+    def __init__(self, stream: Stream):
+        self._stream = stream
+        self._division: Division | None = None
+        self._batches: Iterator[tuple[int, Batch]] = iter(())
+        self._given = 0
+
+    def __next__(self) -> Batch:
+        if self._division is None:
+            self._division = self._stream.begin()
+            self._batches = self._stream.batches(self._division)
+        for number, batch in islice(self._batches, 1):
+            self._given = number + 1
+            self._stream.note(self._division, self._given)
+            return batch
+        raise StopIteration
+
+    def state_dict(self) -> dict:
+        """What resumes after the last batch that this iterator gave."""
+        if self._division is None:
+            return self._stream.state_of_next()
+        return self._stream.state_at(self._division.after(self._given))
+
+
+def _identity(data: Dataset | Mixture, parts: list[Dataset], seed: int, shuffle: bool, window: int | None) -> dict:
+    """What decides which row stands at a position."""
     facts: dict = {"order": ORDER_VERSION, "seed": seed, "shuffle": shuffle, "window": window if shuffle else None}
     facts["parts"] = [(part.manifest.dataset_sha256, part.split, part.band) for part in parts]
     if isinstance(data, Mixture):
         facts |= {"rows": len(data), "schedule": data.schedule}
+    return facts
+
+
+def _fingerprint(facts: dict) -> str:
+    """Sixteen hexadecimal digits of what decides the order."""
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
-
-
-def _check(**counts: int | None) -> None:
-    for name, value in counts.items():
-        if value is None and name in ("epochs", "window"):
-            continue
-        if type(value) is not int or value < 1:
-            raise NcagenError(f"{name} {value!r} is not a number that can be used: use 1 or more")

@@ -1,18 +1,19 @@
 """Rows without files: what a build would write, yielded as soon as it is made.
 
 The kernels are imported when rows are asked for, so that this module costs nothing where they are not installed. It
-runs in one thread and holds no lock, file or process: any worker of a data loader can run its own. Who splits the
-work among workers passes `rank` and `world`.
+runs in one thread and holds no lock, file or process: any worker of a data loader can run its own. `generate` gives
+whole shards to each rank; `share` gives equally many rows to each, as training in step needs.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
-from itertools import count
+from itertools import chain, count, islice
 
 import numpy as np
 
 from ncagen.dataset.manifest import SPLITS
 from ncagen.errors import NcagenError
+from ncagen.numbers import whole
 from ncagen.spec import Band, Spec, from_settings
 
 
@@ -35,21 +36,71 @@ def generate(
     Yields dicts: input_ids, uint16 or uint32 [token]; candidate, uint64; gzip_bytes, int32; gzip_ratio, float32.
     Raises NcagenError for what no dataset has, and, when the first rows turn out to be rare, for a band out of reach.
     """
+    spec, chosen, start_shard = _checked(spec, split, band, start_shard, endless)
+    world = whole("world", world, 1)
+    rank = whole("rank", rank, 0, world - 1)
+    return _rows(spec, split, chosen, _shards(spec, split, rank, world, start_shard, endless), endless)
+
+
+def share(
+    spec: Spec | Mapping,
+    rank: int = 0,
+    world: int = 1,
+    worker: int = 0,
+    workers: int = 1,
+    split: str = "train",
+    band: str | None = None,
+    start_shard: int = 0,
+    endless: bool = False,
+) -> Iterator[dict[str, np.ndarray]]:
+    """One worker's part of the rows of `generate`, such that all ranks get equally many; fewer than `world` are left.
+
+    Full shards go round the workers of all ranks. Those that are left when there is none for everybody, and a short
+    last one, are made by every worker, which gives its part of their rows: row i of them belongs to rank i % world.
+
+    worker, workers: this process's number within its rank, and how many there are. The others are those of `generate`.
+    Raises NcagenError, also where a rank would have no row.
+    """
+    spec, chosen, start_shard = _checked(spec, split, band, start_shard, endless)
+    parts = world * workers
+    if endless:
+        return _rows(spec, split, chosen, _shards(spec, split, rank * workers + worker, parts, start_shard, True), True)
+    shards = range(start_shard, spec.shards(split))
+    sizes = [spec.shard_rows(split, shard) for shard in shards]
+    if sum(sizes) < world:
+        raise NcagenError(f"{sum(sizes)} rows are too few for {world} ranks: use fewer ranks or more tokens")
+    dealt = sum(size == spec.rows_per_shard for size in sizes) // parts * parts
+    own = _rows(spec, split, chosen, shards[rank * workers + worker : dealt : parts], False)
+    left = sum(sizes[dealt:])
+    rows = range(rank + worker * world, left - left % world, parts)
+    return chain(own, _picked(_rows(spec, split, chosen, shards[dealt:], False), rows))
+
+
+def _picked(rows: Iterator[dict[str, np.ndarray]], numbers: range) -> Iterator[dict[str, np.ndarray]]:
+    """Some rows by their numbers; none is made after the last of them, or where there is none."""
+    return islice(rows, numbers.start, numbers.stop, numbers.step) if numbers else iter(())
+
+
+def _shards(spec: Spec, split: str, rank: int, world: int, start: int, endless: bool) -> Iterable[int]:
+    """The shards of a rank: shard k goes to rank k % world."""
+    first = start + (rank - start) % world
+    return count(first, world) if endless else range(first, spec.shards(split), world)
+
+
+def _checked(
+    spec: Spec | Mapping, split: str, band: str | None, start_shard: int, endless: bool
+) -> tuple[Spec, Band, int]:
+    """The spec, the band and the first shard that are meant. Raises NcagenError."""
     spec = as_spec(spec, endless)
     if split not in SPLITS:
         raise NcagenError(f"split {split!r} is not known: use {' or '.join(SPLITS)}")
     chosen = _band(spec, band)
-    if not (type(rank) is type(world) is int and 0 <= rank < world):
-        raise NcagenError(f"rank {rank!r} of world {world!r} is not possible: use 0 of 1, or 0 to 7 of 8")
-    if type(start_shard) is not int or not 0 <= start_shard < 2**31:
-        raise NcagenError(f"start_shard {start_shard!r} is out of range: use 0 to {2**31 - 1}")
+    start_shard = whole("start_shard", start_shard, 0, 2**31 - 1)
     try:
         import ncagen.factory.search  # noqa: F401
     except ModuleNotFoundError as error:
         raise NcagenError(f"ncagen.generate needs {error.name}: pip install 'ncagen[build]'") from None
-    first = start_shard + (rank - start_shard) % world
-    shards = count(first, world) if endless else range(first, spec.shards(split), world)
-    return _rows(spec, split, chosen, shards, endless)
+    return spec, chosen, start_shard
 
 
 def as_spec(spec: Spec | Mapping, endless: bool = False) -> Spec:

@@ -1,0 +1,153 @@
+"""What the processes of a PyTorch reader must agree on: the rank, and which pass this is.
+
+A DataLoader starts its workers anew for each pass, or keeps them, and tells them nothing either way: not that this is
+another pass, nor that `set_epoch` or `load_state_dict` was called. So the next pass is kept in shared memory, where
+every process looks when its first batch is asked for.
+"""
+
+import hashlib
+import os
+import sys
+from collections.abc import Callable
+from types import FrameType
+
+import torch
+from torch.utils.data import get_worker_info
+
+from ncagen.dataset.passes import Memory, Span
+from ncagen.errors import NcagenError
+
+SLOTS = 256  # claims that are kept, one for each worker; more workers share them
+_NEXT, _CURRENT, _CLAIMS = 0, 2, 4  # words: a span has two, a claim three
+_NONE = -1
+
+
+class SharedMemory(Memory):
+    """The next pass, in memory that forked and spawned workers share. Pickled outside of a DataLoader, it is a copy.
+
+    There is no lock, since a worker may be ended at any time. A worker reads the next pass and then looks for a claim
+    with the token of its iteration, which its siblings share. Where there is none, it writes one, and then the pass
+    that follows. A sibling that read the following pass finds the claim, which was written before.
+    """
+
+    def __init__(self) -> None:
+        self._words = torch.full((_CLAIMS + 3 * SLOTS,), _NONE, dtype=torch.int64).share_memory_()
+        self._begun = 0  # passes of this process, where it is a worker
+
+    @property
+    def next(self) -> Span:
+        """The pass that begins next."""
+        return _span(self._words[_NEXT:_CURRENT].tolist())
+
+    @property
+    def current(self) -> Span | None:
+        """The pass that began last; None where none has begun since `move`."""
+        words = self._words[_CURRENT:_CLAIMS].tolist()
+        return None if words[0] == _NONE else _span(words)
+
+    def move(self, span: Span) -> None:
+        """Makes a span the next pass; none is in progress then."""
+        self._write(_CURRENT, [_NONE, _NONE])
+        self._write(_NEXT, _words(span))
+
+    def begin(self, after: Callable[[Span], Span]) -> Span:
+        """Takes the next pass, in a worker the one that its siblings take. after(span): the pass that follows one."""
+        info = get_worker_info()
+        upcoming = self.next
+        if info is not None:
+            token = _token(info.seed - info.id, self._begun)
+            self._begun += 1
+            claimed = self._claimed(token)
+            if claimed is not None:
+                return claimed
+            words = _words(upcoming)
+            self._write(_CLAIMS + 3 * (info.id % SLOTS), [*words, token ^ _digest(words)])
+        return self.take(upcoming, after)
+
+    def take(self, span: Span, after: Callable[[Span], Span]) -> Span:
+        """Makes a span the pass in progress, and what follows it the next."""
+        self._write(_CURRENT, _words(span))
+        self._write(_NEXT, _words(after(span)))
+        return span
+
+    def _claimed(self, token: int) -> Span | None:
+        """The span of a claim with this token. One that is half written has another."""
+        words = self._words[_CLAIMS:].tolist()
+        for start, end, mark in zip(words[::3], words[1::3], words[2::3], strict=True):
+            if start != _NONE and mark ^ _digest([start, end]) == token:
+                return _span([start, end])
+        return None
+
+    def _write(self, at: int, words: list[int]) -> None:
+        self._words[at : at + len(words)] = torch.tensor(words, dtype=torch.int64)
+
+    def __getstate__(self) -> dict:
+        return {"_words": self._words}
+
+    def __setstate__(self, state: dict) -> None:
+        self._words, self._begun = state["_words"], 0
+        if not self._words.is_shared():
+            self._words.share_memory_()
+
+
+def worker() -> tuple[int, int]:
+    """This process's number among a DataLoader's workers, and how many there are."""
+    info = get_worker_info()
+    return (info.id, info.num_workers) if info else (0, 1)
+
+
+def ranks() -> tuple[int, int]:
+    """This process's rank, and how many there are: of torch.distributed, or of the launcher's RANK and WORLD_SIZE."""
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        return torch.distributed.get_rank(), torch.distributed.get_world_size()
+    named = [os.environ.get(name, "") for name in ("RANK", "WORLD_SIZE")]
+    if all(text.isascii() and text.isdecimal() for text in named) and int(named[0]) < int(named[1]):
+        return int(named[0]), int(named[1])
+    return 0, 1
+
+
+def refuse_second_division(name: str, world: int) -> None:
+    """Raises NcagenError where Accelerate divides among ranks what is one rank's share already.
+
+    A dataset cannot ask who reads it, and Accelerate marks neither it nor the process; so this looks who called.
+    """
+    frame: FrameType | None = sys._getframe(1)
+    while world > 1 and frame is not None:
+        if frame.f_globals.get("__name__") == "accelerate.data_loader":
+            raise NcagenError(
+                f"accelerate divides {name} among {world} processes, and it is one rank's share already: use"
+                " ncagen.adapters.torch.Loader, which prepare() leaves as it is, or rank=0 and world=1"
+            )
+        frame = frame.f_back
+
+
+def _token(seed: int, number: int) -> int:
+    """What the workers of one iteration share, and no others have: a 64-bit number.
+
+    seed: torch's, drawn for each iteration, or once for workers that are kept, which count their passes by themselves.
+    Who seeds torch alike before each pass gets it again; so the name of the event that ends the workers counts too.
+    """
+    return _digest([_ending_event(), seed, number])
+
+
+def _ending_event() -> str:
+    """The name of the semaphore within the event by which torch ends this iteration's workers."""
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None:
+        if frame.f_code.co_name == "_worker_loop" and "done_event" in frame.f_locals:
+            lock = getattr(getattr(frame.f_locals["done_event"], "_cond", None), "_lock", None)
+            return str(getattr(getattr(lock, "_semlock", None), "name", ""))
+        frame = frame.f_back
+    return ""
+
+
+def _digest(values: list) -> int:
+    return int.from_bytes(hashlib.blake2b(repr(values).encode(), digest_size=8).digest(), "little", signed=True)
+
+
+def _span(words: list[int]) -> Span:
+    return Span(words[0], None if words[1] == _NONE else words[1])
+
+
+def _words(span: Span) -> list[int]:
+    return [span.start, _NONE if span.end is None else span.end]

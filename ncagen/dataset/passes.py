@@ -1,0 +1,103 @@
+"""Which pass comes next: the one rule of all readers for passes, epochs and resume. Standard library only.
+
+    Pass n + 1 is epoch n + 1.
+    A loaded state holds for the next pass alone; the pass after it is a whole epoch.
+    `set_epoch(e)` makes epoch e the next pass, and keeps a loaded state that lies within it.
+
+With k epochs a pass, "epoch" means a block of k: the next pass begins where the last one ends. A pass without an end
+is followed by the epoch after the one in which it began.
+
+A pass is counted when its first batch is asked for. Who shares the count among processes replaces `Memory`.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+
+class Span(NamedTuple):
+    """Positions counted over all epochs: from `start` to before `end`; end None: no end."""
+
+    start: int
+    end: int | None
+
+
+class Memory:
+    """Where the next pass, and the one that began last, are kept: here, attributes of this process."""
+
+    def __init__(self) -> None:
+        self.next = Span(0, None)
+        self.current: Span | None = None
+
+    def move(self, span: Span) -> None:
+        """Makes a span the next pass; none is in progress then."""
+        self.next, self.current = span, None
+
+    def begin(self, after: Callable[[Span], Span]) -> Span:
+        """Takes the next pass. after(span): the pass that follows one."""
+        return self.take(self.next, after)
+
+    def take(self, span: Span, after: Callable[[Span], Span]) -> Span:
+        """Makes a span the pass in progress, and what follows it the next."""
+        self.current, self.next = span, after(span)
+        return span
+
+
+class Passes:
+    """The passes over `length` positions an epoch, of `epochs` epochs each (None: no end)."""
+
+    def __init__(self, length: int, epochs: int | None, memory: Memory | None = None):
+        self._length, self._epochs = length, epochs
+        self._memory = memory or Memory()
+        self._base = 0  # an epoch at which a pass begins
+        self._loaded: int | None = None  # a position that was loaded; it is the next pass's start until that begins
+        self._memory.move(self._whole(0))
+
+    @property
+    def next(self) -> Span:
+        """The pass that the next first batch begins."""
+        return self._memory.next
+
+    @property
+    def current(self) -> Span | None:
+        """The pass that began last; None where none has begun since the last load or set_epoch."""
+        return self._memory.current
+
+    def begin(self) -> Span:
+        """Begins the next pass."""
+        return self._memory.begin(self._after)
+
+    def begin_at(self, position: int) -> Span:
+        """Begins with what is left of the pass that a position lies in."""
+        return self._memory.take(self._from(position), self._after)
+
+    def resume(self, position: int) -> None:
+        """Makes what is left of a pass the next one. position: of its first row, counted over all epochs."""
+        self._loaded = position
+        self._memory.move(self._from(position))
+
+    def set_epoch(self, epoch: int) -> None:
+        """Makes the pass that begins with an epoch the next one, or what a loaded state leaves of that pass."""
+        self._base = epoch
+        whole = self._whole(epoch)
+        loaded = self._loaded
+        if loaded is not None and loaded == self.next.start >= whole.start and (not whole.end or loaded < whole.end):
+            whole = Span(loaded, whole.end)
+        self._memory.move(whole)
+
+    def whole(self) -> Span:
+        """A pass with nothing left out, for its length."""
+        return self._whole(0)
+
+    def _whole(self, epoch: int) -> Span:
+        end = None if self._epochs is None else (epoch + self._epochs) * self._length
+        return Span(epoch * self._length, end)
+
+    def _after(self, span: Span) -> Span:
+        return self._whole(span.start // self._length + 1 if span.end is None else span.end // self._length)
+
+    def _from(self, position: int) -> Span:
+        """What is left of the pass that a position lies in."""
+        if self._epochs is None:
+            return Span(position, None)
+        epoch = position // self._length
+        return Span(position, (epoch + self._epochs - (epoch - self._base) % self._epochs) * self._length)
