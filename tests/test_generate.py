@@ -5,6 +5,7 @@ import multiprocessing
 import subprocess
 import sys
 import time
+from functools import partial
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from conftest import ROOT, SETTINGS, make, spec_of, without
 import ncagen
 from ncagen.errors import NcagenError
 from ncagen.factory import search
+from ncagen.factory.generate import share
 from ncagen.spec import SpecError, from_settings
 
 
@@ -93,6 +95,27 @@ def test_a_row_stands_alone():
     assert row["input_ids"].base is None and row["input_ids"].flags.writeable
 
 
+@pytest.mark.parametrize("world", [1, 2, 3, 5, 8])
+@pytest.mark.parametrize("workers", [1, 2, 3])
+def test_ranks_share_the_rows_evenly(smoke, world, workers):
+    """70, 70 and 60 rows: full shards go round as long as there is one for everybody."""
+    stored = candidates(ncagen.open(smoke(), band="high"))
+    part = partial(share, spec_of(), world=world, workers=workers, band="high")
+    parts = [[candidates(part(rank=rank, worker=worker)) for worker in range(workers)] for rank in range(world)]
+    each = [[len(rows) for rows in ranks] for ranks in parts]
+    assert each == [each[0]] * world and sum(each[0]) == 200 // world
+    given = [row for ranks in parts for rows in ranks for row in rows]
+    assert len(set(given)) == len(given) == 200 // world * world and set(given) <= set(stored)
+    if world * workers == 1:
+        assert given == stored
+
+
+def test_a_rank_without_a_row_is_refused():
+    with pytest.raises(NcagenError) as caught:
+        share(spec_of(tokens=3 * 1024), world=4, band="high")
+    assert str(caught.value) == "3 rows are too few for 4 ranks: use fewer ranks or more tokens"
+
+
 # --- in other processes ---
 
 
@@ -151,9 +174,9 @@ def test_torch_workers_make_the_same_rows(smoke, method):
         ({"split": "test"}, "split 'test' is not known: use train or validation"),
         ({"band": None}, "the spec has several bands: say which of high, medium"),
         ({"band": "low"}, "band 'low' is not in the spec: use high or medium"),
-        ({"rank": 2, "world": 2}, "rank 2 of world 2 is not possible: use 0 of 1, or 0 to 7 of 8"),
-        ({"rank": -1}, "rank -1 of world 1 is not possible: use 0 of 1, or 0 to 7 of 8"),
-        ({"world": 1.0}, "rank 0 of world 1.0 is not possible: use 0 of 1, or 0 to 7 of 8"),
+        ({"rank": 2, "world": 2}, "rank 2 is out of range: use 0 to 1"),
+        ({"rank": -1}, "rank -1 is out of range: use 0 to 0"),
+        ({"world": 1.0}, "world 1.0 is not a whole number: use 1 or more"),
         ({"start_shard": -1}, "start_shard -1 is out of range: use 0 to 2147483647"),
         ({"start_shard": 2**31}, "start_shard 2147483648 is out of range: use 0 to 2147483647"),
         ({"spec": "high"}, "'high' is no spec: use settings such as {'tokens': '164M', 'band': 'high'}"),

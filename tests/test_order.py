@@ -1,6 +1,7 @@
 """The consumer's order: every row once, at any number of ranks and workers, with stops and changes in between."""
 
 import json
+import math
 import pickle
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 import ncagen
 from ncagen.dataset.mixture import CYCLE, Mixture
 from ncagen.dataset.order import Order, keys
+from ncagen.dataset.passes import Passes, Span
 from ncagen.dataset.stream import Stream
 from ncagen.errors import NcagenError
 
@@ -108,7 +110,8 @@ def run_ranks(data, state, world, workers, batch_size, batches, tail="drop", **o
     for stream in streams:
         if state is not None:
             stream.load_state_dict(json.loads(json.dumps(state)))
-        iterators = [stream.batches(j, max(workers, 1)) for j in range(max(workers, 1))]
+        division = stream.begin()
+        iterators = [stream.batches(division, j, max(workers, 1)) for j in range(max(workers, 1))]
         rows: list[int] = []
         taken = 0
         while batches is None or taken < batches:
@@ -140,9 +143,14 @@ def test_stops_and_changes_of_ranks_workers_and_batches_lose_and_repeat_nothing(
         seen += rows
         assert seen == whole[: len(seen)]
         assert len(seen) % 200 == state["position"] or len(seen) >= epochs * 200 - 7
-    left = whole[state["epoch"] * 200 + state["position"] :] if state else whole
+        if (state["epoch"], state["position"]) == (epochs, 0):
+            break
+    at = state["epoch"] * 200 + state["position"] if state else 0
+    if at == len(whole):  # the pass was over; what follows is a whole one
+        whole = candidates(Stream(high, 16, seed=seed, epochs=2 * epochs))
+    left = whole[at:]
     rows, state, lengths = run_ranks(high, state, 8, 3, 5, None, tail, seed=seed, epochs=epochs)
-    assert (state["epoch"], state["position"]) == (epochs, 0)
+    assert (state["epoch"], state["position"]) == (len(whole) // 200, 0)
     if tail == "drop":
         assert rows == left[: len(left) // 8 * 8] and len(set(lengths)) == 1
     elif tail == "uneven":
@@ -202,16 +210,111 @@ def test_a_state_is_small_plain_and_follows_each_batch(high):
     assert len(json.dumps(states[0])) < 100
 
 
-def test_iterating_again_starts_again_and_set_epoch_moves(high):
+def test_every_pass_is_the_next_epoch(high):
+    epochs = [candidates(Stream(high, 200, seed=3, epochs=6))[at : at + 200] for at in range(0, 1200, 200)]
     stream = Stream(high, 50, seed=3)
-    first = candidates(stream)
-    assert candidates(stream) == first
+    assert [candidates(stream) for _ in range(4)] == epochs[:4]
     stream.set_epoch(1)
-    second = candidates(stream)
-    assert first + second == candidates(Stream(high, 50, seed=3, epochs=2))
-    stream.load_state_dict(stream.state_after(2))
-    stream.set_epoch(1)  # as a trainer does before it resumes within the epoch
-    assert candidates(stream) == second[100:]
+    assert [candidates(stream) for _ in range(2)] == epochs[1:3]
+    stream.set_epoch(5)
+    stream.set_epoch(0)
+    iter(stream)  # no pass begins without a batch
+    assert candidates(stream) == epochs[0]
+    pairs = Stream(high, 50, seed=3, epochs=2)
+    assert [candidates(pairs) for _ in range(2)] == [epochs[0] + epochs[1], epochs[2] + epochs[3]]
+    pairs.set_epoch(2)
+    assert candidates(pairs) == epochs[2] + epochs[3]
+    assert error_of(pairs.set_epoch, 3) == (
+        "epoch 3 is within a pass of 2 epochs: use a multiple of 2, or epochs=1 with a trainer that calls set_epoch for"
+        " each pass"
+    )
+
+
+def test_a_loaded_state_holds_for_one_pass(high):
+    epochs = [candidates(Stream(high, 200, seed=3, epochs=6))[at : at + 200] for at in range(0, 1200, 200)]
+    for epoch, batches in ((0, 0), (0, 2), (0, 4), (2, 1), (2, 4)):
+        first = Stream(high, 50, seed=3)
+        first.set_epoch(epoch)
+        stream = Stream(high, 25, seed=3)
+        stream.load_state_dict(first.state_after(batches))
+        rest = epochs[epoch][50 * batches :] or epochs[epoch + 1]
+        after = epoch + 1 + (batches == 4)
+        assert (len(stream), stream.batches_left) == (8, len(rest) // 25)
+        assert [candidates(stream) for _ in range(2)] == [rest, epochs[after]]
+        assert (len(stream), stream.batches_left) == (8, 0)
+
+
+def test_set_epoch_keeps_a_state_within_that_epoch(high):
+    epochs = [candidates(Stream(high, 200, seed=3, epochs=4))[at : at + 200] for at in range(0, 800, 200)]
+    stream = Stream(high, 50, seed=3)
+    state = stream.state_at(200 + 100)
+    for epoch, expected in ((0, epochs[0]), (1, epochs[1][100:]), (2, epochs[2])):
+        stream.load_state_dict(state)
+        stream.set_epoch(epoch)  # as a trainer does before it resumes
+        assert candidates(stream) == expected
+        stream.set_epoch(epoch)  # the state was for one pass
+        assert candidates(stream) == epochs[epoch]
+    pairs = Stream(high, 50, seed=3, epochs=2)
+    state = pairs.state_at(200 + 100)
+    for epoch, expected in ((0, epochs[1][100:]), (2, epochs[2] + epochs[3])):
+        pairs.load_state_dict(state)
+        pairs.set_epoch(epoch)
+        assert candidates(pairs) == expected
+
+
+def test_iterators_of_one_stream_do_not_mix(high):
+    epochs = [candidates(Stream(high, 200, seed=3, epochs=2))[at : at + 200] for at in range(0, 400, 200)]
+    stream = Stream(high, 50, seed=3)
+    one, other = iter(stream), iter(stream)
+    assert one.state_dict() == other.state_dict() == stream.state_at(0)
+    first = next(one)["candidate"].tolist() + next(one)["candidate"].tolist()
+    assert other.state_dict() == stream.state_at(200)
+    second = next(other)["candidate"].tolist()
+    assert (first, second) == (epochs[0][:100], epochs[1][:50])
+    assert (one.state_dict(), other.state_dict()) == (stream.state_at(100), stream.state_at(250))
+    assert stream.state_dict() == other.state_dict()
+    assert next(one)["candidate"].tolist() == epochs[0][100:150]
+    assert stream.state_dict() == one.state_dict() == stream.state_at(150)
+
+
+MOVES = st.lists(
+    st.one_of(
+        st.tuples(st.just("pass"), st.integers(1, 5)),
+        st.tuples(st.just("whole"), st.none()),
+        st.tuples(st.just("load"), st.integers(0, 899)),
+        st.tuples(st.just("set_epoch"), st.integers(0, 4)),
+    ),
+    max_size=12,
+)
+
+
+@settings(max_examples=200, deadline=None)
+@given(MOVES, st.sampled_from([1, 2, 3, None]))
+def test_passes_follow_one_rule(moves, epochs):
+    """Against the rule written down again, in epochs and positions of 100 rows an epoch."""
+    passes, loaded, start = Passes(100, epochs), None, 0
+    for move, value in moves:
+        if move == "load":
+            passes.resume(value)
+            loaded = start = value
+        elif move == "set_epoch":
+            value *= epochs or 1
+            passes.set_epoch(value)
+            end = math.inf if epochs is None else (value + epochs) * 100
+            if loaded is None or not value * 100 <= loaded < end:
+                start, loaded = value * 100, None
+        else:
+            span = passes.begin()
+            if epochs is None:
+                assert span == Span(start, None)
+                start = (start // 100 + 1) * 100
+            else:
+                end = next(e for e in range(0, 10**6, 100) if e > start and e // 100 % epochs == 0)
+                assert span == Span(start, end)
+                start = end
+            loaded = None
+            assert passes.current == span
+    assert passes.next.start == start
 
 
 def test_a_stream_can_be_pickled(high):
@@ -235,21 +338,91 @@ def test_another_order_is_refused(high, medium):
     assert error_of(stream.load_state_dict, {"epoch": 1}) == (
         "the state is not a stream's: it must have epoch, position, seed, fingerprint"
     )
-    for epoch, position in ((1, 5), (0, 200), (0, -1), (-1, 0), (0, 0.5)):
-        assert error_of(stream.load_state_dict, state | {"epoch": epoch, "position": position}) == (
-            f"the state is at epoch {epoch}, position {position}; this stream has epochs 0 to 0 of 200 rows: use more"
-            " epochs, or set_epoch first"
-        )
+    for name, value, allowed in (
+        ("position", 200, "is out of range: use 0 to 199"),
+        ("position", -1, "is out of range: use 0 to 199"),
+        ("position", 0.5, "is not a whole number: use 0 to 199"),
+        ("epoch", -1, "is out of range: use 0 to 4294967294"),
+        ("epoch", 2**32, "is out of range: use 0 to 4294967294"),
+        ("epoch", None, "is not a whole number: use 0 to 4294967294"),
+    ):
+        assert error_of(stream.load_state_dict, state | {name: value}) == f"the state's {name} {value} {allowed}"
+    assert error_of(stream.load_state_dict, state | {"worker": 1, "batch": 4}) == (
+        "the state is of worker 1 alone: load it into the StatefulDataLoader that it is from, or use a state of Loader"
+        " or state_after"
+    )
+    assert stream.state_dict() == state
+
+
+@pytest.mark.parametrize("epoch", [-1, 2**32, 0.5, "1", True])
+def test_an_epoch_that_is_none_is_refused(high, epoch):
+    why = "is out of range" if type(epoch) is int else "is not a whole number"
+    assert error_of(Stream(high, 4).set_epoch, epoch) == f"epoch {epoch!r} {why}: use 0 to 4294967294"
+
+
+def test_numbers_of_numpy_are_pythons_in_a_state(high):
+    stream = Stream(high, np.int64(8), seed=np.uint32(5), world=np.int16(1), rank=np.uint8(0), epochs=np.int64(1))
+    stream.set_epoch(np.int64(2))
+    state = stream.state_after(np.int32(3))
+    assert json.loads(json.dumps(state)) == state == Stream(high, 8, seed=5).state_at(424)
+    numpy = {name: np.int64(value) if type(value) is int else value for name, value in state.items()}
+    stream.load_state_dict(numpy)
+    assert stream.state_dict() == state and all(type(value) in (int, str) for value in stream.state_dict().values())
+
+
+@pytest.mark.parametrize(("pack", "batch_size", "world"), [(4, 8, 1), (3, 1, 2), (8, 4, 3), (7, 2, 5)])
+@pytest.mark.parametrize("tail", ["drop", "repeat", "uneven"])
+@pytest.mark.parametrize("drop_last", [False, True])
+def test_a_packed_stream_has_no_empty_batch(high, pack, batch_size, world, tail, drop_last):
+    options = {"layout": ncagen.Layout(pack=pack), "seed": 1, "tail": tail, "drop_last": drop_last}
+    order = candidates(Stream(high, 200, seed=1))
+    stored = high.rows(range(200))
+    rows = zip(stored["input_ids"], stored["candidate"], strict=True)
+    place = {ids[:1024].tobytes(): order.index(candidate) for ids, candidate in rows}
+    given = []
+    for rank in range(world):
+        stream = Stream(high, batch_size, rank=rank, world=world, **options)
+        shapes, rows = [], []
+        for batch in stream:
+            shapes.append(batch["input_ids"].shape)
+            rows += [place[row.tobytes()] for row in batch["input_ids"].astype(np.uint16).reshape(-1, 1024)]
+        assert len(shapes) == len(stream) and all(shape[0] for shape in shapes)
+        assert all(shape == (batch_size, pack * 1024) for shape in shapes[: len(shapes) if drop_last else -1])
+        mine = list(range(rank, 200, world))
+        assert rows[: len(mine)] == mine[: len(rows)]
+        assert stream.state_dict()["epoch"] == 1
+        given.append(len(rows))
+    share = 200 / world
+    expected = {"drop": math.floor(share / pack), "repeat": math.ceil(share / pack)}.get(tail)
+    if drop_last and expected:
+        expected -= expected % batch_size
+    assert tail == "uneven" or given == [expected * pack] * world
+
+
+@pytest.mark.parametrize(
+    ("options", "rows", "world", "least"),
+    [
+        ({"layout": ncagen.Layout(pack=201)}, 200, 1, 201),
+        ({"world": 201}, 200, 201, 1),
+        ({"batch_size": 101, "world": 2, "drop_last": True}, 200, 2, 101),
+        ({"batch_size": 51, "layout": ncagen.Layout(pack=4), "drop_last": True, "tail": "uneven"}, 200, 1, 204),
+    ],
+)
+def test_a_pass_without_a_batch_is_refused(high, options, rows, world, least):
+    assert error_of(Stream, high, **options) == (
+        f"a pass of {rows} rows has no batch for each of {world} ranks, which takes {least} rows of each: use fewer"
+        " ranks, a smaller pack or batch_size, or tail='repeat'"
+    )
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"batch_size": 0}, "batch_size 0 is not a number that can be used: use 1 or more"),
-        ({"epochs": 0}, "epochs 0 is not a number that can be used: use 1 or more"),
-        ({"window": 0}, "window 0 is not a number that can be used: use 1 or more"),
-        ({"world": "2"}, "world '2' is not a number that can be used: use 1 or more"),
-        ({"rank": 2, "world": 2}, "rank 2 is out of range: with world 2 use 0 to 1"),
+        ({"batch_size": 0}, "batch_size 0 is out of range: use 1 or more"),
+        ({"epochs": 0}, "epochs 0 is out of range: use 1 to 4294967295"),
+        ({"window": 0}, "window 0 is out of range: use 1 or more"),
+        ({"world": "2"}, "world '2' is not a whole number: use 1 or more"),
+        ({"rank": 2, "world": 2}, "rank 2 is out of range: use 0 to 1"),
         ({"seed": -1}, "seed -1 is out of range: use 0 to 4294967295"),
         ({"tail": "pad"}, "tail 'pad' is not known: use drop, repeat, uneven"),
     ],
@@ -315,10 +488,12 @@ def test_a_mixture_resumes_as_exactly(high, medium, segments, seed):
     for world, workers, batch_size, batches in segments:
         rows, state, _ = run_ranks(mixture, state, world, workers, batch_size, batches, seed=seed, epochs=2)
         seen += rows
+        if state["epoch"] == 2:
+            break
     assert seen == whole[: len(seen)]
     rows, _, _ = run_ranks(mixture, state, 1, 0, 5, None, seed=seed, epochs=2)
     at = state["epoch"] * 266 + state["position"] if state else 0
-    assert rows == whole[at:]
+    assert rows == (whole[at:] or candidates(Stream(mixture, 16, seed=seed, epochs=4))[at:])
 
 
 @pytest.mark.parametrize(

@@ -106,17 +106,18 @@ def ranks() -> tuple[int, int]:
     return 0, 1
 
 
-def refuse_second_division(name: str, world: int) -> None:
-    """Raises NcagenError where Accelerate divides among ranks what is one rank's share already.
+def refuse_accelerate(name: str) -> None:
+    """Raises NcagenError where Accelerate reads: it divides one rank's share again, and counts epochs from 0.
 
-    A dataset cannot ask who reads it, and Accelerate marks neither it nor the process; so this looks who called.
+    A dataset cannot ask who reads it, and Accelerate marks neither it nor the process; so this looks who called. Its
+    loaders call `set_epoch` in every process before they read, whatever their workers.
     """
     frame: FrameType | None = sys._getframe(1)
-    while world > 1 and frame is not None:
+    while frame is not None:
         if frame.f_globals.get("__name__") == "accelerate.data_loader":
             raise NcagenError(
-                f"accelerate divides {name} among {world} processes, and it is one rank's share already: use"
-                " ncagen.adapters.torch.Loader, which prepare() leaves as it is, or rank=0 and world=1"
+                f"accelerate would divide {name} among the ranks once more: use ncagen.adapters.torch.Loader, which"
+                " prepare() leaves as it is"
             )
         frame = frame.f_back
 
@@ -125,20 +126,26 @@ def _token(seed: int, number: int) -> int:
     """What the workers of one iteration share, and no others have: a 64-bit number.
 
     seed: torch's, drawn for each iteration, or once for workers that are kept, which count their passes by themselves.
-    Who seeds torch alike before each pass gets it again; so the name of the event that ends the workers counts too.
+    Who seeds torch alike before each pass gets it again; so what their results go through counts too.
     """
-    return _digest([_ending_event(), seed, number])
+    return _digest([_results(), seed, number])
 
 
-def _ending_event() -> str:
-    """The name of the semaphore within the event by which torch ends this iteration's workers."""
+def _results() -> tuple[int, str]:
+    """The queue for the results of this iteration's workers: its pipe's inode, and the name of its semaphore.
+
+    A forked worker has no such name, and Windows no inode. Where neither is found, torch's seed has to do.
+    """
     frame: FrameType | None = sys._getframe(1)
-    while frame is not None:
-        if frame.f_code.co_name == "_worker_loop" and "done_event" in frame.f_locals:
-            lock = getattr(getattr(frame.f_locals["done_event"], "_cond", None), "_lock", None)
-            return str(getattr(getattr(lock, "_semlock", None), "name", ""))
+    while frame is not None and not (frame.f_code.co_name == "_worker_loop" and "data_queue" in frame.f_locals):
         frame = frame.f_back
-    return ""
+    queue = frame.f_locals["data_queue"] if frame is not None else None
+    lock = getattr(getattr(queue, "_rlock", None), "_semlock", None)
+    try:
+        inode = os.fstat(queue._reader.fileno()).st_ino  # type: ignore[union-attr]
+    except (AttributeError, OSError):
+        inode = 0
+    return inode, str(getattr(lock, "name", ""))
 
 
 def _digest(values: list) -> int:

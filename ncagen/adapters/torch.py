@@ -19,7 +19,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset, IterableDataset, Sampler, get_worker_info
 
 from ncagen.adapters.examples import Examples
-from ncagen.adapters.sharing import SharedMemory, ranks, refuse_second_division, worker
+from ncagen.adapters.sharing import SharedMemory, ranks, refuse_accelerate, worker
 from ncagen.dataset.division import Division
 from ncagen.dataset.layout import Layout
 from ncagen.dataset.mixture import Mixture
@@ -33,6 +33,10 @@ from ncagen.spec import Spec
 
 Tensors = dict[str, torch.Tensor]
 
+NO_DATASET = (
+    "a Loader gives its batches alone: to resume under transformers' Trainer, use ignore_data_skip=True and load the"
+    " loader's own state"
+)
 OWN = ("batch_sampler", "sampler", "dataset")  # options of DataLoader that are this module's to set
 
 
@@ -99,6 +103,16 @@ class Loader:
 
     def __iter__(self) -> "LoaderIterator":
         return LoaderIterator(self)
+
+    @property
+    def sampler(self) -> "Loader":
+        """Itself, since Lightning calls `loader.sampler.set_epoch` before each pass, and nothing else of it."""
+        return self
+
+    @property
+    def dataset(self):
+        """None: raises AttributeError, for frameworks that would read the dataset in an order of their own."""
+        raise AttributeError(NO_DATASET)
 
     def with_states(self) -> Iterator[tuple[Tensors, dict]]:
         """A pass as pairs: a batch, and the state that resumes after it."""
@@ -209,6 +223,7 @@ class Batches(IterableDataset):
 
     def set_epoch(self, epoch: int) -> None:
         """Makes an epoch the next pass, in workers too; a loaded state within it is kept. Raises NcagenError."""
+        refuse_accelerate("Batches")
         self.stream.set_epoch(epoch)
 
     def state_after(self, batches: int) -> dict:
@@ -235,7 +250,7 @@ class BatchesIterator(Iterator[Tensors]):
 
     def __next__(self) -> Tensors:
         if self._batches is None:
-            refuse_second_division("Batches", self._stream.ranks()[1])
+            refuse_accelerate("Batches")
             self._division = self._division or self._stream.begin()
             self._batches = self._stream.batches(self._division, self._next, self._workers)
         assert self._division is not None
@@ -265,10 +280,10 @@ class BatchesIterator(Iterator[Tensors]):
             asked = ", ".join(f"{name} {state[name]}" for name in part)
             here = ", ".join(f"{name} {value}" for name, value in part.items())
             raise NcagenError(
-                f"the state is of {asked}; this is {here}: use the same, or a state of Loader or state_after, which fits"
-                " any number"
+                f"the state is of {asked}; this is {here}: use the same, or a state of Loader or state_after, which"
+                " fits any number"
             )
-        self._division = self._stream.begin_at(state)
+        self._division = self._stream.begin_at({name: value for name, value in state.items() if name not in part})
         self._next = whole("the state's batch", state["batch"], 0)
 
     def _part(self) -> dict[str, int]:
@@ -345,9 +360,15 @@ class Generated(IterableDataset):
         self._ranks = _Ranks(rank, world)
         self._share()  # refuses what cannot be
 
+    def set_epoch(self, epoch: int) -> None:
+        """No change: every epoch has the same rows. Raises NcagenError where Accelerate divides them once more."""
+        if self._ranks()[1] > 1:
+            refuse_accelerate("Generated")
+
     def __iter__(self) -> Iterator[Tensors]:
         rank, world = self._ranks()
-        refuse_second_division("Generated", world)
+        if world > 1:
+            refuse_accelerate("Generated")
         number, workers = worker()
         for row in self._share(rank, world, number, workers):
             laid_out = self._layout(self._spec, row["input_ids"][None])
@@ -376,7 +397,6 @@ class _Ranks:
         return self._sent if self._sent and get_worker_info() else ranks()
 
     def __getstate__(self) -> dict:
-        refuse_second_division("this dataset", self()[1])
         return {"_given": self._given, "_sent": self()}
 
 

@@ -1,17 +1,19 @@
-"""Which pass comes next: the one rule of all readers for passes, epochs and resume. Standard library only.
+"""Which pass comes next: the one rule of all readers for passes, epochs and resume. No other package is needed.
 
     Pass n + 1 is epoch n + 1.
     A loaded state holds for the next pass alone; the pass after it is a whole epoch.
     `set_epoch(e)` makes epoch e the next pass, and keeps a loaded state that lies within it.
 
-With k epochs a pass, "epoch" means a block of k: the next pass begins where the last one ends. A pass without an end
-is followed by the epoch after the one in which it began.
+A pass of k epochs is block n of k epochs, and begins where the last one ends. A pass without an end is followed by
+one from the epoch after that in which it began.
 
 A pass is counted when its first batch is asked for. Who shares the count among processes replaces `Memory`.
 """
 
 from collections.abc import Callable
 from typing import NamedTuple
+
+from ncagen.errors import NcagenError
 
 
 class Span(NamedTuple):
@@ -25,12 +27,22 @@ class Memory:
     """Where the next pass, and the one that began last, are kept: here, attributes of this process."""
 
     def __init__(self) -> None:
-        self.next = Span(0, None)
-        self.current: Span | None = None
+        self._next = Span(0, None)
+        self._current: Span | None = None
+
+    @property
+    def next(self) -> Span:
+        """The pass that begins next."""
+        return self._next
+
+    @property
+    def current(self) -> Span | None:
+        """The pass that began last; None where none has begun since `move`."""
+        return self._current
 
     def move(self, span: Span) -> None:
         """Makes a span the next pass; none is in progress then."""
-        self.next, self.current = span, None
+        self._next, self._current = span, None
 
     def begin(self, after: Callable[[Span], Span]) -> Span:
         """Takes the next pass. after(span): the pass that follows one."""
@@ -38,7 +50,7 @@ class Memory:
 
     def take(self, span: Span, after: Callable[[Span], Span]) -> Span:
         """Makes a span the pass in progress, and what follows it the next."""
-        self.current, self.next = span, after(span)
+        self._current, self._next = span, after(span)
         return span
 
 
@@ -48,7 +60,6 @@ class Passes:
     def __init__(self, length: int, epochs: int | None, memory: Memory | None = None):
         self._length, self._epochs = length, epochs
         self._memory = memory or Memory()
-        self._base = 0  # an epoch at which a pass begins
         self._loaded: int | None = None  # a position that was loaded; it is the next pass's start until that begins
         self._memory.move(self._whole(0))
 
@@ -76,8 +87,15 @@ class Passes:
         self._memory.move(self._from(position))
 
     def set_epoch(self, epoch: int) -> None:
-        """Makes the pass that begins with an epoch the next one, or what a loaded state leaves of that pass."""
-        self._base = epoch
+        """Makes the pass that begins with an epoch the next one, or what a loaded state leaves of that pass.
+
+        Raises NcagenError for an epoch within a pass: a trainer that counts passes would begin inside of one.
+        """
+        if self._epochs is not None and epoch % self._epochs:
+            raise NcagenError(
+                f"epoch {epoch} is within a pass of {self._epochs} epochs: use a multiple of {self._epochs}, or"
+                " epochs=1 with a trainer that calls set_epoch for each pass"
+            )
         whole = self._whole(epoch)
         loaded = self._loaded
         if loaded is not None and loaded == self.next.start >= whole.start and (not whole.end or loaded < whole.end):
@@ -99,5 +117,5 @@ class Passes:
         """What is left of the pass that a position lies in."""
         if self._epochs is None:
             return Span(position, None)
-        epoch = position // self._length
-        return Span(position, (epoch + self._epochs - (epoch - self._base) % self._epochs) * self._length)
+        rows = self._epochs * self._length
+        return Span(position, (position // rows + 1) * rows)

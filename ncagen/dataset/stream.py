@@ -182,6 +182,11 @@ class Stream:
             epoch, position, seed, fingerprint = (state[name] for name in STATE)
         except (KeyError, TypeError):
             raise NcagenError(f"the state is not a stream's: it must have {', '.join(STATE)}") from None
+        if "worker" in state:
+            raise NcagenError(
+                f"the state is of worker {state['worker']} alone: load it into the StatefulDataLoader that it is from,"
+                " or use a state of Loader or state_after"
+            )
         epoch = whole("the state's epoch", epoch, 0, self._last_epoch)
         position = whole("the state's position", position, 0, len(self.data) - 1)
         seed = whole("the state's seed", seed, 0, 2**32 - 1)
