@@ -402,16 +402,16 @@ def test_a_packed_stream_has_no_empty_batch(high, pack, batch_size, world, tail,
 @pytest.mark.parametrize(
     ("options", "rows", "world", "least"),
     [
-        ({"layout": ncagen.Layout(pack=201)}, 200, 1, 201),
-        ({"world": 201}, 200, 201, 1),
-        ({"batch_size": 101, "world": 2, "drop_last": True}, 200, 2, 101),
-        ({"batch_size": 51, "layout": ncagen.Layout(pack=4), "drop_last": True, "tail": "uneven"}, 200, 1, 204),
+        ({"layout": ncagen.Layout(pack=201)}, 200, "", 201),
+        ({"world": 201}, 200, " for each of 201 ranks", 1),
+        ({"batch_size": 101, "world": 2, "drop_last": True}, 200, " for each of 2 ranks", 101),
+        ({"batch_size": 51, "layout": ncagen.Layout(pack=4), "drop_last": True, "tail": "uneven"}, 200, "", 204),
     ],
 )
 def test_a_pass_without_a_batch_is_refused(high, options, rows, world, least):
     assert error_of(Stream, high, **options) == (
-        f"a pass of {rows} rows has no batch for each of {world} ranks, which takes {least} rows of each: use fewer"
-        " ranks, a smaller pack or batch_size, or tail='repeat'"
+        f"a pass of {rows} rows holds no batch of {least}{world}: use a smaller pack or batch_size, fewer ranks, or"
+        " tail='repeat'"
     )
 
 

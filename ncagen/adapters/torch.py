@@ -144,7 +144,7 @@ class Loader:
         self._loader: DataLoader = DataLoader(
             _Answers(self._stream), batch_size=None, sampler=self._requests, **self._options
         )
-        self._latest: LoaderIterator | None = None
+        self._begun = 0
 
     def __getstate__(self) -> dict:
         return {"_stream": self._stream, "_options": self._options}
@@ -153,17 +153,16 @@ class Loader:
         self.__dict__.update(state)
         self._connect()
 
-    def _begin(self, iterator: "LoaderIterator") -> tuple[Division, Iterator[Tensors]]:
-        """The division of a pass that begins, and its batches."""
+    def _begin(self) -> tuple[int, Division, Iterator[Tensors]]:
+        """Begins the next pass: a number for it, its division, and its batches."""
         division = self._requests.division = self._stream.begin()
-        self._latest = iterator
-        return division, iter(self._loader)
+        self._begun += 1
+        return self._begun, division, iter(self._loader)
 
-    def _give(self, iterator: "LoaderIterator", division: Division, given: int) -> None:
+    def _check_latest(self, number: int) -> None:
         """Raises NcagenError where the workers belong to another pass by now."""
-        if self._loader.persistent_workers and self._latest is not iterator:
+        if self._loader.persistent_workers and self._begun != number:
             raise NcagenError("this pass ended when another began: with persistent_workers a loader has one at a time")
-        self._stream.note(division, given)
 
 
 class LoaderIterator(Iterator[Tensors]):
@@ -173,15 +172,15 @@ class LoaderIterator(Iterator[Tensors]):
         self._loader = loader
         self._division: Division | None = None
         self._batches: Iterator[Tensors] = iter(())
-        self._given = 0
+        self._number = self._given = 0
 
     def __next__(self) -> Tensors:
         if self._division is None:
-            self._division, self._batches = self._loader._begin(self)
-        self._loader._give(self, self._division, self._given)
+            self._number, self._division, self._batches = self._loader._begin()
+        self._loader._check_latest(self._number)
         batch = next(self._batches)
         self._given += 1
-        self._loader._give(self, self._division, self._given)
+        self._loader._stream.note(self._division, self._given)
         return batch
 
     def state_dict(self) -> dict:

@@ -232,9 +232,10 @@ class Stream:
         first = self.divide(self._passes.whole(), rank=0)  # no rank gets more
         if self.epochs is not None and not len(first):
             least = first.batch_rows if self.drop_last else first.pack
+            ranks = f" for each of {first.world} ranks" if first.world > 1 else ""
             raise NcagenError(
-                f"a pass of {first.end} rows has no batch for each of {first.world} ranks, which takes {least} rows of"
-                " each: use fewer ranks, a smaller pack or batch_size, or tail='repeat'"
+                f"a pass of {first.end} rows holds no batch of {least}{ranks}: use a smaller pack or batch_size, fewer"
+                " ranks, or tail='repeat'"
             )
 
     @property
