@@ -11,6 +11,7 @@ they are kept. Rank and world size are those of torch.distributed when a pass be
 RANK and WORLD_SIZE. Models, collation and moving to a device are not here.
 """
 
+from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -432,22 +433,24 @@ class _Requests(Sampler):
 
 
 class _Answers(Dataset):
-    """Batches by division and number. A worker is asked for every n-th, and reads several at once."""
+    """Batches by division and number. A worker is asked for every n-th in turn, and reads rows for several at once."""
 
     def __init__(self, stream: Stream):
         self._stream = stream
-        self._read: dict[tuple[Division, int], Batch] = {}
+        self._upcoming: deque[tuple[Division, int]] = deque()
+        self._batches: Iterator[Batch] = iter(())
 
     def __getitem__(self, request: tuple[Division, int]) -> Tensors:
-        if request not in self._read:
+        if not self._upcoming or self._upcoming[0] != request:
             division, number = request
             numbers = self._stream.ahead(division, number, worker()[1])
-            batches = self._stream.read(division, numbers)
-            self._read = {(division, number): batch for number, batch in zip(numbers, batches, strict=True)}
-        return _tensors(self._read.pop(request))
+            self._upcoming = deque((division, number) for number in numbers)
+            self._batches = self._stream.read(division, numbers)
+        self._upcoming.popleft()
+        return _tensors(next(self._batches))
 
-    def __getstate__(self) -> dict:
-        return {"_stream": self._stream, "_read": {}}
+    def __reduce__(self):
+        return _Answers, (self._stream,)
 
 
 def _tensors(arrays: Mapping) -> Tensors:
