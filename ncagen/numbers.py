@@ -26,9 +26,9 @@ def whole(name: str, value: object, least: int, most: int | None = None) -> int:
     except TypeError:
         number = None
     if number is None or _is_bool(value) or _dimensions(value):
-        raise NcagenError(f"{name} {_shown(value)} is not a whole number: use {allowed}")
+        raise NcagenError(f"{name} {shown(value)} is not a whole number: use {allowed}")
     if number < least or (most is not None and number > most):
-        raise NcagenError(f"{name} {_shown(number)} is out of range: use {allowed}")
+        raise NcagenError(f"{name} {shown(number)} is out of range: use {allowed}")
     return number
 
 
@@ -40,14 +40,14 @@ def shares(name: str, values: object) -> tuple[Fraction, ...]:
     """
     listed = values.tolist() if hasattr(values, "tolist") else values
     if isinstance(listed, str | bytes) or not isinstance(listed, Sequence) or _is_nested(listed):
-        raise NcagenError(f"{name} {_shown(listed)} are not shares: use a list of numbers, as in [1, 3]")
+        raise NcagenError(f"{name} {shown(listed)} are not shares: use a list of numbers, as in [1, 3]")
     if not listed:
         raise NcagenError(f"{name} [] are no shares: give one number or more, as in [1, 3]")
     exact = [_fraction(value) for value in listed]
     finite = [value for value in exact if value is not None and value >= 0]
     total = sum(finite)
     if len(finite) < len(exact) or not total:
-        raise NcagenError(f"{name} {_shown(listed)} are not shares: use numbers of 0 or more, one of them above 0")
+        raise NcagenError(f"{name} {shown(listed)} are not shares: use numbers of 0 or more, one of them above 0")
     return tuple(value / total for value in finite)
 
 
@@ -76,8 +76,8 @@ def _dimensions(value: object) -> int:
     return len(getattr(value, "shape", ()))
 
 
-def _shown(value: object) -> str:
-    """A value in one line that is not too long."""
+def shown(value: object) -> str:
+    """A value as an error quotes it: in one line that is not too long."""
     try:
         line = " ".join(repr(value).split())
     except ValueError:  # Python prints no int of more digits than sys.get_int_max_str_digits()

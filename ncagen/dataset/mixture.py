@@ -1,26 +1,32 @@
 """Several datasets or bands as one, with weights that may change over training. NumPy only.
 
-Positions come in cycles of 1,024. How many of a cycle's positions each part gets is the weights at the cycle's middle
-times its length, rounded so that what was given never strays from what is due by as much as a row or so; which of
-them it gets is shuffled by key. So a part's own rows are counted exactly, and each part walks through its own order,
-epoch after epoch, whatever the others do.
+Positions come in cycles of 1,024. How many of a cycle's positions each part gets is `schedule`'s closed form, at any
+row in the same time; which of them it gets is shuffled by key. So a part's own rows are counted exactly, and each part
+walks through its own order, epoch after epoch, whatever the others do.
+
+Rows that were given stay as they were when later weights change: `then` makes such a mixture, and `identity` tells
+whether two mixtures give the same rows up to one.
 """
 
-import math
-import threading
-from collections.abc import Sequence
+import copy
+from bisect import bisect_left
+from collections.abc import Iterable, Sequence
 from fractions import Fraction
 
 import numpy as np
 
 from ncagen.dataset.order import SLOTS, shuffled
 from ncagen.dataset.reader import Dataset
+from ncagen.dataset.schedule import Line, Points, Schedule, units
 from ncagen.errors import NcagenError
+from ncagen.numbers import shares, shown, whole
 
 CYCLE = 1024
-_ONE = 2**40  # a weight of 1 in integers: fine enough for 2**30 cycles
+MOST_ROWS = 2**40  # within these a weight's rounding is below a row
 
-Schedule = Sequence[tuple[int, Sequence[float]]]
+Weights = Sequence[float] | np.ndarray
+
+_EXAMPLE = "[(0, [1, 0]), (80_000, [0, 1])]"
 
 
 class Mixture:
@@ -29,38 +35,73 @@ class Mixture:
     def __init__(
         self,
         parts: Sequence[Dataset],
-        weights: Sequence[float] | None = None,
-        schedule: Schedule | None = None,
+        weights: Weights | None = None,
+        schedule: Iterable[tuple[int, Weights]] | None = None,
         rows: int | None = None,
     ):
-        """weights: each part's share of the rows, in any unit; their own sizes if left out.
+        """weights: each part's share of the rows, in any unit, as a list or array; their own sizes if left out.
 
-        schedule: (row, weights) points instead, between which weights change in a straight line: a curriculum.
+        schedule: (row, weights) points instead, between which weights change in a straight line: a curriculum. It
+        starts anew with each epoch.
         rows: length of an epoch of the mixture; left out, as many as no part needs to give twice.
         Raises NcagenError.
         """
-        if weights is not None and schedule is not None:
-            raise NcagenError("weights and schedule are both given: use one")
         self.parts = list(parts)
         _check_parts(self.parts)
-        self.schedule = _checked(schedule or [(0, weights or [len(part) for part in self.parts])], len(self.parts))
-        self._points = [(at, _ends(weights)) for at, weights in self.schedule]
-        if rows is None and schedule is not None:
+        sizes = [len(part) for part in self.parts]
+        if weights is None and schedule is None:
+            weights, rows = sizes, sum(sizes) if rows is None else rows
+        self._schedule = Schedule(_points(weights, schedule, len(self.parts)))
+        if schedule is not None and rows is None:
             raise NcagenError("rows is missing: a schedule needs the length of the training, as in rows=160_000")
-        if rows is None and weights is None:
-            rows = sum(len(part) for part in self.parts)
-        elif rows is None:
-            shares = zip(self.parts, self._units(0), strict=True)
-            rows = min(len(part) * _ONE // units for part, units in shares if units)
-        if type(rows) is not int or rows < 1:
-            raise NcagenError(f"rows {rows!r} is not a number of rows: use 1 or more, as in rows=160_000")
-        self._length = rows
-        self._lock = threading.Lock()
-        self._given = [[0] * len(self.parts)]
-        self._due = [0] * len(self.parts)
+        self._changes: list[tuple[int, Schedule, tuple[int, ...]]] = []  # from which row on, and what was given before
+        if rows is None:
+            rows = _rows_given_once(shares("weights", weights), sizes, self._schedule)
+        self._length = whole("rows", rows, 1, MOST_ROWS)
 
     def __len__(self) -> int:
         return self._length
+
+    def then(
+        self, row: int, weights: Weights | None = None, schedule: Iterable[tuple[int, Weights]] | None = None
+    ) -> "Mixture":
+        """This mixture up to a row, other weights from there on: a state from before that row loads in both.
+
+        row: rows over all epochs before the change, epoch * len(mixture) + position of a state; it takes effect with
+        the next cycle, up to 1,023 rows later. weights: from there to the end, however many epochs. schedule: points
+        instead, at rows over all epochs too; it does not start anew with each epoch.
+        Raises NcagenError.
+        """
+        last = self._changes[-1][0] if self._changes else 0
+        start = self._cycle_end(whole("row", row, last))
+        changed = copy.copy(self)
+        after = Schedule(_points(weights, schedule, len(self.parts)), start)
+        changed._changes = [some for some in self._changes if some[0] < start] + [(start, after, self._given(start))]
+        return changed
+
+    def identity(self, row: int | None = None) -> dict:
+        """What decides which part gives each row up to one, as plain values for JSON; for None, all rows.
+
+        Two mixtures of the same parts with the same identity up to a row give the same rows before it.
+        row: over all epochs, as for `then`.
+        """
+        end = None if row is None else self._cycle_end(row)
+        found: dict = {"end": end, "rows": self._length if row is None or row >= self._length else None}
+        starts = [0, *(start for start, _, _ in self._changes)]
+        stops = [*starts[1:], None]
+        stops[0] = self._length if stops[0] is None else min(stops[0], self._length)
+        schedules = [self._schedule, *(schedule for _, schedule, _ in self._changes)]
+        found["parts"] = [
+            [start, _before(schedule, [stop, end])]
+            for start, stop, schedule in zip(starts, stops, schedules, strict=True)
+            if end is None or start < end
+        ]
+        return found
+
+    @property
+    def schedule(self) -> dict:
+        """What a `Stream` hashes of a mixture."""
+        return self.identity()
 
     def at(self, seed: int, epoch: int, positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The part at each position of an epoch, and how many rows that part has given before it, over all epochs.
@@ -68,70 +109,61 @@ class Mixture:
         positions: int64[n], each 0 to len - 1. Returns int64[n], int64[n].
         """
         part, before = np.empty(len(positions), np.int64), np.empty(len(positions), np.int64)
-        cycles = positions // CYCLE
-        for cycle in np.unique(cycles):
-            here = cycles == cycle
-            part[here], before[here] = self._cycle(seed, epoch, int(cycle), positions[here] - cycle * CYCLE)
-        if epoch:
-            before += epoch * np.asarray(self._counted(-(-self._length // CYCLE)))[part]
+        starts = np.asarray(self._starts(epoch), np.int64)
+        start = starts[np.searchsorted(starts, positions, side="right") - 1]
+        firsts = positions - (positions - start) % CYCLE
+        for first in np.unique(firsts).tolist():
+            here = firsts == first
+            part[here], before[here] = self._cycle(seed, epoch, first, positions[here] - first)
         return part, before
 
-    def _cycle(self, seed: int, epoch: int, cycle: int, slots: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        first = cycle * CYCLE
-        size = min(CYCLE, self._length - first)
-        before, after = np.asarray(self._counted(cycle)), np.asarray(self._counted(cycle + 1))
-        ends = np.cumsum(after - before)
-        places = shuffled(seed, SLOTS, epoch, np.arange(first, first + size)) - first
+    def _cycle(self, seed: int, epoch: int, first: int, slots: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The same for places in the cycle that starts at a position."""
+        row = epoch * self._length + first
+        end = self._cycle_end(row + 1)
+        before = np.asarray(self._given(row), np.int64)
+        counts = np.asarray(self._given(end), np.int64) - before
+        ends = np.cumsum(counts)
+        places = shuffled(seed, SLOTS, epoch, np.arange(first, first + end - row)) - first
         place = places[slots]
         part = np.searchsorted(ends, place, side="right")
-        return part, before[part] + place - (ends - (after - before))[part]
+        return part, before[part] + place - (ends - counts)[part]
 
-    def _counted(self, cycle: int) -> list[int]:
-        """How many rows each part gives in the cycles before this one."""
-        with self._lock:
-            while len(self._given) <= cycle:
-                self._count(len(self._given) - 1)
-        return self._given[cycle]
+    def _starts(self, epoch: int) -> list[int]:
+        """The positions of an epoch from which cycles are counted: its start and where weights change."""
+        first = epoch * self._length
+        return [0, *(start - first for start, _, _ in self._changes if first < start < first + self._length)]
 
-    def _count(self, cycle: int) -> None:
-        size = min(CYCLE, self._length - cycle * CYCLE)
-        units = self._units(cycle * CYCLE + size // 2)
-        self._due = [due + size * unit for due, unit in zip(self._due, units, strict=True)]
-        owed = [due - given * _ONE for due, given in zip(self._due, self._given[-1], strict=True)]
-        counts = _apportion(owed, size)
-        self._given.append([given + count for given, count in zip(self._given[-1], counts, strict=True)])
+    def _cycle_end(self, row: int) -> int:
+        """The first row from this one on, over all epochs, at which no cycle is in progress."""
+        epoch, position = divmod(row, self._length)
+        start = max(some for some in self._starts(epoch) if some <= position)
+        return epoch * self._length + min(position + -(position - start) % CYCLE, self._length)
 
-    def __getstate__(self) -> dict:
-        return {name: value for name, value in self.__dict__.items() if name != "_lock"}
-
-    def __setstate__(self, state: dict) -> None:
-        self.__dict__.update(state, _lock=threading.Lock())
-
-    def _units(self, row: int) -> list[int]:
-        """The weights at a row, as integers that sum to _ONE."""
-        after = next((i for i, (at, _) in enumerate(self._points) if at > row), len(self._points))
-        (start, low), (end, high) = self._points[max(after - 1, 0)], self._points[min(after, len(self._points) - 1)]
-        ends = [a + (b - a) * (row - start) // max(end - start, 1) for a, b in zip(low, high, strict=True)]
-        return [end - start for start, end in zip([0, *ends], ends, strict=False)]
+    def _given(self, row: int) -> tuple[int, ...]:
+        """How many rows each part gives before a row, over all epochs."""
+        for start, schedule, before in reversed(self._changes):
+            if row >= start:
+                return tuple(a + b for a, b in zip(before, schedule.given(row), strict=True))
+        epoch, position = divmod(row, self._length)
+        here = self._schedule.given(position)
+        if not epoch:
+            return here
+        return tuple(epoch * a + b for a, b in zip(self._schedule.given(self._length), here, strict=True))
 
 
-def _ends(weights: list[float]) -> list[int]:
-    """Where each part's share ends on a line from 0 to _ONE, exactly rounded."""
-    exact = [Fraction(weight) for weight in weights]
-    return [round(sum(exact[: i + 1]) / sum(exact) * _ONE) for i in range(len(exact))]
+def _rows_given_once(parts: Sequence[Fraction], sizes: list[int], schedule: Schedule) -> int:
+    """The most rows for which no part needs to give one twice, its rounding included."""
+
+    def is_too_many(rows: int) -> bool:
+        return any(given > size for given, size in zip(schedule.given(rows), sizes, strict=True))
+
+    due = min(int(size / share) for size, share in zip(sizes, parts, strict=True) if share)
+    return bisect_left(range(due + 1), True, key=is_too_many) - 1
 
 
-def _apportion(owed: list[int], size: int) -> list[int]:
-    """Whole rows for each part that sum to `size`: what it is owed rounded down, then one more by largest remainder.
-
-    owed: in units of 1 / _ONE row; they sum to size rows.
-    """
-    counts = [max(0, some // _ONE) for some in owed]
-    while (missing := size - sum(counts)) != 0:
-        step = 1 if missing > 0 else -1
-        able = [i for i in range(len(owed)) if counts[i] + step >= 0]
-        counts[max(able, key=lambda i: step * (owed[i] - counts[i] * _ONE))] += step
-    return counts
+def _before(schedule: Schedule, ends: list[int | None]) -> list[Line]:
+    return schedule.lines_before(min((end for end in ends if end is not None), default=None))
 
 
 def _check_parts(parts: list[Dataset]) -> None:
@@ -146,17 +178,27 @@ def _check_parts(parts: list[Dataset]) -> None:
                 )
 
 
-def _checked(schedule: Schedule, parts: int) -> list[tuple[int, list[float]]]:
-    """The points of a schedule as plain numbers. Raises NcagenError."""
-    points = [(at, [float(weight) for weight in weights]) for at, weights in schedule]
-    rows = [at for at, _ in points]
-    if any(type(at) is not int or at < 0 for at in rows) or rows != sorted(set(rows)):
+def _points(weights: Weights | None, schedule: Iterable[tuple[int, Weights]] | None, parts: int) -> Points:
+    """The points of a schedule, or the one of weights. Raises NcagenError."""
+    if (weights is None) == (schedule is None):
+        raise NcagenError(f"weights and schedule are {'both given' if weights is not None else 'missing'}: use one")
+    try:
+        points = [(0, weights)] if schedule is None else [(row, some) for row, some in schedule]
+    except (TypeError, ValueError):
+        points = []
+    if not points:
         raise NcagenError(
-            f"schedule at rows {rows}: use whole numbers that rise, as in [(0, [1, 0]), (80_000, [0, 1])]"
+            f"schedule {shown(schedule)} is not a list of points: use rows with weights, as in {_EXAMPLE}"
         )
-    for _, weights in points:
-        if len(weights) != parts:
-            raise NcagenError(f"weights {weights} are {len(weights)}, the datasets are {parts}: give one for each")
-        if not all(math.isfinite(weight) and weight >= 0 for weight in weights) or not sum(weights):
-            raise NcagenError(f"weights {weights} are not shares: use numbers of 0 or more, one of them above 0")
-    return points
+    rows = [whole("schedule row", row, 0) for row, _ in points]
+    if rows != sorted(set(rows)):
+        raise NcagenError(f"schedule at rows {rows}: use whole numbers that rise, as in {_EXAMPLE}")
+    return [(row, _units(some, parts)) for row, (_, some) in zip(rows, points, strict=True)]
+
+
+def _units(weights: Weights | None, parts: int) -> tuple[int, ...]:
+    found = shares("weights", weights)
+    if len(found) != parts:
+        listed = weights.tolist() if isinstance(weights, np.ndarray) else weights
+        raise NcagenError(f"weights {shown(listed)} are {len(found)}, the datasets are {parts}: give one for each")
+    return units(found)
