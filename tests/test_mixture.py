@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 import ncagen
 from ncagen.dataset.mixture import CYCLE, Mixture
 from ncagen.dataset.schedule import ONE, Schedule, units
+from ncagen.dataset.stream import Stream
 from ncagen.errors import NcagenError
 from ncagen.numbers import shares
 
@@ -236,6 +237,37 @@ def test_then_takes_effect_with_the_next_cycle(high, medium):
 def test_a_mixture_can_be_pickled(high, medium):
     mixture = Mixture([high, medium], schedule=[(0, [1, 0]), (3000, [0, 1])], rows=5000).then(2000, [1, 1])
     assert given_rows(pickle.loads(pickle.dumps(mixture)), 6000) == given_rows(mixture, 6000)
+
+
+def candidates(stream) -> list[int]:
+    return [int(candidate) for batch in stream for candidate in batch["candidate"]]
+
+
+def test_a_state_loads_where_the_same_rows_were_given(high, medium):
+    """Other later weights, and weights in another unit; and the rows before the state are the old, after it the new."""
+    mixture = Mixture([high, medium], weights=[1, 1], rows=3000)
+    stream = Stream(mixture, 50, seed=3)
+    whole = candidates(stream)
+    state = json.loads(json.dumps(Stream(mixture, 50, seed=3).state_after(25)))
+    row = state["epoch"] * len(mixture) + state["position"]
+    same, longer = (
+        Mixture([high, medium], weights=[2, 2], rows=3000),
+        Mixture([high, medium], weights=[1, 1], rows=4000),
+    )
+    for other in (same, longer, mixture.then(row, [1, 3])):
+        resumed = Stream(other, 7, seed=3)
+        resumed.load_state_dict(state)
+        rows = candidates(resumed)
+        assert rows[:798] == whole[1250:2048]
+        assert whole[:1250] + rows == candidates(Stream(other, 7, seed=3))
+        assert (rows[798:] == whole[2048:]) == (other is same)
+    later = Stream(mixture.then(row, [1, 3]), 50, seed=3).state_after(50)
+    found = Stream(mixture, 50, seed=3)
+    assert error_of(found.load_state_dict, later) == (
+        f"the state is of another order (fingerprint {later['fingerprint']}, here {found.fingerprint_at(2500)}): open"
+        " the same dataset, split, band and weights with the same shuffle and window; later weights may change by"
+        " Mixture.then"
+    )
 
 
 EXAMPLE = "as in [(0, [1, 0]), (80_000, [0, 1])]"

@@ -456,7 +456,7 @@ def test_any_weights_and_schedule_add_up(high, weights, rows, data):
         assert np.array_equal(np.sort(before[part == i]), np.arange(count))
     if len(points) == 1:
         due = np.array(weights) / sum(weights) * rows
-        assert np.abs(counts - due).max() < 1.001
+        assert np.abs(counts - due).max() < (len(weights) - 1).bit_length() / 2 + 0.001  # half a row a halving
     later, later_before = mixture.at(1, 3, np.arange(rows))
     assert (np.bincount(later, minlength=len(weights)) == counts).all()
     assert all((later_before[later == i].min(initial=3 * counts[i]) == 3 * counts[i]) for i in range(len(weights)))
@@ -499,12 +499,12 @@ def test_a_mixture_resumes_as_exactly(high, medium, segments, seed):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"weights": [1]}, "weights [1.0] are 1, the datasets are 2: give one for each"),
-        ({"weights": [1, -1]}, "weights [1.0, -1.0] are not shares: use numbers of 0 or more, one of them above 0"),
-        ({"weights": [0, 0]}, "weights [0.0, 0.0] are not shares: use numbers of 0 or more, one of them above 0"),
+        ({"weights": [1]}, "weights [1] are 1, the datasets are 2: give one for each"),
+        ({"weights": [1, -1]}, "weights [1, -1] are not shares: use numbers of 0 or more, one of them above 0"),
+        ({"weights": [0, 0]}, "weights [0, 0] are not shares: use numbers of 0 or more, one of them above 0"),
         (
             {"weights": [1, float("nan")]},
-            "weights [1.0, nan] are not shares: use numbers of 0 or more, one of them above 0",
+            "weights [1, nan] are not shares: use numbers of 0 or more, one of them above 0",
         ),
         ({"weights": [1, 1], "schedule": [(0, [1, 1])]}, "weights and schedule are both given: use one"),
         (
@@ -515,7 +515,7 @@ def test_a_mixture_resumes_as_exactly(high, medium, segments, seed):
             {"schedule": [(5, [1, 1]), (5, [1, 0])], "rows": 10},
             "schedule at rows [5, 5]: use whole numbers that rise, as in [(0, [1, 0]), (80_000, [0, 1])]",
         ),
-        ({"rows": 0}, "rows 0 is not a number of rows: use 1 or more, as in rows=160_000"),
+        ({"rows": 0}, "rows 0 is out of range: use 1 to 1099511627776"),
     ],
 )
 def test_mixtures_that_cannot_be(high, medium, options, message):

@@ -98,11 +98,6 @@ class Mixture:
         ]
         return found
 
-    @property
-    def schedule(self) -> dict:
-        """What a `Stream` hashes of a mixture."""
-        return self.identity()
-
     def at(self, seed: int, epoch: int, positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The part at each position of an epoch, and how many rows that part has given before it, over all epochs.
 

@@ -17,7 +17,7 @@ import numpy as np
 from ncagen.automaton.rng import philox
 from ncagen.dataset.held import Held
 
-ORDER_VERSION = 1
+ORDER_VERSION = 2
 WINDOW = 16  # row groups
 
 # Streams of Philox beyond those of the splits (automaton/rng.py).

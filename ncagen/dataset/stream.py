@@ -86,8 +86,8 @@ class Stream:
             for part in self.parts:
                 layout.check(part.manifest.spec)
         window = None if window is None else whole("window", window, 1)
-        self._identity = _identity(data, self.parts, self.seed, shuffle, window)
-        self.fingerprint = _fingerprint(self._identity)
+        self._facts = _facts(self.parts, self.seed, shuffle, window)
+        self.fingerprint = self.fingerprint_at(None)
         self._orders = [Order(part.group_sizes, self.seed, shuffle, window) for part in self.parts]
         self._passes = Passes(len(data), self.epochs, self._memory())
         self._given: tuple[Division, int] | None = None  # of the iterator that gave a batch last, and how many
@@ -164,7 +164,7 @@ class Stream:
     def state_at(self, position: int) -> dict:
         """What resumes at a position counted over all epochs."""
         epoch, within = divmod(position, len(self.data))
-        state = dict(zip(STATE, (epoch, within, self.seed, self.fingerprint), strict=True))
+        state = dict(zip(STATE, (epoch, within, self.seed, self.fingerprint_at(position)), strict=True))
         revisions = [part.revision for part in self.parts]
         return state | {"revisions": revisions} if any(revisions) else state
 
@@ -192,12 +192,22 @@ class Stream:
         seed = whole("the state's seed", seed, 0, 2**32 - 1)
         if seed != self.seed:
             raise NcagenError(f"the state is of seed {seed}, this stream of seed {self.seed}: use seed={seed}")
-        if fingerprint != self.fingerprint:
+        row = epoch * len(self.data) + position
+        if fingerprint != (here := self.fingerprint_at(row)):
+            later = "; later weights may change by Mixture.then" if isinstance(self.data, Mixture) else ""
             raise NcagenError(
-                f"the state is of another order (fingerprint {fingerprint}, here {self.fingerprint}): open the same"
-                " dataset, split, band and weights with the same shuffle and window"
+                f"the state is of another order (fingerprint {fingerprint}, here {here}): open the same"
+                f" dataset, split, band and weights with the same shuffle and window{later}"
             )
-        return epoch * len(self.data) + position
+        return row
+
+    def fingerprint_at(self, position: int | None) -> str:
+        """What decides which rows stand before a position, in sixteen hexadecimal digits.
+
+        position: over all epochs; None for all rows. Only a mixture's depends on it: its later weights may change.
+        """
+        mixture = {"mixture": self.data.identity(position)} if isinstance(self.data, Mixture) else {}
+        return hashlib.sha256(json.dumps(self._facts | mixture, sort_keys=True).encode()).hexdigest()[:16]
 
     def set_epoch(self, epoch: int) -> None:
         """Makes the pass that begins with an epoch the next one; a loaded state within that pass is kept.
@@ -313,15 +323,8 @@ class StreamIterator(Iterator[Batch]):
         return self._stream.state_at(self._division.after(self._given))
 
 
-def _identity(data: Dataset | Mixture, parts: list[Dataset], seed: int, shuffle: bool, window: int | None) -> dict:
-    """What decides which row stands at a position."""
+def _facts(parts: list[Dataset], seed: int, shuffle: bool, window: int | None) -> dict:
+    """What decides the order of each part."""
     facts: dict = {"order": ORDER_VERSION, "seed": seed, "shuffle": shuffle, "window": window if shuffle else None}
     facts["parts"] = [(part.manifest.dataset_sha256, part.split, part.band) for part in parts]
-    if isinstance(data, Mixture):
-        facts |= {"rows": len(data), "schedule": data.schedule}
     return facts
-
-
-def _fingerprint(facts: dict) -> str:
-    """Sixteen hexadecimal digits of what decides the order."""
-    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
