@@ -1,10 +1,14 @@
 """The documentation says what is true now."""
 
+import ast
 import importlib.util
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+from conftest import make, spec_of
 
 ROOT = Path(__file__).parents[1]
 
@@ -28,3 +32,47 @@ def test_links_and_targets_exist(page):
         assert (ROOT / path).exists(), path
     for target in re.findall(r"^make ([a-z-]+)", text, flags=re.M):
         assert re.search(rf"^{target}:", (ROOT / "Makefile").read_text(), flags=re.M), target
+
+
+# What the pages do not say: a model of one's own, and the size of the data.
+BEFORE = """
+import torch
+
+def model(**batch):
+    pass
+"""
+SMALLER = {"164M": "60K", "80_000": "80", "160_000": "160"}
+
+
+@pytest.fixture(scope="module")
+def pages_data(tmp_path_factory):
+    """A folder with the datasets that the pages read."""
+    folder = tmp_path_factory.mktemp("pages")
+    make(folder / "data" / "nca-high", spec_of(bands=["high"]))
+    make(folder / "data" / "nca", spec_of(bands=["low", "high"]))
+    return folder
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/reading.md"])
+def test_the_code_of_a_page_runs(page, pages_data):
+    """All Python blocks of a page in turn, as one program; `make conformance` runs those for packages that are not here."""
+    blocks = re.findall(r"^```python\n(.*?)^```", (ROOT / page).read_text(), flags=re.M | re.S)
+    here = [block for block in blocks if is_importable(block)]
+    assert len(here) >= 2
+    program = "\n".join([BEFORE, *here])
+    for large, small in SMALLER.items():
+        program = program.replace(large, small)
+    script = pages_data / f"{Path(page).stem}.py"
+    script.write_text("import ncagen\n" + program)
+    done = subprocess.run([sys.executable, script], cwd=pages_data, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+
+
+def is_importable(block: str) -> bool:
+    """Whether every package that a block imports is here."""
+    trees = [node for node in ast.walk(ast.parse(block)) if isinstance(node, ast.Import | ast.ImportFrom)]
+    names = [alias.name for tree in trees if isinstance(tree, ast.Import) for alias in tree.names]
+    names += [tree.module for tree in trees if isinstance(tree, ast.ImportFrom)]
+    roots = {name.split(".")[0] for name in names}
+    roots |= {"grain"} if "ncagen.adapters.grain" in names else set()
+    return all(importlib.util.find_spec(root) for root in roots)
