@@ -83,7 +83,7 @@ def test_a_stateful_data_loader_resumes(high, epochs, workers):
     def loader():
         return stateful(Batches(high, 16, seed=5), batch_size=None, num_workers=workers)
 
-    for whole, batches in ((0, 5), (1, 2), (0, 13), (2, 0)):
+    for whole, batches in ((0, 5), (1, 1), (1, 2), (0, 13), (2, 0)):
         first = loader()
         for _ in range(whole):
             rows_of(first)

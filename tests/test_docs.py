@@ -55,7 +55,7 @@ def pages_data(tmp_path_factory):
 
 @pytest.mark.parametrize("page", ["README.md", "docs/reading.md"])
 def test_the_code_of_a_page_runs(page, pages_data):
-    """All Python blocks of a page in turn, as one program; `make conformance` runs those for packages that are not here."""
+    """All Python blocks of a page in turn, as one program; `make conformance` runs what needs other packages."""
     blocks = re.findall(r"^```python\n(.*?)^```", (ROOT / page).read_text(), flags=re.M | re.S)
     here = [block for block in blocks if is_importable(block)]
     assert len(here) >= 2

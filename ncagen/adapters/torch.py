@@ -261,12 +261,11 @@ class BatchesIterator(Iterator[Tensors]):
 
     def state_dict(self) -> dict:
         """What resumes this part of the pass."""
-        if self._division is None:
-            return self._stream.state_of_next()
-        if self._workers == 1:
+        if self._workers == 1 and self._division is not None:
             return self._stream.state_at(self._division.after(self._next))
-        state = self._stream.state_at(self._division.start)
-        return state | self._part() | {"batch": self._next}
+        start = self._stream.next_pass.start if self._division is None else self._division.start
+        part = self._part() | {"batch": self._next} if self._workers > 1 else {}
+        return self._stream.state_at(start) | part
 
     def load_state_dict(self, state: dict) -> None:
         """Takes up a state of `state_dict`. Raises NcagenError."""
