@@ -74,6 +74,7 @@ CHECKS = [
     Check("dataloader", "trainers", "consumer_dataloader", None),
     Check("stateful", "trainers", "consumer_stateful", None),
     Check("trainer", "trainers", "consumer_trainer", None),
+    Check("readme", "trainers", "docs_readme", None),
     Check("grain", "trainers", "consumer_grain", None),
     Check("datasets", "trainers", "consumer_datasets", None),
     Check("datasets-arrow", "trainers", "consumer_datasets", None, storage="arrow"),
