@@ -19,8 +19,10 @@ from ncagen.commands.rebuild import rebuild
 from ncagen.commands.receipt import receipt
 from ncagen.commands.said import CANNOT, PIPE_CLOSED, STOPPED
 from ncagen.commands.show import show
+from ncagen.commands.stdout import CannotPrint, drop_stdout, take_stdout
 from ncagen.commands.verify import verify
 from ncagen.commands.view import view
+from ncagen.dataset.shard import one_line
 from ncagen.errors import NcagenError
 from ncagen.version import VERSION
 
@@ -32,10 +34,10 @@ def run(arguments: list[str]) -> int:
     """Runs one command and returns the exit status."""
     stopped = "stopped; the same command goes on from here" if arguments[:1] in RESUMABLE else "stopped"
     asked = _stop_in_time(stopped)
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")  # an encoding without the drawings' characters is no reason to fail
+    if isinstance(sys.stderr, io.TextIOWrapper):
+        sys.stderr.reconfigure(errors="replace")
     try:
+        take_stdout()
         status = _run(arguments)
         sys.stdout.flush()
         return status
@@ -52,12 +54,13 @@ def _worded(error: Exception) -> int:
         return _fail(str(error), error.status)
     if isinstance(error, click.ClickException):
         return _fail(error.format_message())
+    if isinstance(error, CannotPrint):
+        drop_stdout()
+        return PIPE_CLOSED if isinstance(error.error, BrokenPipeError) else _fail(f"cannot print: {error}")
     if not isinstance(error, OSError):
         raise error
-    if error.filename is not None:
-        return _fail(f"{error.filename}: {error.strerror}")
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    return PIPE_CLOSED if isinstance(error, BrokenPipeError) else _fail(f"cannot print: {error.strerror}")
+    said = error.strerror or one_line(error)
+    return _fail(said if error.filename is None else f"{error.filename}: {said}")
 
 
 def _run(arguments: list[str]) -> int:

@@ -8,7 +8,7 @@ import click
 
 from ncagen.commands.places import Place
 from ncagen.commands.said import count, progress
-from ncagen.commands.settings import cores
+from ncagen.commands.cores import cores
 from ncagen.dataset.manifest import Manifest, read_manifest
 from ncagen.errors import NcagenError
 from ncagen.hub.names import check_name

@@ -1,6 +1,5 @@
 """The flags that a spec is made of, which `build` and `bench` share."""
 
-import os
 from pathlib import Path
 
 import click
@@ -62,8 +61,3 @@ def settings_of(order: Path | None, flags: dict) -> dict:
             flag = f"--{name.replace('_', '-')}"
             raise SpecError(f"{flag} and the order {str(order)!r} are both given: use one, or edit a copy of the order")
     return settings | given
-
-
-def cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -7,7 +7,7 @@ import click
 
 from ncagen.commands.places import Place
 from ncagen.commands.said import WRONG, count, progress
-from ncagen.commands.settings import cores
+from ncagen.commands.cores import cores
 from ncagen.dataset.folder import Folder
 from ncagen.dataset.manifest import read_manifest
 from ncagen.errors import NcagenError

@@ -4,6 +4,7 @@ A file grows under a temporary name that tells its writer, `.NAME~HOST~PROCESS~R
 process left can be told from what another is writing. Files elsewhere are the matter of `stores`.
 """
 
+import errno
 import os
 import secrets
 import socket
@@ -13,7 +14,12 @@ from pathlib import Path, PurePath
 
 import pyarrow as pa
 
+from ncagen.dataset.shard import one_line
+
 TRIES = 3
+
+# The classes that callers tell apart; OSError itself becomes the one that belongs to its number.
+_KINDS = (FileNotFoundError, NotADirectoryError, PermissionError, ConnectionError, TimeoutError, OSError)
 
 
 def write(path: Path, data: pa.Buffer) -> None:
@@ -55,12 +61,26 @@ def _temporary(path: Path, data: pa.Buffer) -> Iterator[Path]:
     temporary = path.with_name(temporary_name(path.name))
     try:
         with temporary.open("xb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
+            try:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            except OSError as error:  # a full disk says nothing of the file
+                raise named(error, str(path)) from None
         yield temporary
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def named(error: OSError, path: str) -> OSError:
+    """An error with a `strerror` and a `filename`: many of those that libraries raise lack the one or the other.
+
+    It is of the same class where that is one of Python's own, so that a caller can tell what may pass.
+    """
+    if error.strerror and error.filename is not None:
+        return error
+    said = (error.errno or errno.EIO, error.strerror or one_line(error), error.filename or path)
+    return next(kind for kind in _KINDS if isinstance(error, kind))(*said)
 
 
 def sweep(folder: Path, strangers: bool = False) -> None:

@@ -8,6 +8,7 @@ machine and in `stores` for the others.
 
 import errno
 import os
+import re
 import stat
 import time
 from collections.abc import Iterator
@@ -27,6 +28,8 @@ from ncagen.errors import NcagenError
 # written in a small part of it.
 CLAIM_SECONDS = 2.0
 
+_HASH = re.compile(r"[0-9a-f]{40,64}")
+
 
 class Folder:
     """A dataset's folder. `str()` of it is what the user typed; names within it use forward slashes.
@@ -35,14 +38,14 @@ class Folder:
     this machine. A process that unpickles it opens the place anew, with credentials of its own environment.
 
     Where a bucket is missing, or does not take one's credentials, everything raises NcagenError with one line that
-    says so. OSError, with a `strerror` for the caller's line, is for what may pass: ConnectionError for a store out of
-    reach.
+    says so. OSError, with a `strerror` for the caller's line and a `filename`, is for what may pass: ConnectionError
+    for a store out of reach.
     """
 
     revision: str | None = None
 
     def __init__(self, path: str | os.PathLike):
-        """A path, or a URL with a scheme. Raises NcagenError for a URL that nothing installed can open."""
+        """A path, or a URL with a scheme. Raises NcagenError for a URL that nothing installed can open, or now."""
         self._typed = os.fspath(path)
         self.local: Path | None = None
         if "://" not in self._typed:
@@ -50,14 +53,22 @@ class Folder:
         elif self._typed.startswith("file://"):
             self.local = _local(self._typed)
         else:
-            self._store = open_store(self._typed)
+            try:
+                self._store = open_store(self._typed)
+            except OSError as error:
+                raise NcagenError(f"{self._typed} cannot be opened: {error.strerror or one_line(error)}") from None
 
     def __str__(self) -> str:
         return self._typed
 
     def path(self, name: str) -> str:
         """How a file of the folder is named in a message."""
-        return str(self.local / name) if self.local else f"{place_of(self._typed)}/{name}"
+        return str(self.local / name) if self.local else f"{place_of(self._typed)}/{name}".rstrip("/")
+
+    @property
+    def title(self) -> str:
+        """The dataset's name in a headline: the folder's own, without what it lies in."""
+        return self.local.absolute().name if self.local else place_of(self._typed).rpartition("/")[2]
 
     @property
     def maps(self) -> bool:
@@ -67,7 +78,10 @@ class Folder:
     @property
     def listable(self) -> bool:
         """Whether `names` can tell: a bucket may be open to reading and writing, and closed to listing."""
-        return self.local is not None or self._store.listable
+        if self.local:
+            return True
+        with self._worded("", "listed"):
+            return self._store.listable
 
     def has(self, name: str) -> bool:
         """Whether there is such a file. In a bucket this needs no permission to list. Raises OSError."""
@@ -76,20 +90,22 @@ class Folder:
         with self._worded(name, "read"):
             return self._store.has(name)
 
-    def read(self, name: str, most: int) -> pa.Buffer:
+    def read(self, name: str, most: int, checked: bool = False) -> pa.Buffer:
         """All bytes of a file, which has `most` bytes at most.
 
-        Raises OSError, FileNotFoundError where there is no such file, and NcagenError for a link that leads out of
-        the folder: a dataset from elsewhere must not make its reader open other files of this machine.
+        checked: the caller compares the bytes with a hash before anybody sees them. Then a link may lead out of the
+        folder. Otherwise it may not, because a dataset from elsewhere must not make its reader open other files of
+        this machine; but a link from a snapshot in the Hub's cache to a blob of the same repository may.
+        Raises OSError, FileNotFoundError where there is no such file, and NcagenError for a link that may not be.
         """
         if self.local is None:
             with self._worded(name, "read"):
                 return self._store.read(name, most)
         try:
-            path = (self.local / name).resolve()
+            path, root = (self.local / name).resolve(), self.local.resolve()
         except RuntimeError:  # what Python says of links in a circle before version 3.13
-            raise OSError(errno.ELOOP, os.strerror(errno.ELOOP)) from None
-        if not path.is_relative_to(self.local.resolve()):
+            raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), self.path(name)) from None
+        if not (checked or path.is_relative_to(root) or _is_blob(path, root)):
             raise NcagenError(f"{self.path(name)} leads out of the folder, to {path}: put the file itself there")
         return mapped(path, most)
 
@@ -159,11 +175,13 @@ class Folder:
 
     @contextmanager
     def _worded(self, name: str, done: str) -> Iterator[None]:
-        """One line for what a library of fsspec's raises: anything."""
+        """One line for what a library of fsspec's raises: anything. An OSError tells which file it is about."""
         try:
             yield
-        except (OSError, NcagenError):
+        except NcagenError:
             raise
+        except OSError as error:
+            raise files.named(error, self.path(name)) from None
         except Exception as error:
             raise NcagenError(f"{self.path(name)} cannot be {done}: {one_line(error)}") from None
 
@@ -177,15 +195,31 @@ def folder_at(place: str | os.PathLike | Folder) -> Folder:
 
 
 def mapped(path: Path, most: int) -> pa.Buffer:
-    """All bytes of a local file, which has `most` bytes at most. Raises OSError."""
-    found = path.stat()
-    if not stat.S_ISREG(found.st_mode):  # a pipe would wait for ever
-        raise OSError("it is not a plain file")
-    check_size(found.st_size, most)
-    if found.st_size == 0:  # nothing can be mapped
-        return pa.py_buffer(b"")
-    with pa.memory_map(str(path)) as file:
-        return file.read_buffer()
+    """All bytes of a local file, which has `most` bytes at most. Raises OSError with a `filename`."""
+    try:
+        found = path.stat()
+        if not stat.S_ISREG(found.st_mode):  # a pipe would wait for ever
+            raise OSError("it is not a plain file")
+        check_size(found.st_size, most)
+        if found.st_size == 0:  # nothing can be mapped
+            return pa.py_buffer(b"")
+        with pa.memory_map(str(path)) as file:
+            return file.read_buffer()
+    except OSError as error:
+        raise files.named(error, str(path)) from None
+
+
+def _is_blob(path: Path, root: Path) -> bool:
+    """Whether `path` lies where the Hub's cache keeps the files of the snapshot `root`, which holds links alone.
+
+    These are HUB/datasets--USER--NAME/snapshots/COMMIT, its files HUB/datasets--USER--NAME/blobs/HASH and, shared by
+    repositories, HUB/blobs/HH/HASH. Both paths are without links, so a `blobs` that is a link leads nowhere.
+    """
+    repository = root.parent.parent
+    if root.parent.name != "snapshots" or not repository.name.startswith("datasets--"):
+        return False
+    kept = path.parent == repository / "blobs" or path.parent.parent == repository.parent / "blobs"
+    return kept and _HASH.fullmatch(path.name) is not None
 
 
 def _local(url: str) -> Path:

@@ -17,6 +17,7 @@ import numpy as np
 import pyarrow as pa
 
 from ncagen.dataset.files import write
+from ncagen.dataset.folder import Folder, folder_at
 from ncagen.dataset.manifest import Manifest, canonical, parse, read_manifest
 from ncagen.dataset.reader import Dataset
 from ncagen.dataset.shard import SHARD_CANDIDATES, Record, one_line
@@ -57,25 +58,38 @@ class Receipt:
         return (np.cumsum(self.gaps[_key(record)]) + (record.shard * SHARD_CANDIDATES - 1)).astype(np.uint64)
 
 
-def write_receipt(folder: str | os.PathLike, path: Path, progress: Callable[[int], None] = lambda rows: None) -> int:
+def write_receipt(
+    place: str | os.PathLike | Folder, path: Path, progress: Callable[[int], None] = lambda rows: None
+) -> int:
     """Writes the receipt of a finished dataset, whole or not at all, and returns its size in bytes.
 
     progress(rows) is called for each shard that was read. Raises NcagenError for a dataset that is damaged or too
-    large.
+    large; for the latter as soon as it is certain, and before any shard is read where the number of rows tells.
     """
+    folder = folder_at(place)
     manifest = read_manifest(folder)
+    size, left = len(_text(manifest, [])) - 1, manifest.rows  # the last shard has no comma after it
+    _check_room(folder, size, left)
     gaps = []
     for split, band in dict.fromkeys((record.split, record.band) for record in manifest.records):
         dataset = Dataset(folder, split, band)
         for number, record in enumerate(dataset.records):
             gaps.append(_gaps(dataset.shard(number).candidate, record))
+            size, left = size + len(_compact(gaps[-1])) + 1, left - record.rows
+            _check_room(folder, size, left)
             progress(record.rows)
-    text = _text(manifest, gaps)
-    if len(text) > MOST_BYTES:
-        raise ReceiptError(f"{folder} is too large for a receipt: pass on its manifest.json, which rebuilds it too")
-    data = pa.Codec("zstd", compression_level=_LEVEL).compress(text)
+    data = pa.Codec("zstd", compression_level=_LEVEL).compress(_text(manifest, gaps))
     write(path, data)
     return data.size
+
+
+def _check_room(folder: Folder, size: int, rows: int) -> None:
+    """Raises ReceiptError where so many bytes of text and the least that the rest can take are too many.
+
+    rows: those whose gaps are not counted yet; each takes a digit and a comma at least.
+    """
+    if size + 2 * rows > MOST_BYTES:
+        raise ReceiptError(f"{folder} is too large for a receipt: pass on its manifest.json, which rebuilds it too")
 
 
 def read_receipt(path: Path) -> Receipt:
@@ -128,7 +142,11 @@ def _checked(gaps: list[int], record: Record) -> np.ndarray:
 
 def _text(manifest: Manifest, gaps: list[list[int]]) -> bytes:
     value = manifest.to_dict() | {"receipt_version": RECEIPT_VERSION, "gaps": gaps}
-    return json.dumps(value | {"receipt_sha256": _sha256(value)}, separators=(",", ":")).encode()
+    return _compact(value | {"receipt_sha256": _sha256(value)})
+
+
+def _compact(value: object) -> bytes:
+    return json.dumps(value, separators=(",", ":")).encode()
 
 
 def _sha256(value: dict) -> str:

@@ -1,7 +1,8 @@
 """What a build will take, from a short pilot: candidates, bytes, time; and whether its bands can be reached at all.
 
-The pilot tries candidates of a stream of its own, so it never touches the dataset's rules. Its times are measured
-here and now and are estimates; its lengths are exact.
+The pilot tries candidates of a stream of its own, so it never touches the dataset's rules. How many depends on the
+spec alone, so that every machine refuses the same bands. Its times are measured here and now and are estimates; its
+lengths are exact.
 """
 
 import time
@@ -19,10 +20,10 @@ from ncagen.factory.work import describe, pack
 from ncagen.sources import nca
 from ncagen.spec import BANDS, Band, Spec
 
-PILOT_CANDIDATES = 2048
-PILOT_SECONDS = 2.0
-SEARCH_CANDIDATES = 65536  # before a band that no candidate fell into is called out of reach
-SEARCH_SECONDS = 20.0
+# Candidates of a pilot, and those that are tried before a band that none fell into is called out of reach; fewer, by
+# the work that a candidate is, where these would take more than about 2 and 20 seconds of a core.
+PILOT_CANDIDATES, PILOT_WORK = 2048, 2 * 10**9
+SEARCH_CANDIDATES, SEARCH_WORK = 65536, 20 * 10**9
 BATCH = 256
 DRIVER_SECONDS = 0.003  # that handing out a shard takes on a cluster; measured by benchmarks/engines.py
 NOISE_SAMPLES = 64
@@ -78,6 +79,19 @@ def warm_up(spec: Spec) -> None:
     nca.rebuild(spec, rng.STREAMS["pilot"], np.arange(4, dtype=np.uint64))
 
 
+def trials(spec: Spec) -> tuple[int, int]:
+    """How many candidates a pilot tries, and how many at most before it gives a band up: whole batches.
+
+    Both follow from the work of a candidate, in units of about a nanosecond of a core: an addition for each cell, state
+    and step, and the search for matches, which grows with the square of the scored bytes within gzip's window. The
+    factor of it was measured (docs/log.md).
+    """
+    steps = spec.warmup + (spec.scored_frames - 1) * spec.stride
+    work = steps * spec.grid**2 * spec.states + spec.scored_bytes * min(spec.scored_bytes, 32768) // 80
+    few = min(PILOT_CANDIDATES, max(BATCH, PILOT_WORK // work // BATCH * BATCH))
+    return few, min(SEARCH_CANDIDATES, max(few, SEARCH_WORK // work // BATCH * BATCH))
+
+
 def pilot(spec: Spec, storage: str = "parquet") -> Pilot:
     """Tries a few thousand candidates. Raises NcagenError for a band that cannot be reached.
 
@@ -87,21 +101,20 @@ def pilot(spec: Spec, storage: str = "parquet") -> Pilot:
     warm_up(spec)
     noise = noise_lengths(spec)
     lengths: list[np.ndarray] = []
+    few, most = trials(spec)
     begun = time.perf_counter()
-    spent = 0.0
     while True:
         first = sum(map(len, lengths))
-        seen = np.concatenate(lengths) if lengths else np.empty(0, np.int32)
-        missing = [band for band in spec.bands if not inside(spec, band, seen).any()]
-        spent = time.perf_counter() - begun
-        if first >= PILOT_CANDIDATES or (first and spent > PILOT_SECONDS):
+        if first >= few:
+            seen = np.concatenate(lengths)
+            missing = [band for band in spec.bands if not inside(spec, band, seen).any()]
             hopeless = [band for band in missing if band.low * spec.scored_bytes > noise.max()]
-            if hopeless or not missing or first >= SEARCH_CANDIDATES or spent > SEARCH_SECONDS:
-                if missing:
-                    raise _out_of_reach(spec, (hopeless or missing)[0], seen, noise)
+            if hopeless or (missing and first >= most):
+                raise _out_of_reach(spec, (hopeless or missing)[0], seen, noise)
+            if not missing:
                 break
         lengths.append(nca.batch(spec, stream, np.arange(first, first + BATCH, dtype=np.uint64)).lengths)
-    candidate_seconds = spent / len(seen)
+    candidate_seconds = (time.perf_counter() - begun) / len(seen)
     each = BATCH // len(spec.bands) + 1
     kept = np.concatenate([np.flatnonzero(inside(spec, band, seen))[:each] for band in spec.bands])
     row_seconds, row_bytes = _row_cost(spec, nca.batch(spec, stream, kept.astype(np.uint64)), storage)

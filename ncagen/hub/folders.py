@@ -1,30 +1,23 @@
 """A dataset on the Hub as a folder to read from, at one commit, whatever its branches do meanwhile.
 
 `Cached` keeps files in the library's own cache, where `datasets` and everybody else finds them too, and works without a
-network once they are there. It holds each file against the manifest's hash before it gives it out; a wrong one is
-deleted and fetched again, a few times. `Streamed` keeps nothing on disk.
+network once they are there. It compares each file with the manifest's hash before it gives it out. `Streamed` keeps
+nothing on disk.
 """
 
-import hashlib
-import os
 from collections.abc import Mapping
+from functools import cached_property
 from pathlib import Path
 
-import huggingface_hub
 import pyarrow as pa
 
-from ncagen.dataset.folder import Folder, mapped
-from ncagen.dataset.manifest import MANIFEST, MOST_BYTES, File, ManifestError, parse
+from ncagen.dataset.folder import Folder
+from ncagen.dataset.manifest import MANIFEST, MOST_BYTES, File, Manifest, ManifestError, parse
 from ncagen.dataset.shard import DamagedShard
 from ncagen.errors import NcagenError
+from ncagen.hub.cache import TRIES, is_of, named_right, read
 from ncagen.hub.patience import Patience
-from ncagen.hub.remote import KIND, Remote
-from ncagen.version import VERSION
-
-FETCHES = 3  # of one file, until it is what the manifest says
-
-# Few, because the library tries several times itself when it downloads.
-TRIES = 4
+from ncagen.hub.remote import Remote
 
 
 class Cached(Folder):
@@ -39,27 +32,41 @@ class Cached(Folder):
         return f"{self.name}@{self.revision[:12]}"
 
     def path(self, name: str) -> str:
-        return f"{self}/{name}"
+        return f"{self}/{name}".rstrip("/")
+
+    @property
+    def title(self) -> str:
+        return self.name
 
     @property
     def maps(self) -> bool:
         return True
 
+    @property
+    def listable(self) -> bool:
+        return self._listed is not None
+
     def has(self, name: str) -> bool:
         return name == MANIFEST or name in self.files
 
-    def read(self, name: str, most: int) -> pa.Buffer:
+    def read(self, name: str, most: int, checked: bool = False) -> pa.Buffer:
         """All bytes of a file. Raises NcagenError; DamagedShard where the Hub itself has others than the manifest."""
-        for _ in range(FETCHES):
-            path = fetch(self.name, name, self.revision)
-            try:
-                data = mapped(path, most)
-            except FileNotFoundError:  # another reader found it wrong, and fetches it
-                continue
-            if name == MANIFEST or right(data, self.files[name]):
-                return data
-            forget(path)
-        raise DamagedShard(f"its bytes do not match their hash, after {FETCHES} downloads")
+        if name == MANIFEST:
+            return _manifest(self.name, self.revision)[1]
+        return read(self.name, name, self.revision, most, is_of(self.files[name]))[1]
+
+    def names(self) -> list[str]:
+        """The files of the commit that a reader of the dataset may take for rows; what else is there is the Hub's."""
+        return [name for name in self._listed or () if name == MANIFEST or name.startswith("data/")]
+
+    @cached_property
+    def _listed(self) -> list[str] | None:
+        """What the Hub lists; None where it is out of reach."""
+        remote, patience = Remote(self.name), Patience(self.name, self.revision, tries=TRIES)
+        try:
+            return sorted(patience.run(lambda: remote.files(self.revision), first=True))
+        except NcagenError:
+            return None
 
     def __reduce__(self):
         return Cached, (self.name, self.revision, self.files)
@@ -72,10 +79,14 @@ class Streamed(Folder):
         super().__init__(f"hf://datasets/{name}@{revision}")
         self.name, self.revision = name, revision
 
+    @property
+    def title(self) -> str:
+        return self.name
+
     def has(self, name: str) -> bool:
         return Patience(self.name, self.revision, tries=TRIES).run(lambda: self._store.has(name))
 
-    def read(self, name: str, most: int) -> pa.Buffer:
+    def read(self, name: str, most: int, checked: bool = False) -> pa.Buffer:
         return Patience(self.name, self.revision, tries=TRIES).run(lambda: self._store.read(name, most))
 
     def __reduce__(self):
@@ -84,18 +95,8 @@ class Streamed(Folder):
 
 def cached(name: str, revision: str) -> Cached:
     """A dataset at the commit that a revision names now or, without a network, named when it was last asked for."""
-    damage: ManifestError | None = None
-    for _ in range(FETCHES):
-        path = fetch(name, MANIFEST, revision, first=True)
-        sha = path.parent.name  # the cache keeps a commit's files in a folder of its name
-        try:
-            manifest, _ = parse(mapped(path, MOST_BYTES).to_pybytes(), f"{name}@{sha[:12]}/{MANIFEST}")
-            return Cached(name, sha, manifest.files)
-        except ManifestError as error:
-            damage = error
-            forget(path)
-    assert damage is not None
-    raise damage
+    path, _, manifest = _manifest(name, revision, first=True)
+    return Cached(name, path.parent.name, manifest.files)  # the cache keeps a commit's files in a folder of its name
 
 
 def streamed(name: str, revision: str) -> Streamed:
@@ -104,35 +105,27 @@ def streamed(name: str, revision: str) -> Streamed:
     return Streamed(name, Patience(name, revision, tries=TRIES).run(lambda: remote.head(revision), first=True))
 
 
-def fetch(name: str, file: str, revision: str, first: bool = False) -> Path:
-    """A file of the cache, fetched where it is not there. Raises NcagenError."""
-    patience = Patience(name, revision, tries=TRIES)
+def _manifest(name: str, revision: str, first: bool = False) -> tuple[Path, pa.Buffer, Manifest]:
+    """Where the manifest lies in the cache, its bytes and what they say. Raises NcagenError.
+
+    No manifest has a hash for itself, so it is compared with the name that the cache gives it. What comes from the
+    Hub twice in the same words is believed: there are servers whose names are not hashes of the content.
+    """
+    seen, found, damage = list[bytes](), list[Manifest](), list[ManifestError]()
+
+    def is_right(path: Path, data: pa.Buffer) -> bool:
+        text = data.to_pybytes()
+        try:
+            found.append(parse(text, f"{name}@{path.parent.name[:12]}/{MANIFEST}")[0])
+        except ManifestError as error:
+            damage.append(error)
+            return False
+        same = named_right(path, data) or text in seen
+        seen.append(text)
+        return same
+
     try:
-        return Path(patience.run(lambda: _download(name, file, revision), first))
-    except OSError as error:
-        where = error.filename or huggingface_hub.constants.HF_HUB_CACHE
-        raise NcagenError(
-            f"{where} cannot be written ({error.strerror or error}): set HF_HUB_CACHE to a folder that can be"
-        ) from None
-
-
-def forget(path: Path) -> None:
-    """Deletes a file of the cache: the links that lead to it, and itself."""
-    cache = Path(huggingface_hub.constants.HF_HUB_CACHE).resolve()
-    while path.absolute().is_relative_to(cache):
-        target = path.parent / path.readlink() if path.is_symlink() else None
-        path.unlink(missing_ok=True)
-        if target is None:
-            return
-        path = Path(os.path.normpath(target))
-
-
-def _download(name: str, file: str, revision: str) -> str:
-    return huggingface_hub.hf_hub_download(
-        name, file, repo_type=KIND, revision=revision, library_name="ncagen", library_version=VERSION
-    )
-
-
-def right(data: pa.Buffer, wanted: File) -> bool:
-    """Whether a file's bytes are those of a manifest."""
-    return data.size == wanted.bytes and hashlib.sha256(data).hexdigest() == wanted.sha256
+        path, data = read(name, MANIFEST, revision, MOST_BYTES, is_right, first)
+    except DamagedShard as error:
+        raise damage[-1] if damage else ManifestError(f"{name}/{MANIFEST}: {error}") from None
+    return path, data, found[-1]

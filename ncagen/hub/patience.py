@@ -4,24 +4,31 @@ What is tried must look at what is there before it changes anything, because an 
 whether the request was carried out.
 """
 
+import logging
 import time
 from collections.abc import Callable
 from typing import TypeVar
 
 from ncagen.hub.troubles import Trouble, explained, trouble
+from ncagen.hub.waits import LONGEST_ASKED, bounded
 
 # Waits of 1, 2, 4, ... 60 seconds: about five minutes for one step, and longer where the Hub asks for it.
 TRIES = 11
 FIRST, LONGEST = 1.0, 60.0
+
+_LOG = logging.getLogger("ncagen")
 
 Result = TypeVar("Result")
 Say = Callable[[str], None]
 
 
 class Patience:
-    """Runs steps that may fail for a while. name: the dataset, for the line of an error that stays."""
+    """Runs steps that may fail for a while. name: the dataset, for the line of an error that stays.
 
-    def __init__(self, name: str, revision: str | None = None, say: Say = lambda text: None, tries: int = TRIES):
+    say: told of every wait. Without it, waits longer than LONGEST, which a server has asked for, are logged.
+    """
+
+    def __init__(self, name: str, revision: str | None = None, say: Say | None = None, tries: int = TRIES):
         self._name, self._revision, self._say, self._tries = name, revision, say, tries
 
     def run(self, step: Callable[[], Result], first: bool = False) -> Result:
@@ -31,7 +38,8 @@ class Patience:
         """
         for number in range(1, self._tries + 1):
             try:
-                return step()
+                with bounded():
+                    return step()
             except Exception as error:
                 found = trouble(error)
                 if found is None:
@@ -42,7 +50,12 @@ class Patience:
         raise ValueError("tries must be 1 or more")
 
     def _wait(self, found: Trouble, number: int) -> None:
-        seconds = max(found.wait, min(LONGEST, FIRST * 2 ** (number - 1)))
+        seconds = max(min(LONGEST_ASKED, found.wait), min(LONGEST, FIRST * 2 ** (number - 1)))
         what = f"answers {found.status}" if found.status else "cannot be reached"
-        self._say(f"the Hub {what}: trying again in {seconds:.0f} s")
+        asked = f" and asks to wait {found.wait:.0f} s" if found.wait > LONGEST_ASKED else ""
+        text = f"the Hub {what}{asked}: trying again in {seconds:.0f} s"
+        if self._say is not None:
+            self._say(text)
+        elif seconds > LONGEST:
+            _LOG.warning(text)
         time.sleep(seconds)

@@ -5,6 +5,7 @@ comes last, so a pull that was stopped goes on and never looks finished. What th
 library's own download into a folder is used, so that nothing lies on the disk twice.
 """
 
+import errno
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -18,12 +19,15 @@ from ncagen.dataset.folder import mapped
 from ncagen.dataset.manifest import MANIFEST, MOST_BYTES, File, Manifest, read_manifest
 from ncagen.dataset.shard import DamagedShard
 from ncagen.errors import NcagenError
-from ncagen.hub.folders import FETCHES, Cached, right
+from ncagen.hub.cache import FETCHES, drop_wrong, is_of, named_right, right
+from ncagen.hub.folders import Cached
 from ncagen.hub.patience import Patience
 from ncagen.hub.remote import KIND
 from ncagen.version import VERSION
 
 Progress = Callable[[int], None]
+
+PAPER_BYTES = 2**26  # of a card or its picture, which have some kilobytes
 
 DOWNLOADS = ".cache/huggingface"  # where the library keeps what it is downloading into a folder
 
@@ -39,22 +43,43 @@ def pull(source: Cached, out: Path | None, patience: Patience, progress: Progres
             source.read(path, file.bytes)
             progress(file.bytes)
         return manifest
+    try:
+        _fill(source, out, manifest, patience, progress)
+    except OSError as error:
+        raise _explained(out, error) from error
+    return manifest
+
+
+def _fill(source: Cached, out: Path, manifest: Manifest, patience: Patience, progress: Progress) -> None:
+    """Brings every file to the folder. Raises OSError for what the disk says."""
     _check_folder(out, manifest)
     for path, file in manifest.files.items():
         if not _right(out / path, file):
             _fetch(source, out, path, file, patience)
         progress(file.bytes)
-    for name in _papers(_download(source, out, CARD, patience).read_text("utf-8")):
-        write(out / name, pa.py_buffer(_download(source, out, name, patience).read_bytes()))
+    card = _paper(source, out, CARD, patience)
+    if f"({PICTURE})".encode() in card:
+        write(out / PICTURE, pa.py_buffer(_paper(source, out, PICTURE, patience)))
+    write(out / CARD, pa.py_buffer(card))
     write(out / MANIFEST, source.read(MANIFEST, MOST_BYTES))
     shutil.rmtree(out / DOWNLOADS, ignore_errors=True)
     _drop_empty((out / DOWNLOADS).parent)
-    return manifest
 
 
-def _papers(card: str) -> list[str]:
-    """The card and what it shows."""
-    return [PICTURE, CARD] if f"({PICTURE})" in card else [CARD]
+def _paper(source: Cached, out: Path, name: str, patience: Patience) -> bytes:
+    """A file without a hash in the manifest."""
+    drop_wrong(source.name, name, source.revision, PAPER_BYTES, named_right)
+    return _download(source, out, name, patience).read_bytes()
+
+
+def _explained(out: Path, error: OSError) -> NcagenError:
+    """One line for what the disk said."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        free = shutil.disk_usage(next(path for path in (out, *out.absolute().parents) if path.exists())).free
+        return NcagenError(
+            f"no space left in {out}: {free / 1e6:.1f} MB are free; make room and run the same command to go on"
+        )
+    return NcagenError(f"{error.filename or out} cannot be written ({error.strerror or error}): use another --out")
 
 
 def _check_folder(out: Path, manifest: Manifest) -> None:
@@ -74,6 +99,7 @@ def _check_folder(out: Path, manifest: Manifest) -> None:
 def _fetch(source: Cached, out: Path, path: str, file: File, patience: Patience) -> None:
     """Downloads a shard until it is right, a few times at most."""
     for _ in range(FETCHES):
+        drop_wrong(source.name, path, source.revision, file.bytes, is_of(file))  # the library copies from its cache
         place = _download(source, out, path, patience)
         if _right(place, file):
             return

@@ -121,10 +121,18 @@ def _clean(message: str) -> str:
 
 def asked_wait(headers) -> float:
     """Seconds that an answer asks to wait: Retry-After, as a number or a date, or what its rate limit says."""
-    asked = headers.get("Retry-After", "")
-    if re.fullmatch(r"\d{1,9}", asked):
-        return float(asked)
+    asked = headers.get("Retry-After", "").strip()
+    if re.fullmatch(r"[0-9]+", asked):
+        return _seconds(asked)
     if asked and (date := email.utils.parsedate_tz(asked)):
-        return max(0.0, email.utils.mktime_tz(date) - time.time())
-    limit = re.search(r"\br=0;\s*t=(\d{1,9})", headers.get("RateLimit", ""))
-    return float(limit[1]) if limit else 0.0
+        try:
+            return max(0.0, email.utils.mktime_tz(date) - time.time())
+        except (ValueError, OverflowError):  # a year that no calendar has
+            return 0.0
+    limit = re.search(r"\br=0;\s*t=([0-9]+)", headers.get("RateLimit", ""))
+    return _seconds(limit[1]) if limit else 0.0
+
+
+def _seconds(digits: str) -> float:
+    """A number of any length: a thousand million million stands for more."""
+    return min(float(digits), 1e15)

@@ -33,7 +33,14 @@ HEAD = "gcs_server"  # a head's process
 _ENVIRONMENT = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0"}
 
 # Run by another process, since Ray's answer to a stranger is many lines, and to silence none.
-_KNOCK = "import sys; from ray._raylet import GcsClient; GcsClient(address=sys.argv[1])"
+# The time that it has begins when Ray is imported, which on a slow machine takes longer than any answer; at its end
+# the process leaves without a word.
+_KNOCK = """
+import faulthandler, os, sys
+from ray._raylet import GcsClient
+faulthandler.dump_traceback_later(float(sys.argv[2]), exit=True, file=open(os.devnull, "w"))
+GcsClient(address=sys.argv[1])
+"""
 
 
 @contextmanager
@@ -97,10 +104,11 @@ def _knock(address: str) -> None:
     """Raises NcagenError where what listens is no head, or does not let us in."""
     _import()
     try:
-        subprocess.run([sys.executable, "-c", _KNOCK, address], check=True, capture_output=True, timeout=KNOCK_SECONDS)
-    except subprocess.TimeoutExpired:
-        raise NcagenError(_not_a_head(address)) from None
+        knock = [sys.executable, "-c", _KNOCK, address, str(KNOCK_SECONDS)]
+        subprocess.run(knock, check=True, capture_output=True)
     except subprocess.CalledProcessError as error:
+        if not error.stderr:
+            raise NcagenError(_not_a_head(address)) from None
         raise NcagenError(_why_not(address, Exception(error.stderr.decode(errors="replace")))) from None
 
 

@@ -10,7 +10,7 @@ from ncagen.dataset.manifest import toolchain
 from ncagen.errors import NcagenError
 from ncagen.factory.claim import nearest
 
-LOOK_SECONDS = 60.0  # an answer takes a small part of it
+LOOK_SECONDS = 300.0  # an answer takes a small part of it, even where a node is slow to start a process
 
 
 def check_nodes(address: str, folder: Folder) -> None:
