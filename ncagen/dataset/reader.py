@@ -162,7 +162,8 @@ class Dataset:
         if check:
             self._files.drop(number)
         record = self.records[number]
-        file = self._files.get(number, lambda: open_shard(self.folder, self.manifest, record, check))
+        trusted = self.verify != "never"  # checked now, or when it was first opened
+        file = self._files.get(number, lambda: open_shard(self.folder, self.manifest, record, check, trusted))
         self._verified.add(number)
         return file
 
@@ -179,8 +180,13 @@ class Dataset:
         self._forget()
 
 
-def open_shard(folder: Folder, manifest: Manifest, record: Record, check: bool = True) -> ShardFile:
-    """One shard of a manifest, its size and, with `check`, its hash compared. Raises DamagedShard, OSError."""
+def open_shard(
+    folder: Folder, manifest: Manifest, record: Record, check: bool = True, trusted: bool = True
+) -> ShardFile:
+    """One shard of a manifest, its size and, with `check`, its hash compared. Raises DamagedShard, OSError.
+
+    trusted: whether its hash is or was compared, so that pages of another layout may be read.
+    """
     wanted = manifest.files[manifest.path(record)]
     check_size(wanted.bytes, manifest.spec, record)
     data = folder.read(manifest.path(record), wanted.bytes)
@@ -188,7 +194,7 @@ def open_shard(folder: Folder, manifest: Manifest, record: Record, check: bool =
         raise DamagedShard(f"it has {data.size} bytes, not {wanted.bytes}")
     if check and hashlib.sha256(data).hexdigest() != wanted.sha256:
         raise DamagedShard("its bytes do not match their hash")
-    return ShardFile(data, manifest.storage, manifest.spec, record)
+    return ShardFile(data, manifest.storage, manifest.spec, record, trusted)
 
 
 class _named:
