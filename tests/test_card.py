@@ -33,7 +33,8 @@ def test_the_metadata_are_what_datasets_would_find(smoke):
     found = metadata(text(manifest, NAME))
     assert found["license"] == "mit" and found["task_categories"] == ["text-generation"]
     assert "arxiv:2603.10055" in found["tags"] and found["size_categories"] == ["n<1K"]
-    files = [{"split": split, "path": f"data/{{}}/{split}-*.parquet"} for split in ("train", "validation")]
+    counts = {"train": "00003", "validation": "00001"}
+    files = [{"split": split, "path": f"data/{{}}/{split}-*-of-{count}.parquet"} for split, count in counts.items()]
     assert found["configs"] == [
         {"config_name": "high", "default": True, "data_files": named(files, "high")},
         {"config_name": "medium", "data_files": named(files, "medium")},
@@ -71,7 +72,7 @@ def test_wide_tokens_and_a_missing_split_are_said(tmp_path):
     manifest = make(tmp_path / "a", spec_of(tokens=5 * 1024, validation=0, bands=["high"], states=17), "arrow")
     card = text(manifest)
     found = metadata(card)
-    assert found["configs"][0]["data_files"] == [{"split": "train", "path": "data/high/train-*.arrow"}]
+    assert found["configs"][0]["data_files"] == [{"split": "train", "path": "data/high/train-*-of-00001.arrow"}]
     assert found["dataset_info"][0]["features"][0]["sequence"] == "uint32"
     assert [split["name"] for split in found["dataset_info"][0]["splits"]] == ["train"]
     assert "nanogpt" not in card  # whose files hold 16 bits

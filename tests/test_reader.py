@@ -703,6 +703,19 @@ def page(unpacked: int, packed: int, values: int, kind: int = 0, encoding: int =
     return sizes + b"\x15" + integer(0) + b"\x1c" + data + b"\0"
 
 
+def page_v2(unpacked: int, packed: int, values: int, levels: int = 0) -> bytes:
+    """The header of a data page of version 2, without a checksum."""
+    fields = (values, 0, values // 1026, 9, levels, 0)
+    data = b"".join(b"\x15" + integer(field) for field in fields) + b"\0"
+    return b"\x15" + integer(3) + b"\x15" + integer(unpacked) + b"\x15" + integer(packed) + b"\x5c" + data + b"\0"
+
+
+def dictionary_page(unpacked: int, packed: int, values: int) -> bytes:
+    """The header of a dictionary page, without a checksum."""
+    data = b"\x15" + integer(values) + b"\x15" + integer(0) + b"\0"
+    return b"\x15" + integer(2) + b"\x15" + integer(unpacked) + b"\x15" + integer(packed) + b"\x4c" + data + b"\0"
+
+
 def nested_footer(depth: int) -> bytes:
     """A Parquet file of no rows whose schema is a group in a group in a group."""
     group = b"\x35" + integer(0) + b"\x18\x01a\x15" + integer(1) + b"\0"
@@ -726,34 +739,42 @@ def parquet_bombs(table: pa.Table, content: bytes) -> Iterator[tuple[str, bytes,
         assert len(new) < 200_000
         return content[:4] + new + content[4 + len(new) :]
 
-    values = 256 * 1026
+    def replaced(data: bytes, old: bytes, new: bytes) -> bytes:
+        """The first page with other bytes from where `old` begins; its headers are as they were."""
+        at = data.index(old)
+        return data[:at] + new + data[at + len(new) :]
+
+    values, failed = 256 * 1026, "it cannot be read: "
     zeros = pa.Codec("zstd", compression_level=1).compress(bytes(400 * 2**20)).to_pybytes()
     levels = (struct.pack("<I", 6) + varint(2**30 << 1) + b"\1") * 2
     packed = pa.Codec("zstd").compress(levels).to_pybytes()
     plain = {"column_encoding": None, "use_dictionary": False}
 
-    unlike = "its pages are not as ncagen writes them"
-    large = "a page is larger than its values can be"
+    large = "its pages are larger than their values can be"
     more = "a page has more values than its rows"
+    unread = "its pages cannot be read"
     yield "unpacks to 400 MB", in_place(page(400 * 2**20, len(zeros), values), zeros), large
-    yield "a second page does", in_place(page(9, 0, 1), page(400 * 2**20, len(zeros), values - 1), zeros), unlike
+    yield "a second page does", in_place(page(9, 0, 1), page(400 * 2**20, len(zeros), values - 1), zeros), large
+    yield "a page of version 2 does", in_place(page_v2(400 * 2**20, len(zeros), values), zeros), large
+    yield "many pages do", in_place(*[page_v2(2**20, 9, 1) + bytes(9)] * 9), large
+    yield "levels longer than their page", in_place(page_v2(99, 99, values, levels=100)), unread
+    yield "levels of less than nothing", in_place(page_v2(99, 99, values, levels=-100)), unread
     yield "a thousand million levels", in_place(page(len(levels), len(packed), 2**30), packed), more
+    yield "a thousand million in version 2", in_place(page_v2(9, 9, 2**30)), more
     yield "pages of nothing", in_place(*[page(0, 0, 0)] * 1000), more
-    yield "less than nothing", in_place(page(9, -20, 1)), unlike
-    yield "a dictionary page", in_place(page(9, 9, values, kind=2)), unlike
-    yield "another encoding", in_place(page(9, 9, values, encoding=0)), unlike
-    yield "no page header", in_place(b"\x15" + b"\xff" * 999), unlike
-    yield "a field twice", in_place(page(9, 9, values)[:-1] + b"\x05" + integer(2) + integer(9) + b"\0"), unlike
-    yield "a dictionary", written(table, use_dictionary=True, column_encoding=None), unlike
-    yield "snappy", written(table, compression="snappy", compression_level=None), unlike
-    yield "no codec", written(table, compression="none", compression_level=None), unlike
-    yield "pages of version 2", written(table, data_page_version="2.0"), unlike
-    yield "no checksums", written(table, write_page_checksum=False), unlike
-    yield "plain tokens", written(table, **plain), unlike
+    yield "less than nothing", in_place(page(9, -20, 1)), unread
+    yield "pages beyond the column's end", in_place(page(9, 2**30, 1, encoding=0)), unread
+    yield "an index page", in_place(page(9, 9, values, kind=1)), unread
+    yield "a dictionary without a header", in_place(page(9, 9, values, kind=2)), unread
+    yield "a thousand million words", in_place(dictionary_page(99, 9, 2**30)), unread
+    yield "no such encoding", in_place(page(9, 9, values, encoding=6)), unread
+    yield "no page header", in_place(b"\x15" + b"\xff" * 999), unread
+    yield "a field twice", in_place(page(9, 9, values)[:-1] + b"\x05" + integer(2) + integer(9) + b"\0"), unread
+    delta = {"column_encoding": shards._PARQUET["column_encoding"] | {"input_ids.list.element": "DELTA_BINARY_PACKED"}}
+    bare = {"compression": "none", "compression_level": None, "write_page_checksum": False}
+    huge = varint(2**31) + varint(2**26) + varint(values)  # values of a block, parts of it: a byte of memory each
+    yield "blocks of a thousand million", replaced(written(table, **delta, **bare), b"\x80\x01\x04", huge), failed
     columns = "its columns are not those of its manifest's spec"
-    groups = "its row groups are not those of its rows"
-    yield "one row group", written(table, row_group_size=300), groups
-    yield "other row groups", written(table, row_group_size=150), groups
     footer = "its footer is not that of a shard"
     yield "a row group a row", written(table, row_group_size=1), footer
     wide = pa.table({f"c{n}": pa.nulls(300, pa.int8()) for n in range(1000)})
@@ -769,12 +790,13 @@ def parquet_bombs(table: pa.Table, content: bytes) -> Iterator[tuple[str, bytes,
         return content[:start] + content[start:].replace(old, new, 1)
 
     # pyarrow ends the process when it is asked for these columns' codec or sizes.
-    yield "no such codec", footer_with(b"\x18\ngzip_bytes\x15\x0c", b"\x18\ngzip_bytes\x15\x7f"), unlike
+    codec = "its pages are packed by a codec that ncagen does not read"
+    yield "no such codec", footer_with(b"\x18\ngzip_bytes\x15\x0c", b"\x18\ngzip_bytes\x15\x7f"), codec
     yield "a required column", footer_with(b"%\x02\x18\tcandidate", b"%\x00\x18\tcandidate"), columns
     other = "a row group has other values than its rows"
     yield "more values", footer_with(integer(values), integer(values + 1)), other
     yield "fewer values", footer_with(integer(values), integer(values - 1)), other
-    yield "an offset before the file", footer_with(b"&\x08I", b"&\x07I"), unlike
+    yield "an offset before the file", footer_with(b"&\x08I", b"&\x07I"), "its pages lie outside of its file"
     yield "nested", nested_footer(1000), columns
     yield "nested deeply", nested_footer(100_000), footer
     yield from ((name, written(other, **plain), line) for name, other, line in tables(table))
@@ -882,15 +904,6 @@ def test_files_that_claim_more_than_they_hold_are_refused_while_small(made, tmp_
     for line, want in zip(said, wanted, strict=True):
         assert line == want or (want.endswith(" ") and line.startswith(want) and len(line) < len(want) + 310)
     assert int(megabytes) < 60
-
-
-def test_a_dictionary_is_refused_by_the_footer_alone(parquet):
-    """pyarrow starts with the page that the footer calls the dictionary, wherever the data pages are."""
-    manifest, sink = read_manifest(parquet), pa.BufferOutputStream()
-    options = {"use_dictionary": True, "column_encoding": None}
-    pq.write_table(pq.read_table(shard_path(parquet)), sink, **shards._PARQUET | options)
-    line = raised(lambda: ShardFile(sink.getvalue(), "parquet", manifest.spec, manifest.records[0]), DamagedShard)
-    assert line == "its pages are not as ncagen writes them"
 
 
 def test_nulls_are_refused(folder):

@@ -152,6 +152,12 @@ def patch_tokens(spec: Spec, grids: np.ndarray) -> np.ndarray:
     return patches
 
 
+def tables() -> dict[str, np.ndarray]:
+    """What the kernels draw from: perception, hidden and output as int16[65536], start and gumbel as int32[65536]."""
+    weights = dict(zip(("perception", "hidden", "output"), _weight_tables(), strict=True))
+    return weights | {"start": rules.start_table(), "gumbel": rules.gumbel_table()}
+
+
 @cache
 def _weight_tables() -> np.ndarray:
     """int16[layer, 65536]."""

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 @cache
 def backend(device: str) -> Any:
-    """The module `cpu`, or a `gpu.Torch`; both have `sample`, `rollout`, `patch_tokens` and `batch_candidates`.
+    """The module `cpu`, or a `gpu.Torch`; both have what `sources.nca.Backend` lists.
 
     device: "cpu"; "cuda", or one of several as "cuda:1"; "auto", which is a CUDA device where torch is installed and
     sees one, otherwise the host; "torch", the host through torch, for tests. Raises NcagenError for a device that is

@@ -203,6 +203,14 @@ class Torch:
         # A word takes up to 32 bytes while it is drawn, a cell 576 in a step, a state's key and whether it is close 9.
         return max(1, self._scratch_bytes // (words * 32 + spec.cells * (576 + 9 * spec.states)))
 
+    def tables(self) -> dict[str, np.ndarray]:
+        """The tables as they stand on the device, in the names and types of `cpu.tables`."""
+        scales = {"perception": PERCEPTION_SCALE, "hidden": HIDDEN_SCALE, "output": OUTPUT_SCALE}
+        with self._work():
+            found = {name: self._weights[scale].cpu().numpy() for name, scale in scales.items()}
+            wide = {"start": self._start_weights.cpu().numpy(), "gumbel": self._gumbel.cpu().numpy()}
+        return found | {name: table.astype(np.int32) for name, table in wide.items()}
+
     @contextmanager
     def _work(self) -> Iterator[None]:
         """Runs what is within on this thread's stream, after all that its caller began, and to the end."""

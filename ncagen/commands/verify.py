@@ -24,10 +24,14 @@ def verify(folder, regenerate, workers, as_json, quiet):
     from ncagen.complexity.score import token_gzip_lengths
     from ncagen.dataset.verify import verify as verify_dataset
     from ncagen.sources.nca import rebuild
+    from ncagen.sources.selfcheck import check
 
     share = _share(regenerate)
     folder = Folder(folder)
-    rows = read_manifest(folder).rows
+    manifest = read_manifest(folder)
+    rows = manifest.rows
+    if share:
+        check(manifest.spec)  # or rows that are right would be called wrong
     with progress(rows, "rows", quiet or as_json) as bar:
         report = verify_dataset(folder, token_gzip_lengths, rebuild, share, bar.update, workers)
     good = not report.problems

@@ -70,8 +70,11 @@ def _score_bytes(data, out, words, scratch, trees):
         out[row] = _short_length(words, data.shape[1], 0, scratch, trees)
 
 
-def _long_length(data):
-    """gzip length of data uint8[byte], of any length."""
+def defined_length(data):
+    """The gzip length of data uint8[byte], of any length, by `lz77.parse_faithful`, which follows zlib step by step.
+
+    Short rows are scored by a faster parser, which must give the same.
+    """
     blocks = len(data) // lz77.BLOCK + 1
     head, prev = np.zeros(lz77.WINDOW, np.int32), np.zeros(lz77.WINDOW, np.int32)
     counts, ends = np.zeros((blocks, huffman.SYMBOLS), np.int32), np.zeros(blocks, np.int64)
@@ -109,7 +112,7 @@ def _lengths(data):
         words, *scratch = lz77.short_scratch()
         _score_bytes(data, out, words, tuple(scratch), huffman.tree_scratch())
     for row in np.flatnonzero(out == _NOT_SHORT):
-        out[row] = _long_length(data[row])
+        out[row] = defined_length(data[row])
     return out
 
 
@@ -135,5 +138,5 @@ def token_gzip_lengths(tokens, at_least=0, out=None):
         words, *scratch = lz77.short_scratch()
         _score_tokens(tokens, at_least, out, words, tuple(scratch), huffman.tree_scratch())
     for row in np.flatnonzero(out == _NOT_SHORT):
-        out[row] = _long_length(tokens[row].astype("<u4").view(np.uint8))
+        out[row] = defined_length(tokens[row].astype("<u4").view(np.uint8))
     return out

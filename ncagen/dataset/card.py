@@ -82,7 +82,9 @@ def _metadata(manifest: Manifest) -> Iterable[str]:
         yield from ["  default: true"] * (band == spec.bands[0])
         yield "  data_files:"
         for split in _splits(spec):
-            yield from (f"  - split: {split}", f"    path: data/{band.name}/{split}-*.{manifest.storage}")
+            # The count keeps out what another dataset left in the folder or the repository.
+            shards = f"{split}-*-of-{spec.shards(split):05d}.{manifest.storage}"
+            yield from (f"  - split: {split}", f"    path: data/{band.name}/{shards}")
     yield "dataset_info:"
     for band in spec.bands:
         yield from _info(manifest, band)

@@ -5,9 +5,9 @@ nor bounds that: a file of some hundred bytes can have it unpack gigabytes. What
 process where they are damaged. And it puts lists together value by value, which takes three fifths of the time where
 all lists have one length.
 
-This covers files as ncagen writes them and refuses all others: pages of version 1, zstd, with a checksum, without
-dictionaries or nulls, each column in its own encoding. Sources: parquet-format's parquet.thrift, Encodings.md and
-README.md ("Nested Encoding").
+This covers pages as ncagen writes them: of version 1, zstd, with a checksum, without dictionaries or nulls, each column
+in its own encoding. Others are named as such (OtherLayout); `rowgroups` tells what becomes of them. Sources:
+parquet-format's parquet.thrift, Encodings.md and README.md ("Nested Encoding").
 """
 
 import struct
@@ -33,6 +33,8 @@ END = b"PAR1"
 # OPTIONAL 1, REPEATED 2).
 SCHEMA = [(None, 0), (None, 1), (None, 2), (1, 1), (2, 1), (1, 1), (4, 1)]
 
+UNLIKE = "its pages are not as ncagen writes them"
+
 ZSTD = 6
 PLAIN, RLE, BYTE_STREAM_SPLIT = 0, 3, 9
 
@@ -54,6 +56,10 @@ class Column(NamedTuple):
 COLUMNS = (Column(BYTE_STREAM_SPLIT, 4, 3), Column(PLAIN, 8, 1), Column(PLAIN, 4, 1), Column(PLAIN, 4, 1))
 
 
+class OtherLayout(DamagedShard):
+    """Pages that are not laid out as ncagen writes them, whether or not they are sound."""
+
+
 class Page(NamedTuple):
     """A data page: how many values it has, and its unpacked bytes."""
 
@@ -61,16 +67,31 @@ class Page(NamedTuple):
     data: memoryview
 
 
+class Chunk(NamedTuple):
+    """What the footer says of a column in a row group.
+
+    start: where its first page is in the file, the dictionary's where it has one. packed: bytes of all its pages there.
+    """
+
+    codec: int
+    values: int
+    has_dictionary: bool
+    start: int
+    packed: int
+
+
 class RowGroup(NamedTuple):
-    """What the footer says of a row group: its rows, and of each column its values and where its first page is."""
+    """What the footer says of a row group."""
 
     rows: int
-    values: list[int]
-    pages: list[int]
+    chunks: list[Chunk]
 
 
 def read_footer(data: pa.Buffer, most_groups: int) -> list[RowGroup]:
-    """The row groups of a Parquet file. Raises DamagedShard for a file that is not built as a shard is."""
+    """The row groups of a Parquet file. Raises DamagedShard for a file that is not built as a shard is.
+
+    most_groups: how many there may be, by what a row group takes of a footer at most.
+    """
     with _otherwise("its footer is not that of a shard"):
         (size,) = struct.unpack("<I", data[-8:-4].to_pybytes())
         if data[-4:].to_pybytes() != END or size > LARGEST_FOOTER + LARGEST_FOOTER_GROUP * most_groups:
@@ -81,27 +102,33 @@ def read_footer(data: pa.Buffer, most_groups: int) -> list[RowGroup]:
             raise DamagedShard("its columns are not those of its manifest's spec")
         groups = []
         for group in footer[4]:  # RowGroup: 1 columns, 3 rows
-            columns = []
-            for chunk in group[1]:  # ColumnChunk: 1 another file's path, 3 what it holds, 8 and 9 how it is encrypted
-                if chunk.keys() & {1, 8, 9}:
-                    raise ValueError
-                columns.append(chunk[3])  # ColumnMetaData: 4 codec, 5 values, 9 first page, 11 dictionary
-            if any(column[4] != ZSTD or 11 in column for column in columns):
-                raise DamagedShard("its pages are not as ncagen writes them")
-            if len(columns) != len(COLUMNS):
+            if len(group[1]) != len(COLUMNS):
                 raise ValueError
-            groups.append(RowGroup(group[3], [column[5] for column in columns], [column[9] for column in columns]))
+            groups.append(RowGroup(group[3], [_chunk(chunk) for chunk in group[1]]))
         return groups
 
 
+def _chunk(fields: dict) -> Chunk:
+    """fields: a ColumnChunk: 1 another file's path, 3 what it holds, 8 and 9 how it is encrypted."""
+    if fields.keys() & {1, 8, 9}:
+        raise ValueError
+    column = fields[3]  # ColumnMetaData: 4 codec, 5 values, 7 bytes, 9 first data page, 11 dictionary page
+    has_dictionary = 11 in column
+    # As pyarrow has it: some writers name a dictionary page at 0, or after the data, where there is none.
+    start = min(column[9], column[11]) if column.get(11, 0) > 0 else column[9]
+    return Chunk(column[4], column[5], has_dictionary, start, column[7])
+
+
 def read_group(data: pa.Buffer, group: RowGroup, spec: Spec) -> Rows:
-    """The rows of a row group. data: the file's bytes. Raises DamagedShard."""
+    """The rows of a row group. data: the file's bytes. Raises OtherLayout, DamagedShard."""
+    if any(chunk.codec != ZSTD or chunk.has_dictionary for chunk in group.chunks):
+        raise OtherLayout(UNLIKE)
     shapes = [(spec.row_tokens, spec.token_dtype), (1, "uint64"), (1, "int32"), (1, "float32")]
     columns = []
-    for column, first_page, (width, dtype) in zip(COLUMNS, group.pages, shapes, strict=True):
+    for column, chunk, (width, dtype) in zip(COLUMNS, group.chunks, shapes, strict=True):
         values, done = np.empty(group.rows * width, dtype), 0
-        with _otherwise("its pages are not as ncagen writes them"):
-            for page in _pages(data, first_page, len(values), column, width):
+        with _otherwise(UNLIKE, OtherLayout):
+            for page in _pages(data, chunk.start, len(values), column, width):
                 rest = page.data
                 if width > 1:
                     begin = partial(_rows_begin, first=done % width, count=page.values, width=width)
@@ -125,7 +152,7 @@ def _pages(data: pa.Buffer, at: int, left: int, column: Column, width: int) -> I
         if not 1 <= values <= left:
             raise DamagedShard("a page has more values than its rows")
         if not 0 <= size <= values * column.size + LEVEL_BYTES * (values // width + 2):
-            raise DamagedShard("a page is larger than its values can be")
+            raise OtherLayout("a page is larger than its values can be")
         page = data[at : at + packed]
         if zlib.crc32(page) != header[4] & 0xFFFFFFFF:
             raise DamagedShard("a page does not match its checksum")
@@ -189,9 +216,9 @@ def _levels(levels: bytes, bits: int, count: int) -> np.ndarray:
 
 
 @contextmanager
-def _otherwise(line: str) -> Iterator[None]:
+def _otherwise(line: str, error: type[DamagedShard] = DamagedShard) -> Iterator[None]:
     """Says this of whatever cannot be read."""
     try:
         yield
     except (LookupError, TypeError, ValueError, AttributeError, OSError, struct.error, pa.ArrowException):
-        raise DamagedShard(line) from None
+        raise error(line) from None

@@ -162,8 +162,8 @@ class Dataset:
         if check:
             self._files.drop(number)
         record = self.records[number]
-        links = self.verify != "never"
-        file = self._files.get(number, lambda: open_shard(self.folder, self.manifest, record, check, links))
+        trusted = self.verify != "never"  # checked now, or when it was first opened
+        file = self._files.get(number, lambda: open_shard(self.folder, self.manifest, record, check, trusted))
         self._verified.add(number)
         return file
 
@@ -181,20 +181,21 @@ class Dataset:
 
 
 def open_shard(
-    folder: Folder, manifest: Manifest, record: Record, check: bool = True, links: bool = True
+    folder: Folder, manifest: Manifest, record: Record, check: bool = True, trusted: bool = True
 ) -> ShardFile:
     """One shard of a manifest, its size and, with `check`, its hash compared. Raises DamagedShard, OSError.
 
-    links: whether it may be a link that leads out of the folder, because its hash is or was compared.
+    trusted: whether its hash is or was compared, so that it may be a link that leads out of the folder, and that its
+    pages may have another layout than ours.
     """
     wanted = manifest.files[manifest.path(record)]
     check_size(wanted.bytes, manifest.spec, record)
-    data = folder.read(manifest.path(record), wanted.bytes, checked=links)
+    data = folder.read(manifest.path(record), wanted.bytes, checked=trusted)
     if data.size != wanted.bytes:
         raise DamagedShard(f"it has {data.size} bytes, not {wanted.bytes}")
     if check and hashlib.sha256(data).hexdigest() != wanted.sha256:
         raise DamagedShard("its bytes do not match their hash")
-    return ShardFile(data, manifest.storage, manifest.spec, record)
+    return ShardFile(data, manifest.storage, manifest.spec, record, trusted)
 
 
 class _named:

@@ -5,6 +5,9 @@ wider rows, other types or far more bytes than its shard can have is refused whi
 bytes are the right ones is told by their hash, which `reader` checks; this is for the files whose hash is right
 because their author wanted it so. Parquet pages are decoded anew each time, with their checksums verified; Arrow
 batches are views of the mapped file.
+
+Parquet files that were written again with other options (encodings, codecs, pages, row groups) are read by pyarrow,
+some times slower, once their hash was checked and their pages' headers are within bounds.
 """
 
 import json
@@ -16,7 +19,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ncagen.dataset.pages import read_footer, read_group
+from ncagen.dataset.page_bounds import check_pages
+from ncagen.dataset.pages import OtherLayout, RowGroup, read_footer, read_group
 from ncagen.dataset.shard import RECORD_KEY, ROW_GROUP_ROWS, DamagedShard, Record, Rows, columns, damage
 from ncagen.spec import Spec
 
@@ -24,6 +28,11 @@ from ncagen.spec import Spec
 # levels.
 LARGEST_PAGES = 4
 SMALL_PAGES = 1 << 20
+
+# Rows of a row group, on average, below which a file's footer is larger than is read.
+FEWEST_ROWS = 32
+
+CHECKED = "use verify='first-use'"
 
 ARROW_MAGIC = b"ARROW1\0\0"
 
@@ -36,11 +45,15 @@ def check_size(size: int, spec: Spec, record: Record) -> None:
 
 
 class ShardFile:
-    """An open shard. groups: how many row groups it has, each of 256 rows but the last."""
+    """An open shard, read in groups of 256 rows, the last of fewer. groups: how many."""
 
-    def __init__(self, data: pa.Buffer, storage: str, spec: Spec, record: Record):
-        """data: the file's bytes. Raises DamagedShard for a file that is not built as this shard's must be."""
+    def __init__(self, data: pa.Buffer, storage: str, spec: Spec, record: Record, hash_checked: bool = False):
+        """data: the file's bytes. hash_checked: whether they are those of the manifest, so that pyarrow may read them.
+
+        Raises DamagedShard for a file that is not built as this shard's must be.
+        """
         self.record, self.groups = record, -(-record.rows // ROW_GROUP_ROWS)
+        self.hash_checked = hash_checked
         self._spec = spec
         opened = _open_parquet if storage == "parquet" else _open_arrow
         with damage():
@@ -74,15 +87,42 @@ class ShardFile:
 
 
 def _open_parquet(data: pa.Buffer, spec: Spec, shard: ShardFile) -> Callable[[int], Rows]:
-    groups = read_footer(data, shard.groups)
-    if [group.rows for group in groups] != [shard.group_rows(g) for g in range(shard.groups)]:
+    groups = read_footer(data, max(shard.groups, shard.record.rows // FEWEST_ROWS))
+    sizes = [group.rows for group in groups]
+    if sum(sizes) != shard.record.rows or any(size < 1 for size in sizes):
         raise DamagedShard("its row groups are not those of its rows")
-    file = pq.ParquetFile(pa.BufferReader(data))
-    shard.check_schema(file.schema_arrow)
-    if any(group.values != [group.rows * n for n in (spec.row_tokens, 1, 1, 1)] for group in groups):
+    shard.check_schema(pq.ParquetFile(pa.BufferReader(data)).schema_arrow)
+    widths = (spec.row_tokens, 1, 1, 1)
+    if any([chunk.values for chunk in group.chunks] != [group.rows * n for n in widths] for group in groups):
         raise DamagedShard("a row group has other values than its rows")
+    ours = sizes == [shard.group_rows(number) for number in range(shard.groups)]
 
-    return lambda number: read_group(data, groups[number], spec)
+    def read(number: int) -> Rows:
+        try:
+            if not ours:
+                raise OtherLayout("its row groups are not as ncagen writes them")
+            return read_group(data, groups[number], spec)
+        except OtherLayout as error:
+            if not shard.hash_checked:
+                raise DamagedShard(f"{error}, and are read only where its hash is checked: {CHECKED}") from None
+        first = number * ROW_GROUP_ROWS
+        return _read_others(data, groups, spec, range(first, first + shard.group_rows(number)))
+
+    return read
+
+
+def _read_others(data: pa.Buffer, groups: list[RowGroup], spec: Spec, wanted: range) -> Rows:
+    """Some rows of the file, decoded by pyarrow from the row groups that have them. Raises DamagedShard."""
+    ends = np.cumsum([group.rows for group in groups])
+    first, last = np.searchsorted(ends, (wanted.start, wanted.stop - 1), side="right").tolist()
+    for group in groups[first : last + 1]:
+        for chunk in group.chunks:
+            check_pages(data, chunk, _most(group.rows, spec))
+    file = pq.ParquetFile(pa.BufferReader(data), page_checksum_verification=True)  # one for each thread
+    table = file.read_row_groups(list(range(first, last + 1)), use_threads=False)
+    table.validate(full=True)
+    before = int(ends[first]) - groups[first].rows
+    return columns(table.slice(wanted.start - before, len(wanted)))
 
 
 def _most(rows: int, spec: Spec) -> int:

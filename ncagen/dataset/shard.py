@@ -14,6 +14,7 @@ import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from inspect import signature
 from typing import NamedTuple
 
 import numpy as np
@@ -35,8 +36,15 @@ LINE = 300
 # Small enough that reading one row decodes little (256 rows of 1026 tokens are half a megabyte).
 ROW_GROUP_ROWS = 256
 
-# Byte-stream split puts the tokens' high bytes, which hardly vary, side by side; measured in docs/log.md.
+# Byte-stream split puts the tokens' high bytes, which hardly vary, side by side; measured in docs/log.md. The first six
+# are pyarrow's defaults of today, named so that another default changes neither the bytes nor who can read them.
 _PARQUET = {
+    "version": "2.6",
+    "data_page_version": "1.0",
+    "data_page_size": 1 << 20,
+    "write_batch_size": 1024,
+    "use_compliant_nested_type": True,
+    "store_schema": True,
     "compression": "zstd",
     "compression_level": 1,
     "use_dictionary": False,
@@ -51,6 +59,11 @@ _PARQUET = {
     "write_page_index": True,
     "row_group_size": ROW_GROUP_ROWS,
 }
+# The same for options that came after the oldest pyarrow which is supported.
+_NEWER = {"use_content_defined_chunking": False, "max_rows_per_page": ROW_GROUP_ROWS}
+_PARQUET |= {name: value for name, value in _NEWER.items() if name in signature(pq.write_table).parameters}
+
+_ARROW = {"metadata_version": pa.ipc.MetadataVersion.V5, "compression": None}
 
 
 class DamagedShard(NcagenError):
@@ -117,7 +130,7 @@ def to_bytes(rows: Rows, record: Record, storage: str) -> pa.Buffer:
     if storage == "parquet":
         pq.write_table(table, sink, **_PARQUET)
     else:
-        with pa.ipc.new_file(sink, table.schema) as writer:
+        with pa.ipc.new_file(sink, table.schema, options=pa.ipc.IpcWriteOptions(**_ARROW)) as writer:
             writer.write_table(table, max_chunksize=ROW_GROUP_ROWS)
     return sink.getvalue()
 

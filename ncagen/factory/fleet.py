@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator
 
 import pyarrow as pa
 
+from ncagen.automaton.devices import backend
 from ncagen.dataset import card
 from ncagen.dataset.manifest import (
     BUILDING,
@@ -28,6 +29,7 @@ from ncagen.errors import NcagenError
 from ncagen.factory.claim import check, claim, explain
 from ncagen.factory.engine import Engine, Lost, Made, Report, Threads, Unit
 from ncagen.factory.work import Order, make
+from ncagen.sources import selfcheck
 
 POLL_SECONDS = 0.2
 
@@ -47,7 +49,8 @@ class ShardsFailed(NcagenError):
 
 
 def threads(order: Order, workers: int, report: Report, device: str = "cpu") -> Threads:
-    """The engine of this process."""
+    """The engine of this process. Raises SelfCheckFailed where its device computes other rows than ncagen defines."""
+    selfcheck.check(order.spec, backend(device))
     return Threads(lambda unit, report: make(order, *unit, report, device), workers, report)
 
 

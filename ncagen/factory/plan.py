@@ -17,7 +17,7 @@ from ncagen.dataset.manifest import SPLITS
 from ncagen.dataset.shard import Rows
 from ncagen.errors import NcagenError
 from ncagen.factory.work import describe, pack
-from ncagen.sources import nca
+from ncagen.sources import nca, selfcheck
 from ncagen.spec import BANDS, Band, Spec
 
 # Candidates of a pilot, and those that are tried before a band that none fell into is called out of reach; fewer, by
@@ -75,8 +75,8 @@ def noise_lengths(spec: Spec) -> np.ndarray:
 
 
 def warm_up(spec: Spec) -> None:
-    """Compiles the kernels that a build needs, or loads them."""
-    nca.rebuild(spec, rng.STREAMS["pilot"], np.arange(4, dtype=np.uint64))
+    """Compiles the kernels that a build needs, or loads them, and checks what they compute. Raises SelfCheckFailed."""
+    selfcheck.check(spec)
 
 
 def trials(spec: Spec) -> tuple[int, int]:

@@ -16,6 +16,7 @@ from ncagen.complexity.bands import Tally, choose, ratios
 from ncagen.dataset.shard import SHARD_CANDIDATES, Rows
 from ncagen.errors import NcagenError
 from ncagen.sources import nca
+from ncagen.sources.selfcheck import check
 from ncagen.spec import Band, Spec
 
 FEWEST_CANDIDATES = 16  # a batch has a cost of its own
@@ -33,8 +34,9 @@ def search(
 ) -> Iterator[Step]:
     """The first `wanted` rows of a shard in each band, from one pass over its candidates; counts into `tallies`.
 
-    Raises NcagenError where the shard runs out of candidates.
+    Raises NcagenError where the shard runs out of candidates, or the backend is not what ncagen defines.
     """
+    check(spec, backend)
     tried = 0
     while unfilled := [band for band in tallies if tallies[band].kept < wanted]:
         needed = _candidates_needed([tallies[band] for band in unfilled], wanted)
@@ -49,7 +51,8 @@ def search(
 
 
 def repeat(spec: Spec, split: str, known: Mapping[Band, np.ndarray], backend: nca.Backend = cpu) -> Iterator[Step]:
-    """The rows of known candidates of each band. known: uint64[row]."""
+    """The rows of known candidates of each band. known: uint64[row]. Raises NcagenError as `search` does."""
+    check(spec, backend)
     size = backend.batch_candidates(spec)
     for band, candidates in known.items():
         for first in range(0, len(candidates), size):

@@ -31,6 +31,10 @@ class Backend(Protocol):
 
     def batch_candidates(self, spec: Spec) -> int: ...
 
+    def tables(self) -> dict[str, np.ndarray]: ...
+
+    def __hash__(self) -> int: ...
+
 
 class Batch(NamedTuple):
     """Scored candidates.

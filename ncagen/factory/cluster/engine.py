@@ -25,6 +25,7 @@ from ncagen.factory.cluster.crew import Actors, Crew, Node, Tasks, places
 from ncagen.factory.cluster.nodes import can_work, check_nodes, check_versions, versions
 from ncagen.factory.engine import Lost, Made, Report, Unit
 from ncagen.factory.work import Order, make
+from ncagen.sources import selfcheck
 
 # How long a head may be silent before a build ends, where Ray itself waits 60 seconds and then aborts the process;
 # and how long after a process's end its node's may be heard of.
@@ -220,7 +221,7 @@ def _check_here(order: Order, device: str, wanted: dict[str, str]) -> None:
     node = f"node {socket.gethostname()} of the Ray cluster"
     check_versions(node, versions(), wanted)
     try:
-        backend(device)
+        selfcheck.check(order.spec, backend(device))
         begun = check(order)
     except NcagenError as error:
         raise NcagenError(f"{node}: {error}") from None

@@ -2,8 +2,9 @@
 
 It does nothing unless the environment variable FAULT is set, a JSON object:
 
-    step   generate, write, fsync, rename, record (just after the rename) or remove
-    on     what the step is done on, a regular expression: "train 1" when rows are generated, else a file's final name
+    step   generate, write, fsync, rename, record (just after the rename), remove, or compute
+    on     what the step is done on, a regular expression: "train 1" when rows are generated, else a file's final name;
+           of compute what comes out wrong: table (an entry of the noise), kernel (a cell of a grid) or score (a length)
     at     the how manyeth such call in this process it is, and with it those that follow
     how    "kill" (SIGKILL), "raise" (RuntimeError), an errno such as "EIO" (OSError), "hold" (until the mark is
            removed), or "meet" (until another process is at the same step)
@@ -145,17 +146,23 @@ def on_remove(fault: Fault) -> None:
     os.unlink = unlink
 
 
-def on_generate(fault: Fault) -> None:
-    """A batch of a shard's candidates has been run. The search is changed as it is imported, if it ever is."""
+def when_imported(name: str, change) -> None:
+    """Changes a module as it is imported, if it ever is."""
 
     class Finder:
         @staticmethod
-        def find_spec(name, path=None, target=None):
-            found = PathFinder.find_spec(name, path) if name == "ncagen.factory.search" else None
+        def find_spec(found_name, path=None, target=None):
+            found = PathFinder.find_spec(found_name, path) if found_name == name else None
             if found:
                 load = found.loader.exec_module
                 found.loader.exec_module = lambda module: (load(module), change(module))
             return found
+
+    sys.meta_path.insert(0, Finder)
+
+
+def on_generate(fault: Fault) -> None:
+    """A batch of a shard's candidates has been run."""
 
     def change(module):
         plain = module.search
@@ -167,7 +174,33 @@ def on_generate(fault: Fault) -> None:
 
         module.search = search
 
-    sys.meta_path.insert(0, Finder)
+    when_imported("ncagen.factory.search", change)
+
+
+def on_compute(fault: Fault) -> None:
+    """The process computes other integers than it should, by one."""
+
+    def changed(plain, place):
+        def wrong(*arguments, **options):
+            found = plain(*arguments, **options).copy()
+            found[place] += 1
+            return found
+
+        return wrong
+
+    places = {
+        "table": ("ncagen.automaton.rules", "gumbel_table", 40_000),
+        "kernel": ("ncagen.automaton.cpu", "rollout", (0, -1, 0)),
+        "score": ("ncagen.complexity.score", "token_gzip_lengths", 0),
+    }
+    for what, (module, function, place) in places.items():
+        if fault.due(what):
+            when_imported(
+                module,
+                lambda module, function=function, place=place: setattr(
+                    module, function, changed(getattr(module, function), place)
+                ),
+            )
 
 
 STEPS = {
@@ -177,6 +210,7 @@ STEPS = {
     "rename": on_rename,
     "record": on_rename,
     "remove": on_remove,
+    "compute": on_compute,
 }
 
 if "FAULT" in os.environ:
