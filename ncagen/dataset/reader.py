@@ -180,9 +180,7 @@ class Dataset:
         self._forget()
 
 
-def open_shard(
-    folder: Folder, manifest: Manifest, record: Record, check: bool = True, links: bool = True
-) -> ShardFile:
+def open_shard(folder: Folder, manifest: Manifest, record: Record, check: bool = True, links: bool = True) -> ShardFile:
     """One shard of a manifest, its size and, with `check`, its hash compared. Raises DamagedShard, OSError.
 
     links: whether it may be a link that leads out of the folder, because its hash is or was compared.
