@@ -1,5 +1,7 @@
 """ncagen view."""
 
+import errno
+import os
 import threading
 import webbrowser
 from pathlib import Path
@@ -9,6 +11,7 @@ import pyarrow as pa
 
 from ncagen.commands.places import dataset_argument, folder_of
 from ncagen.dataset.files import write
+from ncagen.errors import NcagenError
 
 
 @click.command()
@@ -32,6 +35,8 @@ def view(folder, revision, save, port, opened):
     folder = folder_of(folder, revision)
     page = webpage.page(folder)
     if save:
+        if not save.absolute().parent.is_dir():
+            raise NcagenError(f"{save}: {os.strerror(errno.ENOENT)}")
         write(save, pa.py_buffer(page.encode()))
         click.echo(f"{save}: {len(page.encode()) / 1e3:,.0f} KB")
         _open(save.absolute().as_uri(), opened)
