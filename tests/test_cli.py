@@ -288,6 +288,49 @@ def test_a_full_standard_output_is_one_line(smoke):
     assert (done.returncode, done.stderr) == (2, "ncagen: cannot print: No space left on device\n")
 
 
+FAILING = """
+import click, os, sys
+from ncagen import cli
+@cli.main.command()
+def fail():
+    click.echo("about to fail")
+    raise {error}
+sys.exit(cli.run(["fail"]))
+"""
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        ("ConnectionError(5, 'the store is gone')", "the store is gone"),
+        ("ConnectionError('the store is gone\\nby and by')", "the store is gone"),
+        ("BrokenPipeError(32, 'Broken pipe')", "Broken pipe"),
+        ("OSError(28, 'No space left on device')", "No space left on device"),
+        ("OSError(28, 'No space left on device', 'a/b')", "a/b: No space left on device"),
+        ("OSError()", "OSError"),
+    ],
+)
+def test_an_error_of_the_system_is_no_failure_to_print(error, line):
+    """Whatever it is about, the line does not speak of standard output, and no status says that all is well."""
+    done = subprocess.run([sys.executable, "-c", FAILING.format(error=error)], capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (2, "about to fail\n", f"ncagen: {line}\n")
+
+
+def test_help_and_long_output_into_a_full_device(smoke):
+    for words in (["--help"], ["show", "--help"], ["--version"], ["show", smoke()], ["show", smoke(), "--json"]):
+        with Path("/dev/full").open("w") as full:
+            command = [sys.executable, "-m", "ncagen", *map(str, words)]
+            done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True)
+        assert (done.returncode, done.stderr) == (2, "ncagen: cannot print: No space left on device\n"), words
+
+
+def test_a_page_on_a_full_disk_is_one_line_and_no_file(smoke, tiny_disk):
+    (tiny_disk / "fill").write_bytes(bytes(360 * 1024))
+    line = f"{tiny_disk}/page.html: No space left on device"
+    assert fails("view", smoke(), "--save", tiny_disk / "page.html") == line
+    assert [path.name for path in tiny_disk.iterdir()] == ["fill"]
+
+
 # --- bench, help, version ---
 
 
@@ -538,7 +581,7 @@ def test_a_folder_without_a_dataset_is_refused(command, tmp_path):
     assert fails(command, missing) == f"{missing} holds no dataset: there is no manifest.json in it"
     (tmp_path / "building.json").write_text("{}")
     assert fails(command, tmp_path) == f"{tmp_path} is not finished: run the same ncagen build again to complete it"
-    assert fails(command) == "Missing argument 'FOLDER'."
+    assert fails(command) == "Missing argument 'FOLDER_OR_REPO'."
 
 
 def test_unknown_commands_and_options_are_refused():

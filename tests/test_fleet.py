@@ -1,6 +1,7 @@
 """What becomes of units that fail, in an engine of real threads."""
 
 import errno
+import sys
 import threading
 from collections import Counter
 from dataclasses import replace
@@ -13,7 +14,7 @@ from ncagen.errors import NcagenError
 from ncagen.factory import fleet
 from ncagen.factory.engine import Lost, Threads
 from ncagen.factory.fleet import ShardsFailed
-from ncagen.factory.plan import DRIVER_SECONDS, pilot, plan
+from ncagen.factory.plan import BATCH, DRIVER_SECONDS, pilot, plan, trials
 from ncagen.spec import from_settings
 
 UNITS = [("train", shard) for shard in range(20)]
@@ -171,3 +172,40 @@ def test_a_plan_counts_the_workers_that_wait_for_the_last_shard():
     four, nine = plan(spec, 4, 1, tried), plan(spec, 9, 1, tried)
     assert spec.shards("train") == 9
     assert four.seconds == pytest.approx(3 * nine.seconds)
+
+
+CLOCK = """
+import sys, time
+from itertools import count
+from ncagen.factory import plan
+from ncagen.spec import from_settings
+ticks = count(0, float(sys.argv[1]))
+plan.time = type("Clock", (), {"perf_counter": lambda: next(ticks)})
+for band in ("high", "0.2-0.21", "0.66-0.67", "0.001-0.002"):
+    try:
+        tried = plan.pilot(from_settings({"tokens": 1, "band": band}))
+        print(len(tried.lengths), tried.share(tried.spec.bands[0]))
+    except plan.NcagenError as error:
+        print(error)
+"""
+
+
+def test_a_slow_machine_refuses_what_a_fast_one_does():
+    """Whatever the clock says of a batch, a thousandth of a second or an hour, the pilot tries the same candidates."""
+    runs = [run("-c", CLOCK, tick, program=[sys.executable]) for tick in ("1e-6", "0.5", "3600")]
+    assert runs[0] == runs[1] == runs[2] and runs[0].status == 0, runs
+    lines = runs[0].out.splitlines()
+    assert lines[0].startswith("2048 0.4") and " candidates scored " in lines[3] and "and 65536 candidates" in lines[3]
+
+
+@pytest.mark.parametrize(
+    ("settings", "counts"),
+    [
+        ({}, (2048, 65536)),
+        ({"seq_len": "16k"}, (2048, 65536)),
+        ({"warmup": 10**6}, (BATCH, BATCH)),
+        ({"states": 256, "grid": 32, "patch": 1, "seq_len": "16k"}, (256, 768)),
+    ],
+)
+def test_a_pilot_tries_fewer_where_each_is_more_work(settings, counts):
+    assert trials(from_settings({"tokens": 1, "band": "high"} | settings)) == counts

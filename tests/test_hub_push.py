@@ -2,19 +2,23 @@
 
 import email.utils
 import importlib.util
+import io
 import json
 import random
 import re
 import shutil
 import time
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
+import pyarrow.parquet as pq
 import pytest
+import yaml
 from conftest import contents, make, spec_of
 from hub import Call, Drop, Slow, Status
 from hub.site import NAME, OTHER, TOKEN, Run, Site, site
 from test_cli import terminal
 
+import ncagen
 from ncagen.dataset.card import CARD, PICTURE
 from ncagen.dataset.manifest import read_manifest
 from ncagen.hub.names import is_name
@@ -99,6 +103,56 @@ def test_files_of_other_kinds_stay(lfs, smoke):
     assert lfs.published().keys() == {*contents(smoke()), *DRAWN, "LICENSE"}
 
 
+def rows_by_the_card(at: Site) -> dict[tuple[str, str], list[int]]:
+    """The candidates that whoever follows the card's patterns reads, as `datasets` does: by configuration and split."""
+    files = at.published()
+    metadata = yaml.safe_load(files[CARD].decode().split("---\n")[1])
+    found = {}
+    for config in metadata["configs"]:
+        for part in config["data_files"]:
+            paths = sorted(path for path in files if PurePosixPath(path).match(part["path"]))
+            tables = [pq.read_table(io.BytesIO(files[path])) for path in paths]
+            rows = [int(number) for table in tables for number in table["candidate"].to_numpy()]
+            found[config["config_name"], part["split"]] = rows
+    return found
+
+
+def test_a_push_over_another_dataset_leaves_exactly_the_new_rows(lfs, smoke, tmp_path):
+    """Its shards are fewer, or more, or as many, or of bands that the other has not."""
+    made = {
+        "fewer": spec_of(rows_per_shard=200),
+        "more": spec_of(rows_per_shard=30),
+        "as many": spec_of(seed=7),
+        "one band": spec_of(bands=["low"], rows_per_shard=90),
+    }
+    for name, spec in made.items():
+        lfs.publish(smoke())
+        folder = tmp_path / name
+        make(folder, spec)
+        assert lfs.push(folder, "--quiet") == Run(0, "", "")
+        check_whole(lfs, folder)
+        wanted = {}
+        for record in read_manifest(folder).records:
+            rows = ncagen.open(folder, record.split, record.band)
+            wanted[record.band, record.split] = [int(row["candidate"]) for row in rows]
+        assert rows_by_the_card(lfs) == wanted, name
+
+
+@pytest.mark.parametrize("name", ["train-extra.parquet", "train-x-of-00003.parquet", "validation-00000.parquet"])
+def test_a_file_that_would_be_read_as_rows_is_refused(name, lfs, smoke):
+    """By the patterns of a card, of this version or an older one; nothing was changed."""
+    lfs.publish(smoke())
+    files = dict(lfs.repo.at("main").files) | {f"data/high/{name}": lfs.hub.store.small(b"PAR1")}
+    head = lfs.repo.add("main", "by hand", files, lfs.repo.branches["main"]).sha
+    line = (
+        f"{NAME} holds data/high/{name}, which is no shard's name and would be read as rows: delete it there, or use"
+        " another name"
+    )
+    assert lfs.fails("push", smoke(), NAME) == line
+    assert lfs.fails("push", smoke(), NAME, "--dry-run") == line
+    assert lfs.repo.branches == {"main": head}
+
+
 @pytest.mark.slow
 def test_a_branch_of_its_own_leaves_the_main_one(lfs, smoke):
     lfs.push(smoke(), "--revision", "next", "--tag", "v2")
@@ -173,6 +227,28 @@ def test_the_hub_says_how_long_to_wait_and_the_user_is_told(lfs, smoke):
     assert time.monotonic() - begun > 2
 
 
+def test_a_wait_of_years_is_said_and_cut(lfs, smoke):
+    """Asked for where the library itself would wait as long, and where it does not."""
+    program = f"""
+import sys, ncagen.hub.patience as patience
+from ncagen.__main__ import main
+patience.time = type("Clock", (), {{"sleep": lambda seconds: None}})
+sys.argv = ["ncagen", "push", {str(smoke())!r}, {NAME!r}]
+main()
+"""
+    lfs.hub.fault("POST", "/commit/main", Status(429, {"Retry-After": "999999999"}))
+    lfs.hub.fault("POST", "/info/lfs/", Status(429, {"RateLimit": '"api";r=0;t=86400'}))
+    lfs.hub.fault("GET", "/tree/", Status(503, {"Retry-After": "7200"}))
+    done = lfs.run("-c", program)
+    assert done.status == 0
+    assert sorted(line for line in done.err.splitlines() if line.startswith("the Hub")) == [
+        "the Hub answers 429 and asks to wait 86400 s: trying again in 600 s",
+        "the Hub answers 429 and asks to wait 999999999 s: trying again in 600 s",
+        "the Hub answers 503 and asks to wait 7200 s: trying again in 600 s",
+    ]
+    check_whole(lfs, smoke())
+
+
 @pytest.mark.slow
 def test_a_commit_of_somebody_else_meanwhile_is_kept_below_ours(lfs, smoke):
     lfs.push(smoke())
@@ -217,6 +293,10 @@ def test_what_does_not_pass_is_not_tried_again(method, path, status, line, lfs, 
         ({}, 0),
         ({"Retry-After": "120"}, 120),
         ({"Retry-After": "soon"}, 0),
+        ({"Retry-After": "999999999"}, 999999999),
+        ({"Retry-After": "9" * 400}, 1e15),
+        ({"Retry-After": "Thu, 01 Jan 99999 00:00:00 GMT"}, 0),
+        ({"RateLimit": '"api";r=0;t=99999999999'}, 99999999999),
         ({"Retry-After": "-5"}, 0),
         ({"Retry-After": "Thu, 01 Jan 1970 00:00:00 GMT"}, 0),
         ({"RateLimit": '"api";r=0;t=55'}, 55),

@@ -393,29 +393,68 @@ def test_a_file_that_may_not_be_read_is_named(folder):
 
 @posix
 @pytest.mark.parametrize("url", [False, True])
-def test_links_may_not_lead_out_of_the_folder(folder, made, tmp_path, url):
-    def opened():
-        return ncagen.open(folder.as_uri() if url else folder)
+def test_links_lead_out_of_the_folder_where_a_hash_is_checked(folder, made, tmp_path, url):
+    def opened(verify="first-use"):
+        return ncagen.open(folder.as_uri() if url else folder, verify=verify)
 
     path = shard_path(folder)
     path.rename(folder / "kept")
     path.symlink_to(folder / "kept")
-    assert same(opened()[0], made[1], 0)  # a link within the folder is fine
+    assert all(same(opened(verify)[0], made[1], 0) for verify in reader.VERIFY)  # a link within the folder is fine
     outside = Path(shutil.copytree(made[0], tmp_path / "outside")).resolve()
     target = outside / path.relative_to(folder)
     path.unlink()
     path.symlink_to(target)
+    assert same(opened()[0], made[1], 0) and same(opened("always")[0], made[1], 0)
     line = f"{path} leads out of the folder, to {target}: put the file itself there"
-    assert raised(lambda: opened()[0]) == line
+    assert raised(lambda: opened("never")[0]) == line
     shutil.rmtree(folder / "data")
     (folder / "data").symlink_to(outside / "data")
-    assert raised(lambda: opened()[0]) == line
+    assert same(opened()[0], made[1], 0)
+    assert raised(lambda: opened("never")[0]) == line
+    content = target.read_bytes()
+    target.write_bytes(content[:-1] + b"x")
+    assert raised(lambda: opened()[0], DamagedShard) == f"{path}: its bytes do not match their hash"
+    target.write_bytes(content)
     (folder / "manifest.json").unlink()
     (folder / "manifest.json").symlink_to(outside / "manifest.json")
     line = f"{folder}/manifest.json leads out of the folder, to {outside}/manifest.json: put the file itself there"
-    assert raised(opened) == line
+    assert raised(opened) == line  # nothing has its hash
     (tmp_path / "link").symlink_to(outside)
     assert same(ncagen.open(tmp_path / "link")[0], made[1], 0)  # the user's own link
+
+
+@posix
+@pytest.mark.parametrize("blobs", ["datasets--ada--nca/blobs", "blobs/ab"])
+def test_links_of_a_snapshot_lead_to_its_blobs_and_nowhere_else(folder, made, tmp_path, blobs):
+    """As the Hub's cache has them; a folder that only looks like it opens no other file of this machine."""
+    snapshot, kept = tmp_path / "hub/datasets--ada--nca/snapshots/12ab", tmp_path / "hub" / blobs
+    kept.mkdir(parents=True)
+    for number, path in enumerate(sorted(path for path in folder.rglob("*") if path.is_file())):
+        link = snapshot / path.relative_to(folder)
+        link.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, kept / f"{number:040x}")
+        link.symlink_to(os.path.relpath(kept / f"{number:040x}", link.parent))
+    for verify in reader.VERIFY:
+        assert same(ncagen.open(snapshot, verify=verify)[0], made[1], 0)
+    manifest = snapshot / "manifest.json"
+    real = manifest.resolve()
+
+    def refused() -> bool:
+        line = f"{manifest} leads out of the folder, to {manifest.resolve()}: put the file itself there"
+        return raised(lambda: ncagen.open(snapshot)) == line
+
+    real.rename(kept / "secret")  # another name than a hash
+    manifest.unlink()
+    manifest.symlink_to(kept / "secret")
+    assert refused()
+    outside = tmp_path / "outside"
+    kept.rename(outside)
+    (outside / "secret").rename(outside / real.name)
+    kept.symlink_to(outside)  # `blobs` itself leads away
+    manifest.unlink()
+    manifest.symlink_to(kept / real.name)
+    assert refused()
 
 
 @posix

@@ -18,6 +18,7 @@ from faults.processes import LONGER, LONGER_FLAGS, shards, start, temporary, wai
 import ncagen
 from ncagen.automaton.rng import STREAMS
 from ncagen.complexity.bands import Tally
+from ncagen.dataset import receipt as receipt_module
 from ncagen.dataset.folder import Folder
 from ncagen.dataset.manifest import canonical, read_manifest
 from ncagen.dataset.receipt import MOST_BYTES, read_receipt, write_receipt
@@ -425,3 +426,26 @@ def test_a_dataset_too_large_for_a_receipt_is_told_so(smoke, tmp_path, monkeypat
         write_receipt(smoke(), tmp_path / "r")
     line = f"{smoke()} is too large for a receipt: pass on its manifest.json, which rebuilds it too"
     assert str(caught.value) == line and list(tmp_path.iterdir()) == []
+
+
+def test_too_large_is_said_before_all_is_read(smoke, tmp_path, monkeypatch):
+    """By the number of rows alone, or as soon as the gaps that were read leave no room for those to come."""
+    manifest = read_manifest(smoke())
+    text = receipt_module._read(written(smoke(), tmp_path / "r"))
+    line = f"{smoke()} is too large for a receipt: pass on its manifest.json, which rebuilds it too"
+    (tmp_path / "r").unlink()
+    least = len(receipt_module._text(manifest, [])) + 2 * manifest.rows
+    for most, read in ((least - 9, 0), (least + 20, 380), (len(text) - 1, 420)):
+        monkeypatch.setattr("ncagen.dataset.receipt.MOST_BYTES", most)
+        seen: list[int] = []
+        with pytest.raises(NcagenError) as caught:
+            write_receipt(smoke(), tmp_path / "r", seen.append)
+        assert str(caught.value) == line and list(tmp_path.iterdir()) == []
+        assert sum(seen) <= read < manifest.rows
+    monkeypatch.setattr("ncagen.dataset.receipt.MOST_BYTES", len(text))
+    assert receipt_module._read(written(smoke(), tmp_path / "r")) == text
+
+
+def written(folder: Path, path: Path) -> Path:
+    write_receipt(folder, path)
+    return path

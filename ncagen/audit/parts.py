@@ -10,11 +10,11 @@ import numpy as np
 from ncagen.audit.rowlength import guess
 from ncagen.audit.shape import Shape
 from ncagen.audit.tokenfiles import TokenFile, read, token_files
+from ncagen.dataset.folder import Folder, folder_at
 from ncagen.dataset.manifest import BUILDING, MANIFEST, SPLITS, read_manifest
 from ncagen.dataset.reader import Dataset
 from ncagen.errors import NcagenError
 from ncagen.hub.names import is_name
-from ncagen.hub.place import place as place_of
 
 TRAIN, VALIDATION = SPLITS
 
@@ -44,9 +44,9 @@ class Source:
     streams: bool = False
 
 
-def of_dataset(name: str, band: str | None, split: str | None) -> Source:
+def of_dataset(place: str | Folder, band: str | None, split: str | None) -> Source:
     """Every band and split of a dataset, or those named. Raises NcagenError."""
-    folder = place_of(name)
+    folder, name = folder_at(place), str(place)
     manifest = read_manifest(folder)
     there = dict.fromkeys((record.band, record.split) for record in manifest.records)
     wanted = [(b, s) for b, s in there if band in (None, b) and split in (None, s)]

@@ -6,6 +6,7 @@ from pathlib import Path
 import click
 
 from ncagen.audit.tokenfiles import DTYPES
+from ncagen.commands.places import folder_of
 from ncagen.commands.said import COMPILING, WRONG, progress, waiting
 from ncagen.errors import NcagenError
 
@@ -15,6 +16,7 @@ FLAT = ("states", "grid", "patch", "no_delimiters", "stride", "row_tokens", "dty
 
 @click.command()
 @click.argument("place", metavar="PATH_OR_REPO")
+@click.option("--revision", help="Of a dataset on the Hub: a branch, a tag or a commit.  [main]")
 @click.option("--band", help="Of a dataset: this band alone.")
 @click.option("--split", help="Of a dataset: this split alone.")
 @click.option("--validation", type=click.Path(path_type=Path), help="Of a file: the validation file that goes with it.")
@@ -27,7 +29,7 @@ FLAT = ("states", "grid", "patch", "no_delimiters", "stride", "row_tokens", "dty
 @click.option("--dtype", type=click.Choice(DTYPES), help="Of files without a header: the tokens' type.  [uint16]")
 @click.option("--rows", default=str(SAMPLE), help=f"Rows of each part to look at, evenly spaced, or all.  [{SAMPLE}]")
 @click.option("--json", "as_json", is_flag=True, help="Machine-readable output; no progress.")
-def audit(place, band, split, rows, as_json, **flags):
+def audit(place, revision, band, split, rows, as_json, **flags):
     """Check any file of NCA tokens, ours or others': alignment, noise, rules, leakage, duplicates, complexity.
 
     PATH_OR_REPO is a dataset's folder or its name on the Hub, a flat file of tokens (.bin, .npy), or a folder with
@@ -38,7 +40,7 @@ def audit(place, band, split, rows, as_json, **flags):
     ncagen audit train.bin --validation val.bin --states 10 --grid 12 --patch 2
     """
     most = _most(rows)
-    source = _source(place, band, split, {name: value for name, value in flags.items() if value is not None})
+    source = _source(place, revision, band, split, {name: value for name, value in flags.items() if value is not None})
     from ncagen.audit.checks import BAD, check
     from ncagen.audit.figures import chosen_rows, look
     from ncagen.audit.page import page, to_dict, verdict
@@ -53,7 +55,7 @@ def audit(place, band, split, rows, as_json, **flags):
     return WRONG if verdict(checks) == BAD else 0
 
 
-def _source(place: str, band: str | None, split: str | None, flags: dict):
+def _source(place: str, revision: str | None, band: str | None, split: str | None, flags: dict):
     """What is to be looked at, from the flags that fit it. Raises NcagenError for those that do not."""
     from ncagen.audit.parts import is_dataset, of_dataset, of_files
     from ncagen.audit.shape import Shape
@@ -63,9 +65,10 @@ def _source(place: str, band: str | None, split: str | None, flags: dict):
             raise NcagenError(
                 f"--{next(iter(flags)).replace('_', '-')} is for files: {place} has a manifest that says it"
             )
-        return of_dataset(place, band, split)
-    if band or split:
-        raise NcagenError(f"--{'band' if band else 'split'} is for datasets: {place} has no manifest")
+        return of_dataset(folder_of(place, revision), band, split)
+    for name, value in (("band", band), ("split", split), ("revision", revision)):
+        if value:
+            raise NcagenError(f"--{name} is for datasets: {place} has no manifest")
     shape = {name: flags[name] for name in ("states", "grid", "patch", "stride", "row_tokens") if name in flags}
     shaped = Shape(**shape, delimiters=not flags.get("no_delimiters"))
     return of_files(place, flags.get("validation"), shaped, flags.get("dtype", DTYPES[0]))

@@ -5,8 +5,8 @@ from dataclasses import asdict
 
 import click
 
-from ncagen.commands.said import COMPILING, waiting
 from ncagen.commands.cores import cores
+from ncagen.commands.said import COMPILING, waiting
 from ncagen.commands.settings import settings_of, spec_options
 from ncagen.spec import Spec, from_settings
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import click
 
-from ncagen.commands.said import COMPILING, waiting
 from ncagen.commands.cores import cores
+from ncagen.commands.said import COMPILING, waiting
 from ncagen.commands.settings import settings_of, spec_options
 from ncagen.dataset.folder import Folder
 from ncagen.dataset.shard import FORMATS

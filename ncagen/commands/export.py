@@ -6,13 +6,14 @@ from pathlib import Path
 
 import click
 
+from ncagen.commands.places import dataset_argument, folder_of
 from ncagen.commands.said import count, progress
 from ncagen.export.engine import write
 from ncagen.export.formats import FORMATS, plan
 
 
 @click.command()
-@click.argument("folder")
+@dataset_argument
 @click.option("--to", required=True, type=click.Choice(list(FORMATS)), help="The trainer or loader it is for.")
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="A new folder; resumed if begun.")
 @click.option("--band", help="Which band; may be left out where there is one.")
@@ -21,14 +22,16 @@ from ncagen.export.formats import FORMATS, plan
 @click.option("--zstd/--no-zstd", default=None, help="Compress, for jsonl and mds.  [jsonl: on, mds: off]")
 @click.option("--json", "as_json", is_flag=True, help="Machine-readable output; no progress.")
 @click.option("--quiet", is_flag=True, help="Print errors only.")
-def export(folder, to, out, band, length, token_offset, zstd, as_json, quiet):
+def export(folder, revision, to, out, band, length, token_offset, zstd, as_json, quiet):
     """Write a band of a dataset, all its splits, in another trainer's files, and print the settings that go with them.
+
+    FOLDER_OR_REPO is a folder, a URL such as s3://bucket/name, or user/name on the Hub.
 
     \b
     ncagen export data/nca-high --to nanogpt --out data/nca
     ncagen export data/nca-high --to llmc --length 1024 --out data/nca-llmc
     """
-    planned = plan(folder, band, to, length, token_offset, zstd)
+    planned = plan(folder_of(folder, revision), band, to, length, token_offset, zstd)
     rows = {split: planned.row_count(split) for split in planned.splits}
     begun = time.monotonic()
     with progress(sum(rows.values()), "rows", quiet or as_json) as bar:

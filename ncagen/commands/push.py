@@ -2,39 +2,39 @@
 
 import json
 import time
-from pathlib import Path
 
 import click
 
-from ncagen.commands.places import Place
-from ncagen.commands.said import count, progress
 from ncagen.commands.cores import cores
+from ncagen.commands.places import folder_of
+from ncagen.commands.said import count, progress
+from ncagen.dataset.folder import Folder
 from ncagen.dataset.manifest import Manifest, read_manifest
 from ncagen.errors import NcagenError
 from ncagen.hub.names import check_name
 
 
 @click.command()
-@click.argument("folder", type=Place())
+@click.argument("source", metavar="FOLDER_OR_REPO")
 @click.argument("name", metavar="USER/NAME")
 @click.option("--private", is_flag=True, help="Make the repository private, if it has to be made.")
 @click.option("--revision", default="main", help="The branch to publish on; made if missing.  [main]")
+@click.option("--from-revision", help="Of a source on the Hub: a branch, a tag or a commit.  [main]")
 @click.option("--tag", help="Name the published commit, as in v1.")
 @click.option("--dry-run", is_flag=True, help="Check everything, say what would be sent, and change nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Machine-readable output; no progress.")
 @click.option("--quiet", is_flag=True, help="Print errors only.")
-def push(folder, name, private, revision, tag, dry_run, as_json, quiet):
+def push(source, name, private, revision, from_revision, tag, dry_run, as_json, quiet):
     """Put a finished dataset on the Hugging Face Hub, as the dataset USER/NAME with a card.
 
     \b
     ncagen push data/nca-high ada/nca-high --tag v1
 
-    Every row is verified before. Readers see the old dataset or the new one, never a mix. A push that was stopped, or
+    FOLDER_OR_REPO is a folder, a URL such as s3://bucket/name, or another user/name on the Hub. Every row is verified
+    before. Readers see the old dataset or the new one, never a mix. A push that was stopped, or
     failed, goes on with the same command.
     """
     check_name(name)
-    if isinstance(folder, str):
-        raise NcagenError(f"{folder} is not on this machine: copy it to a folder and push that")
     from ncagen.hub.drawing import draw
     from ncagen.hub.patience import Patience
     from ncagen.hub.picture import picture
@@ -45,6 +45,7 @@ def push(folder, name, private, revision, tag, dry_run, as_json, quiet):
     begun, silent = time.monotonic(), quiet or as_json
     check_login()
     quiet_library()
+    folder = folder_of(source, from_revision)
     manifest = read_manifest(folder)
     _verify(folder, manifest, silent)
     order = Push(folder, name, revision, private, tag, picture(folder, manifest), draw(folder, manifest))
@@ -70,7 +71,7 @@ def push(folder, name, private, revision, tag, dry_run, as_json, quiet):
     return 0
 
 
-def _verify(folder: Path, manifest: Manifest, silent: bool) -> None:
+def _verify(folder: Folder, manifest: Manifest, silent: bool) -> None:
     """Raises NcagenError unless the folder is what its manifest says."""
     from ncagen.complexity.score import token_gzip_lengths
     from ncagen.dataset.verify import verify

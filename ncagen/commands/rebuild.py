@@ -4,8 +4,8 @@ from pathlib import Path
 
 import click
 
-from ncagen.commands.said import COMPILING, waiting
 from ncagen.commands.cores import cores
+from ncagen.commands.said import COMPILING, waiting
 from ncagen.dataset.folder import Folder
 from ncagen.dataset.receipt import read_receipt
 from ncagen.dataset.shard import FORMATS

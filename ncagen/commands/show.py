@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 import numpy as np
 
-from ncagen.commands.places import Place
+from ncagen.commands.places import dataset_argument, folder_of
 from ncagen.complexity.bands import ratio_counts
 from ncagen.dataset.manifest import read_manifest
 from ncagen.dataset.reader import Dataset
@@ -17,7 +17,7 @@ from ncagen.errors import NcagenError
 
 
 @click.command()
-@click.argument("folder", type=Place())
+@dataset_argument
 @click.option("--row", type=int, help="Which row to draw.  [0]")
 @click.option("--split", default="train", help="[train]")
 @click.option("--band", help="Which band; the first if left out.")
@@ -28,15 +28,19 @@ from ncagen.errors import NcagenError
 )
 @click.option("--rows", type=int, help="Rows of the PNG, from --row on, a line for each.  [1]")
 @click.option("--json", "as_json", is_flag=True, help="The figures as JSON, and no drawing.")
-def show(folder, row, split, band, animate, png, gif, rows, as_json):
+def show(folder, revision, row, split, band, animate, png, gif, rows, as_json):
     """Print a dataset's figures and draw one trajectory in colour.
+
+    FOLDER_OR_REPO is a folder, a URL such as s3://bucket/name, or user/name on the Hub.
 
     \b
     ncagen show data/nca-high --animate
+    ncagen show ada/nca-high --row 7
     ncagen show data/nca-high --rows 12 --png rows.png
     """
     from ncagen.view import terminal
 
+    folder = folder_of(folder, revision)
     manifest = read_manifest(folder)
     if as_json:
         click.echo(json.dumps(terminal.summary(manifest), indent=1))

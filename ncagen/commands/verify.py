@@ -5,29 +5,31 @@ import re
 
 import click
 
-from ncagen.commands.places import Place
-from ncagen.commands.said import WRONG, count, progress
 from ncagen.commands.cores import cores
-from ncagen.dataset.folder import Folder
+from ncagen.commands.places import dataset_argument, folder_of
+from ncagen.commands.said import WRONG, count, progress
 from ncagen.dataset.manifest import read_manifest
 from ncagen.errors import NcagenError
 
 
 @click.command()
-@click.argument("folder", type=Place())
+@dataset_argument
 @click.option("--regenerate", metavar="SHARE", help="Rebuild this share of the rows as well and compare: 1% or all.")
 @click.option("--workers", type=click.IntRange(min=1), default=cores, help="Shards at the same time.  [one per core]")
 @click.option("--json", "as_json", is_flag=True, help="Machine-readable output; no progress.")
 @click.option("--quiet", is_flag=True, help="Print the verdict only.")
-def verify(folder, regenerate, workers, as_json, quiet):
-    """Check a dataset in a FOLDER or at a URL: hashes, rows, bands, tokens. Status 0 if all is well, 1 if not."""
+def verify(folder, revision, regenerate, workers, as_json, quiet):
+    """Check a dataset: hashes, rows, bands, tokens. Status 0 if all is well, 1 if not.
+
+    FOLDER_OR_REPO is a folder, a URL such as s3://bucket/name, or user/name on the Hub.
+    """
     from ncagen.complexity.score import token_gzip_lengths
     from ncagen.dataset.verify import verify as verify_dataset
     from ncagen.sources.nca import rebuild
     from ncagen.sources.selfcheck import check
 
     share = _share(regenerate)
-    folder = Folder(folder)
+    folder = folder_of(folder, revision)
     manifest = read_manifest(folder)
     rows = manifest.rows
     if share:

@@ -1,21 +1,28 @@
 """ncagen view."""
 
+import errno
+import os
 import threading
 import webbrowser
 from pathlib import Path
 
 import click
+import pyarrow as pa
 
-from ncagen.commands.places import Place
+from ncagen.commands.places import dataset_argument, folder_of
+from ncagen.dataset.files import write
+from ncagen.errors import NcagenError
 
 
 @click.command()
-@click.argument("folder", type=Place())
+@dataset_argument
 @click.option("--save", type=click.Path(path_type=Path), help="Write the page to this file instead of serving it.")
 @click.option("--port", type=click.IntRange(0, 65535), default=0, help="Of the page on this machine.  [a free one]")
 @click.option("--open", "opened", is_flag=True, help="Open the page in a browser.")
-def view(folder, save, port, opened):
+def view(folder, revision, save, port, opened):
     """Show a dataset in the browser: its rules at work, its figures, its rows.
+
+    FOLDER_OR_REPO is a folder, a URL such as s3://bucket/name, or user/name on the Hub.
 
     The page is served to this machine alone until Ctrl-C, or saved as one file that needs no network.
 
@@ -25,9 +32,12 @@ def view(folder, save, port, opened):
     """
     from ncagen.view import server, webpage
 
+    folder = folder_of(folder, revision)
     page = webpage.page(folder)
     if save:
-        save.write_text(page, encoding="utf-8", newline="\n")
+        if not save.absolute().parent.is_dir():
+            raise NcagenError(f"{save}: {os.strerror(errno.ENOENT)}")
+        write(save, pa.py_buffer(page.encode()))
         click.echo(f"{save}: {len(page.encode()) / 1e3:,.0f} KB")
         _open(save.absolute().as_uri(), opened)
         return 0

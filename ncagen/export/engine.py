@@ -49,7 +49,8 @@ def _write(export: Export, out: Path, report: Report) -> tuple[dict[str, Written
 
 def check(export: Export, out: Path) -> None:
     """Raises NcagenError where the folder cannot hold an export."""
-    if Path(export.folder).resolve() in (out.resolve(), *out.resolve().parents):
+    source = export.folder.local
+    if source and source.resolve() in (out.resolve(), *out.resolve().parents):
         raise NcagenError(f"{out} lies in the dataset's own folder: use another --out")
     existing = next(path for path in (out, *out.absolute().parents) if path.exists())
     if not existing.is_dir():

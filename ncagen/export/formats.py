@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ncagen.dataset.folder import Folder, folder_at
 from ncagen.dataset.reader import Dataset
 from ncagen.errors import NcagenError
 from ncagen.export import datatrove, jsonl, litdata, llmc, mds, megatron, nanogpt, olmo
@@ -40,7 +41,7 @@ FORMATS = {
 
 
 def plan(
-    folder: str | Path,
+    place: str | Path | Folder,
     band: str | None,
     to: str,
     length: int | None = None,
@@ -48,6 +49,7 @@ def plan(
     zstd: bool | None = None,
 ) -> Export:
     """The export of a band. Raises NcagenError where the dataset or an option does not fit the format."""
+    folder = folder_at(place)
     dataset = Dataset(folder, "train", band)
     spec, shaped = dataset.manifest.spec, FORMATS[to]
     length = spec.row_tokens if length is None else length

@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property, partial
 from itertools import pairwise
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 
+from ncagen.dataset.folder import Folder
 from ncagen.dataset.manifest import SPLITS, Manifest
 from ncagen.dataset.reader import Dataset
 from ncagen.dataset.shard import Rows
@@ -28,7 +28,7 @@ FILE_TOKENS = 100_000_000
 class Export:
     """One band of a dataset in one format. Equal identities are equal bytes."""
 
-    folder: str | Path
+    folder: Folder
     manifest: Manifest
     band: str
     to: str

@@ -96,7 +96,8 @@ def explain(order: Order, error: OSError) -> NcagenError:
         )
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return NcagenError(f"{error.filename or order.folder} cannot be written ({error.strerror}): use another --out")
-    return NcagenError(f"{error.filename or order.folder}: {error.strerror or error}")
+    where = order.folder if isinstance(error, ConnectionError) else error.filename or order.folder
+    return NcagenError(f"{where}: {error.strerror or error}")
 
 
 def _check(order: Order) -> bool:

@@ -1,11 +1,11 @@
 """Some rows of a dataset as a picture for its card, where Pillow, which draws it, is installed."""
 
 import io
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
+from ncagen.dataset.folder import Folder
 from ncagen.dataset.manifest import Manifest
 from ncagen.dataset.reader import Dataset
 
@@ -19,7 +19,7 @@ class Drawing(NamedTuple):
     rows: range
 
 
-def draw(folder: Path, manifest: Manifest) -> Drawing | None:
+def draw(folder: Folder, manifest: Manifest) -> Drawing | None:
     """The first rows for training of the first band; None without Pillow. Raises DamagedShard."""
     try:
         from ncagen.view.picture import png

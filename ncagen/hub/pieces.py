@@ -1,4 +1,4 @@
-"""The files of a push: the shards as they lie in the folder, the manifest, and the card with the dataset's name.
+"""The files of a push: the shards as they lie in their folder, the manifest, and the card with the dataset's name.
 
 A piece knows its hash, so that what the Hub has can be compared without sending or fetching anything.
 """
@@ -6,20 +6,23 @@ A piece knows its hash, so that what the Hub has can be compared without sending
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
+
+from huggingface_hub import CommitOperationAdd
 
 from ncagen.dataset import card
-from ncagen.dataset.manifest import MANIFEST, Manifest
+from ncagen.dataset.folder import Folder
+from ncagen.dataset.manifest import MANIFEST, MOST_BYTES, Manifest
+from ncagen.errors import NcagenError
 from ncagen.hub.drawing import Drawing
 from ncagen.hub.remote import RemoteFile
 
 
 @dataclass(frozen=True)
 class Piece:
-    """A file to be. source: where its bytes lie, or the bytes."""
+    """A file to be. source: the folder that it lies in under the same path, or its bytes."""
 
     path: str
-    source: Path | bytes
+    source: Folder | bytes
     size: int
     sha256: str
 
@@ -32,20 +35,36 @@ class Piece:
     @property
     def oid(self) -> str:
         """Git's name of the content, which the Hub gives for small files."""
-        content = self.source.read_bytes() if isinstance(self.source, Path) else self.source
+        content = self.content()
         return hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
 
+    def content(self) -> bytes:
+        """The bytes. Of a folder of this machine they may have changed; a caller compares. Raises NcagenError."""
+        if isinstance(self.source, bytes):
+            return self.source
+        try:
+            return self.source.read(self.path, self.size, checked=True).to_pybytes()
+        except OSError as error:
+            raise NcagenError(f"{self.source.path(self.path)} cannot be read: {error.strerror}") from None
 
-def shards(folder: Path, manifest: Manifest) -> list[Piece]:
+    def addition(self) -> CommitOperationAdd:
+        """What the library sends: from a file where there is one, so that it is not in memory as a whole."""
+        if isinstance(self.source, Folder) and self.source.local:
+            return CommitOperationAdd(self.path, str(self.source.local / self.path))
+        return CommitOperationAdd(self.path, self.content())
+
+
+def shards(folder: Folder, manifest: Manifest) -> list[Piece]:
     """Every shard, in the manifest's order."""
-    return [Piece(path, folder / path, file.bytes, file.sha256) for path, file in manifest.files.items()]
+    return [Piece(path, folder, file.bytes, file.sha256) for path, file in manifest.files.items()]
 
 
-def papers(folder: Path, manifest: Manifest, name: str, picture: list[str], drawing: Drawing | None) -> list[Piece]:
+def papers(folder: Folder, manifest: Manifest, name: str, picture: list[str], drawing: Drawing | None) -> list[Piece]:
     """The card, with its drawing, and the manifest, which say what the shards are. picture: lines of a histogram."""
     text = card.text(manifest, name, picture, drawing.rows if drawing else ()).encode()
     drawn = [_of_bytes(card.PICTURE, drawing.png)] if drawing else []
-    return [*drawn, _of_bytes(card.CARD, text), _of_bytes(MANIFEST, (folder / MANIFEST).read_bytes())]
+    said = folder.read(MANIFEST, MOST_BYTES).to_pybytes()
+    return [*drawn, _of_bytes(card.CARD, text), _of_bytes(MANIFEST, said)]
 
 
 def groups(pieces: list[Piece], most: int, most_bytes: int) -> Iterator[list[Piece]]:

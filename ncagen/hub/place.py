@@ -31,9 +31,14 @@ def open(
     return Dataset(place(path, revision, stream), split, band, verify)
 
 
+def is_on_hub(text: str) -> bool:
+    """Whether it is the name of a dataset on the Hub, and not a folder that is here."""
+    return is_name(text) and not Path(text).exists()
+
+
 def place(path: str | os.PathLike | Folder, revision: str | None = None, stream: bool = False) -> Folder:
     """Where the dataset's files come from. Raises NcagenError."""
-    if isinstance(path, str) and is_name(path) and not Path(path).exists():
+    if isinstance(path, str) and is_on_hub(path):
         return _on_hub(path, revision or "main", stream)
     if revision is not None or stream:
         raise NcagenError(f"{path} is not a dataset on the Hub: leave revision and stream out, or use user/name")

@@ -15,12 +15,12 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 
 import huggingface_hub
 from huggingface_hub import CommitOperationAdd, CommitOperationCopy, CommitOperationDelete
 
 from ncagen.dataset.card import CARD
+from ncagen.dataset.folder import Folder
 from ncagen.dataset.manifest import MANIFEST, read_manifest
 from ncagen.errors import NcagenError
 from ncagen.hub.drawing import Drawing
@@ -36,8 +36,11 @@ GROUP_FILES, GROUP_BYTES = 64, 2**29
 # Sent at a time within a group, after which the bar moves.
 SENT_FILES = 8
 
-# Names that the card's patterns find: what stays of them would be read as part of the new dataset.
+# Names of shards. Those that are not of the new dataset are of an older one, and go.
 _SHARD = re.compile(r"data/[^/]+/(train|validation)-\d+-of-\d+\.(parquet|arrow)")
+
+# What a card's patterns may find, those of older versions too, which take in more.
+_TAKEN = re.compile(r"data/[^/]+/(train|validation)-[^/]*\.(parquet|arrow)")
 
 Progress = Callable[[int], None]
 Files = Mapping[str, RemoteFile]
@@ -45,9 +48,12 @@ Files = Mapping[str, RemoteFile]
 
 @dataclass(frozen=True)
 class Push:
-    """What to do. revision: the branch that people read. For the card, picture: lines of a histogram, drawing: rows."""
+    """What to do. folder: a dataset that was verified. revision: the branch that people read.
 
-    folder: Path
+    For the card, picture: lines of a histogram, drawing: rows.
+    """
+
+    folder: Folder
     name: str
     revision: str = "main"
     private: bool = False
@@ -133,7 +139,7 @@ def _pieces(order: Push) -> list[Piece]:
 
 
 def _large(pieces: list[Piece]) -> list[Piece]:
-    return [piece for piece in pieces if isinstance(piece.source, Path)]
+    return [piece for piece in pieces if isinstance(piece.source, Folder)]
 
 
 def _difference(order: Push, there: Files, pieces: list[Piece]) -> Plan:
@@ -142,8 +148,14 @@ def _difference(order: Push, there: Files, pieces: list[Piece]) -> Plan:
     if foreign and MANIFEST not in there:
         raise NcagenError(f"{order.name} holds files that are not a dataset of ncagen ({foreign[0]}): use another name")
     send = tuple(piece for piece in pieces if not piece.same(there.get(piece.path)))
-    ours = {piece.path for piece in pieces}
-    return Plan(send, tuple(path for path in there if path not in ours and _SHARD.fullmatch(path)))
+    others = there.keys() - {piece.path for piece in pieces}
+    old = sorted(filter(_SHARD.fullmatch, others))
+    if strays := sorted(path for path in others.difference(old) if _TAKEN.fullmatch(path)):
+        raise NcagenError(
+            f"{order.name} holds {strays[0]}, which is no shard's name and would be read as rows: delete it there, or"
+            " use another name"
+        )
+    return Plan(send, tuple(old))
 
 
 def _check_tag(order: Push, tags: Mapping[str, str], head: str | None, made: Plan) -> None:
@@ -170,7 +182,7 @@ def _stage(remote: Remote, branch: str, pieces: list[Piece], patience: Patience,
 def _send(remote: Remote, branch: str, group: list[Piece], patience: Patience, progress: Progress) -> None:
     additions: list[CommitOperationAdd] = []
     for some in groups(group, SENT_FILES, GROUP_BYTES):
-        adding = [CommitOperationAdd(piece.path, str(piece.source)) for piece in some]
+        adding = [piece.addition() for piece in some]
         patience.run(partial(remote.upload, adding, branch))
         progress(sum(piece.size for piece in some))
         additions += adding
@@ -187,7 +199,7 @@ def _publish(order: Push, remote: Remote, pieces: list[Piece], kept: str | None)
     operations: list[Operation] = [CommitOperationDelete(path) for path in made.delete]
     for piece in made.send:
         if isinstance(piece.source, bytes):
-            operations.append(CommitOperationAdd(piece.path, piece.source))
+            operations.append(piece.addition())
         elif kept is None:  # it was there a moment ago
             raise NcagenError(f"{order.name} is being changed by somebody else: push again")
         else:

@@ -1,6 +1,7 @@
 """Keeps the library from drawing its own bars and warnings between this program's lines, unless it was asked to."""
 
 import os
+import warnings
 
 from huggingface_hub import logging
 from huggingface_hub.utils import disable_progress_bars
@@ -13,3 +14,4 @@ def quiet_library() -> None:
     disable_progress_bars()
     if not any(os.environ.get(name) for name in ASKED):
         logging.set_verbosity(logging.CRITICAL)
+        warnings.filterwarnings("ignore", module="huggingface_hub")  # such as that a disk is nearly full

@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from ncagen.automaton import rules
+from ncagen.dataset.folder import Folder, folder_at
 from ncagen.dataset.manifest import Manifest, read_manifest
 from ncagen.dataset.reader import Dataset
 from ncagen.spec import BANDS, DOMAINS, Band, Spec, SpecError
@@ -36,11 +37,12 @@ GRIDS = (6, 8, 9, 12, 16, 18, 24, 32, 36, 48)
 PANELS = 3  # automata side by side, more if the dataset has more bands
 
 
-def page(folder: str | os.PathLike) -> str:
+def page(place: str | os.PathLike | Folder) -> str:
     """The page of a finished dataset. Raises NcagenError."""
+    folder = folder_at(place)
     manifest = read_manifest(folder)
     found = {band.name: asdict(figures(Dataset(folder, band=band.name))) for band in manifest.spec.bands}
-    return html(describe(manifest, Path(folder).absolute().name) | {"figures": found})
+    return html(describe(manifest, folder.title) | {"figures": found})
 
 
 def describe(manifest: Manifest, name: str) -> dict:
