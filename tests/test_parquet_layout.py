@@ -94,6 +94,8 @@ def test_a_shard_written_again_gives_the_same_rows(dataset, options, tmp_path):
             assert values.dtype == column.dtype and np.array_equal(values, column)
         shuffled = np.random.default_rng(1).permutation(every)[:50]
         assert np.array_equal(found.rows(shuffled)["input_ids"], wanted.rows(shuffled)["input_ids"])
+        few = [ncagen.open(place, split, where="gzip_bytes >= 800") for place in (dataset, folder)]
+        assert np.array_equal(*(some.rows(range(len(some)))["candidate"] for some in few))
         for number, record in enumerate(found.records):
             assert shards.content_sha256(found.shard(number)) == record.content_sha256
 

@@ -12,7 +12,7 @@ parquet-format's parquet.thrift, Encodings.md and README.md ("Nested Encoding").
 
 import struct
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache, partial
 from typing import NamedTuple
@@ -119,25 +119,35 @@ def _chunk(fields: dict) -> Chunk:
     return Chunk(column[4], column[5], has_dictionary, start, column[7])
 
 
-def read_group(data: pa.Buffer, group: RowGroup, spec: Spec) -> Rows:
-    """The rows of a row group. data: the file's bytes. Raises OtherLayout, DamagedShard."""
+def read_group(data: pa.Buffer, group: RowGroup, spec: Spec, names: Sequence[str]) -> dict[str, np.ndarray]:
+    """Columns of a row group by name, each [row] or [row, token]. Raises OtherLayout, DamagedShard.
+
+    data: the file's bytes. names: the columns wanted.
+    """
     if any(chunk.codec != ZSTD or chunk.has_dictionary for chunk in group.chunks):
         raise OtherLayout(UNLIKE)
     shapes = [(spec.row_tokens, spec.token_dtype), (1, "uint64"), (1, "int32"), (1, "float32")]
-    columns = []
-    for column, chunk, (width, dtype) in zip(COLUMNS, group.chunks, shapes, strict=True):
-        values, done = np.empty(group.rows * width, dtype), 0
-        with _otherwise(UNLIKE, OtherLayout):
-            for page in _pages(data, chunk.start, len(values), column, width):
-                rest = page.data
-                if width > 1:
-                    begin = partial(_rows_begin, first=done % width, count=page.values, width=width)
-                    rest = _after_levels(rest, begin)
-                rest = _after_levels(rest, partial(_none_is_null, defined=column.defined, count=page.values))
-                _unpack(rest, column, values[done : done + page.values])
-                done += page.values
-        columns.append(values.reshape(-1, width) if width > 1 else values)
-    return Rows(*columns)
+    found = {}
+    for name, column, chunk, (width, dtype) in zip(Rows._fields, COLUMNS, group.chunks, shapes, strict=True):
+        if name in names:
+            values = _column(data, chunk, column, np.empty(group.rows * width, dtype), width)
+            found[name] = values.reshape(-1, width) if width > 1 else values
+    return found
+
+
+def _column(data: pa.Buffer, chunk: Chunk, column: Column, values: np.ndarray, width: int) -> np.ndarray:
+    """Fills values [value], `width` of them a row, and returns them."""
+    done = 0
+    with _otherwise(UNLIKE, OtherLayout):
+        for page in _pages(data, chunk.start, len(values), column, width):
+            rest = page.data
+            if width > 1:
+                begin = partial(_rows_begin, first=done % width, count=page.values, width=width)
+                rest = _after_levels(rest, begin)
+            rest = _after_levels(rest, partial(_none_is_null, defined=column.defined, count=page.values))
+            _unpack(rest, column, values[done : done + page.values])
+            done += page.values
+    return values
 
 
 def _pages(data: pa.Buffer, at: int, left: int, column: Column, width: int) -> Iterator[Page]:

@@ -16,6 +16,7 @@ from ncagen.dataset.held import Held
 from ncagen.dataset.manifest import Manifest, read_manifest
 from ncagen.dataset.rowgroups import ShardFile, check_size
 from ncagen.dataset.shard import ROW_GROUP_ROWS, DamagedShard, Record, Rows, empty_rows
+from ncagen.dataset.where import Where, parse
 from ncagen.errors import NcagenError
 
 VERIFY = ("first-use", "always", "never")
@@ -31,7 +32,8 @@ class Dataset:
 
     `dataset[i]` is a dict of one row's columns, `dataset.rows(numbers)` many rows at once, `len(dataset)` how many
     there are, `dataset.manifest` the receipt, `dataset.revision` the commit that its files are of, if they come from a
-    place that has commits. An open dataset can be pickled, and used after a fork.
+    place that has commits. `dataset.selection` is None, or the condition that its rows were selected by; they are then
+    numbered among themselves. An open dataset can be pickled, and used after a fork.
     """
 
     def __init__(
@@ -40,8 +42,12 @@ class Dataset:
         split: str = "train",
         band: str | None = None,
         verify: str = "first-use",
+        where: str | None = None,
     ):
         """Opens a folder, or a URL such as s3://bucket/folder.
+
+        `where` selects rows by whole numbers, as in "gzip_bytes >= 864 and gzip_bytes < 1000"; see `dataset.where`.
+        Every shard is opened for it once, and the columns that it compares are read.
 
         `band` may be left out where there is one. `verify` says when a shard's bytes are held against their hash in
         the manifest: once in each process ("first-use"), whenever rows are read from the file ("always"), or "never".
@@ -68,7 +74,11 @@ class Dataset:
                 f"{path} has no {split!r} rows in band {self.band!r}: it has {splits} in {', '.join(names)}"
             )
         self._length = sum(record.rows for record in self.records)
+        self._selected: np.ndarray | None = None
+        self.selection: str | None = None
         self._forget()
+        if where is not None and (condition := parse(where, self.manifest.spec)).limits:
+            self._select(condition)
 
     def __len__(self) -> int:
         return self._length
@@ -85,14 +95,16 @@ class Dataset:
             ) from None
         if not -len(self) <= number < len(self):
             raise IndexError(f"row {row} is out of range: use 0 to {len(self) - 1}")
-        shard, group, at = self._place(number % len(self))
+        number %= len(self)
+        shard, group, at = self._place(number if self._selected is None else int(self._selected[number]))
         return {name: column[at].copy() for name, column in self._group(shard, group)._asdict().items()}
 
     def __iter__(self) -> Iterator[dict[str, np.ndarray]]:
         return (self[row] for row in range(len(self)))
 
     def __repr__(self) -> str:
-        return f"<ncagen.Dataset {self.folder}: {len(self):,} {self.split} rows of band {self.band}>"
+        where = "" if self.selection is None else f" where {self.selection}"
+        return f"<ncagen.Dataset {self.folder}: {len(self):,} {self.split} rows of band {self.band}{where}>"
 
     def rows(self, numbers: np.ndarray, columns: tuple[str, ...] = Rows._fields) -> dict[str, np.ndarray]:
         """Copies of many rows, in the order asked for. Raises DamagedShard.
@@ -108,6 +120,8 @@ class Dataset:
         if len(numbers) and not 0 <= int(numbers.min()) <= int(numbers.max()) < len(self):
             raise IndexError(f"rows {numbers.min()} to {numbers.max()} are out of range: use 0 to {len(self) - 1}")
         numbers = numbers.astype(np.int64)
+        if self._selected is not None:
+            numbers = self._selected[numbers]
         spec = self.manifest.spec
         shards, groups, at = self._place(numbers)
         places = shards * self._groups_per_shard + groups
@@ -121,9 +135,14 @@ class Dataset:
         return found
 
     def shard(self, number: int) -> Rows:
-        """All rows of one shard, checked. Raises DamagedShard."""
+        """The rows of one shard, checked; the selected ones of it where there is a selection. Raises DamagedShard."""
         with _named(self.folder, self.manifest, self.records[number]):
-            return self._open(number).rows()
+            rows = self._open(number).rows()
+        if self._selected is None:
+            return rows
+        first = number * self.manifest.spec.rows_per_shard
+        here = slice(*np.searchsorted(self._selected, (first, first + len(rows.candidate))))
+        return Rows(*(column[self._selected[here] - first] for column in rows))
 
     @property
     def revision(self) -> str | None:
@@ -132,7 +151,13 @@ class Dataset:
 
     @property
     def group_sizes(self) -> np.ndarray:
-        """Rows of each row group, in row order: int64[group]. They follow from the spec alone."""
+        """Rows of each row group, in row order: int64[group]. They follow from the spec alone, and from the selection.
+
+        Row groups of which no row is selected are left out.
+        """
+        if self._selected is not None:
+            shards, groups, _ = self._place(self._selected)
+            return np.unique(shards * self._groups_per_shard + groups, return_counts=True)[1].astype(np.int64)
         sizes = [
             [ROW_GROUP_ROWS] * (r.rows // ROW_GROUP_ROWS) + [r.rows % ROW_GROUP_ROWS] * (r.rows % ROW_GROUP_ROWS > 0)
             for r in self.records
@@ -166,6 +191,18 @@ class Dataset:
         file = self._files.get(number, lambda: open_shard(self.folder, self.manifest, record, check, trusted))
         self._verified.add(number)
         return file
+
+    def _select(self, where: Where) -> None:
+        """Numbers the rows that a condition holds for. Raises NcagenError where there are none."""
+        chosen = []
+        for number, record in enumerate(self.records):
+            with _named(self.folder, self.manifest, record):
+                found = where.selects(self._open(number).columns(where.columns))
+            chosen.append(number * self.manifest.spec.rows_per_shard + np.flatnonzero(found))
+        self._selected = np.concatenate(chosen)
+        self._length, self.selection = len(self._selected), str(where)
+        if not self._length:
+            raise NcagenError(f"{self.folder} has no {self.split} rows of band {self.band} where {where}")
 
     def _forget(self) -> None:
         self._verified: set[int] = set()

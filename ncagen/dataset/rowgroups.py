@@ -12,7 +12,7 @@ some times slower, once their hash was checked and their pages' headers are with
 
 import json
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 
 import numpy as np
@@ -62,10 +62,19 @@ class ShardFile:
     def group(self, number: int) -> Rows:
         """The rows of one row group. Raises DamagedShard."""
         with damage():
-            rows = self._read(number)
+            rows = Rows(**self._read(number, Rows._fields))
             if len(rows.candidate) != self.group_rows(number) or rows.input_ids.shape[1] != self._spec.row_tokens:
                 raise DamagedShard("a row group does not hold the rows that it names")
             return rows
+
+    def columns(self, names: Sequence[str]) -> dict[str, np.ndarray]:
+        """Some columns of all rows, the others not decoded. Raises DamagedShard."""
+        with damage():
+            groups = [self._read(number, names) for number in range(self.groups)]
+            found = {name: np.concatenate([group[name] for group in groups]) for name in names}
+            if any(len(column) != self.record.rows for column in found.values()):
+                raise DamagedShard("it does not hold the rows that it names")
+            return found
 
     def rows(self) -> Rows:
         """All rows of the shard. Raises DamagedShard."""
@@ -86,7 +95,11 @@ class ShardFile:
             raise DamagedShard("its record is not the manifest's")
 
 
-def _open_parquet(data: pa.Buffer, spec: Spec, shard: ShardFile) -> Callable[[int], Rows]:
+Read = Callable[[int, Sequence[str]], dict[str, np.ndarray]]
+"""Columns of a row group: its number and their names to arrays [row] or [row, token]."""
+
+
+def _open_parquet(data: pa.Buffer, spec: Spec, shard: ShardFile) -> Read:
     groups = read_footer(data, max(shard.groups, shard.record.rows // FEWEST_ROWS))
     sizes = [group.rows for group in groups]
     if sum(sizes) != shard.record.rows or any(size < 1 for size in sizes):
@@ -97,16 +110,17 @@ def _open_parquet(data: pa.Buffer, spec: Spec, shard: ShardFile) -> Callable[[in
         raise DamagedShard("a row group has other values than its rows")
     ours = sizes == [shard.group_rows(number) for number in range(shard.groups)]
 
-    def read(number: int) -> Rows:
+    def read(number: int, names: Sequence[str]) -> dict[str, np.ndarray]:
         try:
             if not ours:
                 raise OtherLayout("its row groups are not as ncagen writes them")
-            return read_group(data, groups[number], spec)
+            return read_group(data, groups[number], spec, names)
         except OtherLayout as error:
             if not shard.hash_checked:
                 raise DamagedShard(f"{error}, and are read only where its hash is checked: {CHECKED}") from None
         first = number * ROW_GROUP_ROWS
-        return _read_others(data, groups, spec, range(first, first + shard.group_rows(number)))
+        rows = _read_others(data, groups, spec, range(first, first + shard.group_rows(number)))
+        return {name: getattr(rows, name) for name in names}
 
     return read
 
@@ -130,7 +144,7 @@ def _most(rows: int, spec: Spec) -> int:
     return LARGEST_PAGES * rows * spec.row_bytes + SMALL_PAGES
 
 
-def _open_arrow(data: pa.Buffer, spec: Spec, shard: ShardFile) -> Callable[[int], Rows]:
+def _open_arrow(data: pa.Buffer, spec: Spec, shard: ShardFile) -> Read:
     # The file is read as the stream it contains, so that the messages that are looked at are those that are decoded.
     schema_message, *batches = pa.ipc.MessageReader.open_stream(data[len(ARROW_MAGIC) :])
     if data[: len(ARROW_MAGIC)].to_pybytes() != ARROW_MAGIC or len(batches) != shard.groups:
@@ -147,10 +161,11 @@ def _open_arrow(data: pa.Buffer, spec: Spec, shard: ShardFile) -> Callable[[int]
     ]:
         raise DamagedShard("its footer names other record batches")
 
-    def read(number: int) -> Rows:
+    def read(number: int, names: Sequence[str]) -> dict[str, np.ndarray]:
         batch = pa.ipc.read_record_batch(batches[number], schema)
         batch.validate(full=True)
-        return columns(batch)
+        rows = columns(batch)
+        return {name: getattr(rows, name) for name in names}
 
     return read
 

@@ -21,14 +21,17 @@ def open(
     *,
     revision: str | None = None,
     stream: bool = False,
+    where: str | None = None,
 ) -> Dataset:
     """Opens a folder, a URL such as s3://bucket/folder, or user/name on the Hub; see `Dataset`. Raises NcagenError.
 
     Of a dataset on the Hub, `revision` is a branch, a tag or a commit, main if left out. It is resolved once: all rows
     are of the commit that `dataset.revision` names. Files go to the Hub's cache, which is read without a network once
     they are there; with `stream` nothing is kept on disk.
+
+    `where` selects rows by their integer columns, as in "gzip_bytes >= 864 and gzip_bytes < 1000".
     """
-    return Dataset(place(path, revision, stream), split, band, verify)
+    return Dataset(place(path, revision, stream), split, band, verify, where)
 
 
 def is_on_hub(text: str) -> bool:

@@ -52,12 +52,13 @@ class SelfCheckFailed(NcagenError):
     """This machine, or its device, computes something else than ncagen defines."""
 
 
-@lru_cache(maxsize=64)
-def check(spec: Spec, backend: Any = cpu) -> None:
-    """Compares a backend with the definition for a spec, once in a process. Raises SelfCheckFailed.
+def check(spec: Spec, backend: nca.Backend = cpu) -> None:
+    """Compares a backend with the definition for a spec, once in a process. Raises SelfCheckFailed."""
+    _check_once(spec, backend)
 
-    backend: an `nca.Backend`, as `automaton.devices` gives it, which is the same object each time.
-    """
+
+@lru_cache(maxsize=64)
+def _check_once(spec: Spec, backend: nca.Backend) -> None:
     for name, table in backend.tables().items():
         if hashlib.sha256(table.astype(table.dtype.newbyteorder("<")).tobytes()).hexdigest() != TABLE_SHA256[name]:
             _fail(backend, f"its table of {name} values is another")
@@ -76,7 +77,7 @@ def known_tokens() -> np.ndarray:
     return known
 
 
-def _check_rows(spec: Spec, backend: Any) -> None:
+def _check_rows(spec: Spec, backend: nca.Backend) -> None:
     """Rows and scores of a few candidates."""
     count = max(1, min(CANDIDATES, CELLS_AND_STATES // (spec.cells * spec.states)))
     candidates, stream = np.arange(count, dtype=np.uint64), rng.STREAMS["train"]
