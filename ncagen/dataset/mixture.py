@@ -19,6 +19,7 @@ from ncagen.dataset.formats import Part
 from ncagen.dataset.order import SLOTS, shuffled
 from ncagen.dataset.reader import Dataset
 from ncagen.dataset.schedule import Line, Points, Schedule, units
+from ncagen.dataset.tokens import Tokens
 from ncagen.errors import NcagenError
 from ncagen.numbers import shares, shown, whole
 
@@ -47,8 +48,7 @@ class Mixture:
         rows: length of an epoch of the mixture; left out, as many as no part needs to give twice.
         Raises NcagenError.
         """
-        self.parts = list(parts)
-        _check_parts(self.parts)
+        self.parts = _checked(parts)
         sizes = [len(part) for part in self.parts]
         if weights is None and schedule is None:
             weights, rows = sizes, sum(sizes) if rows is None else rows
@@ -162,9 +162,15 @@ def _before(schedule: Schedule, ends: list[int | None]) -> list[Line]:
     return schedule.lines_before(min((end for end in ends if end is not None), default=None))
 
 
-def _check_parts(parts: list[Part]) -> None:
+def _checked(parts: Sequence[Part]) -> list[Part]:
+    """The parts, which are datasets and tokens, the datasets of one shape. Raises NcagenError."""
+    if not isinstance(parts, list | tuple):
+        raise NcagenError(f"the parts {shown(parts)} are no list: use a list of datasets, as in [low, high]")
     if not parts:
         raise NcagenError("a mixture of nothing: give one dataset or more")
+    for part in parts:
+        if not isinstance(part, Dataset | Tokens):
+            raise NcagenError(f"the part {shown(part)} is no dataset: use ncagen.open(...) or ncagen.Tokens(...)")
     datasets = [part for part in parts if isinstance(part, Dataset)]
     for name in ("row_tokens", "tokens_per_grid", "patch_ids", "seq_len"):
         values = [getattr(part.manifest.spec, name) for part in datasets]
@@ -173,6 +179,7 @@ def _check_parts(parts: list[Part]) -> None:
                 raise NcagenError(
                     f"{part.folder} has {name} {value}, {datasets[0].folder} has {values[0]}: mix datasets of one shape"
                 )
+    return list(parts)
 
 
 def _points(weights: Weights | None, schedule: Iterable[tuple[int, Weights]] | None, parts: int) -> Points:
