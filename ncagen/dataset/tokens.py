@@ -76,7 +76,7 @@ class Tokens:
         vocabulary: ids are below it; the largest and one if left out.
         sha256: with a vocabulary, the hash that an earlier `Tokens` of this source had, which is then trusted.
         Without it all tokens are read once, to hash them and to find the largest: about a second a GB. A pickled copy,
-        as in a DataLoader's worker, knows both. Arrays are pickled whole, files are not.
+        as in a DataLoader's worker, knows both. Arrays, np.memmap too, are pickled whole; files are not.
         Raises NcagenError.
         """
         self._path = None if isinstance(source, np.ndarray) else _path(source)
