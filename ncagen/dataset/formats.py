@@ -73,8 +73,9 @@ class Formats:
         return found
 
     def _under(self, kind: int, rows: Batch) -> Batch:
+        """All rows under one format's layout; what it makes of the others is not used."""
         spec, layout = self._layouts[kind]
-        return layout(spec, rows["input_ids"][:, : spec.row_tokens])
+        return layout(spec, rows["input_ids"][:, : spec.row_tokens].astype(spec.token_dtype, copy=False))
 
     def _check_lengths(self) -> None:
         lengths = sorted({layout.length(spec) for spec, layout in self._layouts})
@@ -94,10 +95,9 @@ def _formats(parts: Sequence[Part]) -> list[Spec]:
 
 def _chosen(here: np.ndarray, mine: Batch, others: Batch, pack: int) -> Batch:
     """For the rows that are here, their columns of the one batch, and for all others of the other. here: bool[row]."""
-    found = {}
-    for name, column in others.items():
-        rows = len(column) * pack
-        by_row = (rows, column.shape[1] // pack)
-        found[name] = np.where(here[:rows, None], mine[name].reshape(by_row), column.reshape(by_row))
-        found[name] = found[name].reshape(column.shape)
+    found = dict(others)  # an attention mask between places is the same for all rows
+    for name in [name for name, column in others.items() if column.ndim == 2]:
+        rows, length = len(others[name]) * pack, others[name].shape[1] // pack
+        chosen = np.where(here[:rows, None], *(some[name].reshape(rows, length) for some in (mine, others)))
+        found[name] = chosen.reshape(others[name].shape)
     return found

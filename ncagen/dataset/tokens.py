@@ -136,7 +136,7 @@ class Tokens:
         return {"input_ids": found}
 
     def own_layout(self, layout: Layout) -> Layout:
-        """The layout for these rows: every token has its label, and ids stay as they are."""
+        """The layout for these rows: no token is masked for what it is, and ids stay as they are."""
         return replace(layout, mask_grids=0, mask_delimiters=False, token_offset=0)
 
     def _check_ids(self, largest: int) -> None:
