@@ -10,9 +10,10 @@ from ncagen.dataset.layout import Layout
 from ncagen.dataset.mixture import Mixture
 from ncagen.dataset.reader import Dataset
 from ncagen.dataset.stream import Stream
+from ncagen.dataset.tokens import Tokens
 from ncagen.errors import NcagenError
 from ncagen.factory.generate import generate
 from ncagen.hub.place import open
 from ncagen.version import VERSION as __version__
 
-__all__ = ["Dataset", "Layout", "Mixture", "NcagenError", "Stream", "__version__", "generate", "open"]
+__all__ = ["Dataset", "Layout", "Mixture", "NcagenError", "Stream", "Tokens", "__version__", "generate", "open"]

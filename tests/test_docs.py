@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from conftest import make, spec_of
 
@@ -50,6 +51,7 @@ def pages_data(tmp_path_factory):
     folder = tmp_path_factory.mktemp("pages")
     make(folder / "data" / "nca-high", spec_of(bands=["high"]))
     make(folder / "data" / "nca", spec_of(bands=["low", "high"]))
+    (np.arange(40_000) % 50_257).astype(np.uint16).tofile(folder / "data" / "train.bin")
     return folder
 
 

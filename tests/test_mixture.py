@@ -16,7 +16,7 @@ from ncagen.dataset.mixture import CYCLE, Mixture
 from ncagen.dataset.schedule import ONE, Schedule, units
 from ncagen.dataset.stream import Stream
 from ncagen.errors import NcagenError
-from ncagen.numbers import shares
+from ncagen.numbers import shares, shown
 
 
 @pytest.fixture(scope="module")
@@ -322,3 +322,12 @@ def test_datasets_of_other_shapes_do_not_mix(high, tmp_path):
         f"{tmp_path}/small has patch_ids 4096, {high.folder} has 10000: mix datasets of one shape"
     )
     assert error_of(Mixture, []) == "a mixture of nothing: give one dataset or more"
+
+
+def test_parts_that_are_none(high):
+    assert error_of(Mixture, high) == (
+        f"the parts {shown(high)} are no list: use a list of datasets, as in [low, high]"
+    )
+    assert error_of(Mixture, [high, "data/nca"]) == (
+        "the part 'data/nca' is no dataset: use ncagen.open(...) or ncagen.Tokens(...)"
+    )

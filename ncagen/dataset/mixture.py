@@ -1,4 +1,4 @@
-"""Several datasets or bands as one, with weights that may change over training. NumPy only.
+"""Several datasets, bands or token streams as one, with weights that may change over training. NumPy only.
 
 Positions come in cycles of 1,024. How many of a cycle's positions each part gets is `schedule`'s closed form, at any
 row in the same time; which of them it gets is shuffled by key. So a part's own rows are counted exactly, and each part
@@ -15,9 +15,11 @@ from fractions import Fraction
 
 import numpy as np
 
+from ncagen.dataset.formats import Part
 from ncagen.dataset.order import SLOTS, shuffled
 from ncagen.dataset.reader import Dataset
 from ncagen.dataset.schedule import Line, Points, Schedule, units
+from ncagen.dataset.tokens import Tokens
 from ncagen.errors import NcagenError
 from ncagen.numbers import shares, shown, whole
 
@@ -30,11 +32,11 @@ _EXAMPLE = "[(0, [1, 0]), (80_000, [0, 1])]"
 
 
 class Mixture:
-    """Datasets to be read as one by a `Stream`. Their rows must have the same shape and vocabulary."""
+    """Datasets, and tokens of one's own, to be read as one by a `Stream`. All datasets must have the same shape."""
 
     def __init__(
         self,
-        parts: Sequence[Dataset],
+        parts: Sequence[Part],
         weights: Weights | None = None,
         schedule: Iterable[tuple[int, Weights]] | None = None,
         rows: int | None = None,
@@ -46,8 +48,7 @@ class Mixture:
         rows: length of an epoch of the mixture; left out, as many as no part needs to give twice.
         Raises NcagenError.
         """
-        self.parts = list(parts)
-        _check_parts(self.parts)
+        self.parts = _checked(parts)
         sizes = [len(part) for part in self.parts]
         if weights is None and schedule is None:
             weights, rows = sizes, sum(sizes) if rows is None else rows
@@ -161,16 +162,24 @@ def _before(schedule: Schedule, ends: list[int | None]) -> list[Line]:
     return schedule.lines_before(min((end for end in ends if end is not None), default=None))
 
 
-def _check_parts(parts: list[Dataset]) -> None:
+def _checked(parts: Sequence[Part]) -> list[Part]:
+    """The parts, which are datasets and tokens, the datasets of one shape. Raises NcagenError."""
+    if not isinstance(parts, list | tuple):
+        raise NcagenError(f"the parts {shown(parts)} are no list: use a list of datasets, as in [low, high]")
     if not parts:
         raise NcagenError("a mixture of nothing: give one dataset or more")
+    for part in parts:
+        if not isinstance(part, Dataset | Tokens):
+            raise NcagenError(f"the part {shown(part)} is no dataset: use ncagen.open(...) or ncagen.Tokens(...)")
+    datasets = [part for part in parts if isinstance(part, Dataset)]
     for name in ("row_tokens", "tokens_per_grid", "patch_ids", "seq_len"):
-        values = [getattr(part.manifest.spec, name) for part in parts]
-        for part, value in zip(parts, values, strict=True):
+        values = [getattr(part.manifest.spec, name) for part in datasets]
+        for part, value in zip(datasets, values, strict=True):
             if value != values[0]:
                 raise NcagenError(
-                    f"{part.folder} has {name} {value}, {parts[0].folder} has {values[0]}: mix datasets of one shape"
+                    f"{part.folder} has {name} {value}, {datasets[0].folder} has {values[0]}: mix datasets of one shape"
                 )
+    return list(parts)
 
 
 def _points(weights: Weights | None, schedule: Iterable[tuple[int, Weights]] | None, parts: int) -> Points:
