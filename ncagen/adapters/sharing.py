@@ -8,7 +8,9 @@ every process looks when its first batch is asked for.
 import hashlib
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from types import FrameType
 
 import torch
@@ -25,9 +27,8 @@ _NONE = -1
 class SharedMemory(Memory):
     """The next pass, in memory that forked and spawned workers share. Pickled outside of a DataLoader, it is a copy.
 
-    There is no lock, since a worker may be ended at any time. A worker reads the next pass and then looks for a claim
-    with the token of its iteration, which its siblings share. Where there is none, it writes one, and then the pass
-    that follows. A sibling that read the following pass finds the claim, which was written before.
+    The first worker of an iteration takes the next pass and writes a claim with the iteration's token, which its
+    siblings share and find.
     """
 
     def __init__(self) -> None:
@@ -53,16 +54,16 @@ class SharedMemory(Memory):
     def begin(self, after: Callable[[Span], Span]) -> Span:
         """Takes the next pass, in a worker the one that its siblings take. after(span): the pass that follows one."""
         info = get_worker_info()
-        upcoming = self.next
-        if info is not None:
-            token = _token(info.seed - info.id, self._begun)
-            self._begun += 1
-            claimed = self._claimed(token)
+        token = _token(info.seed - info.id, self._begun) if info else 0
+        self._begun += 1
+        with _alone():
+            claimed = self._claimed(token) if info else None
             if claimed is not None:
                 return claimed
-            words = _words(upcoming)
-            self._write(_CLAIMS + 3 * (info.id % SLOTS), [*words, token ^ _digest(words)])
-        return self.take(upcoming, after)
+            if info:
+                words = _words(self.next)
+                self._write(_CLAIMS + 3 * (info.id % SLOTS), [*words, token ^ _digest(words)])
+            return self.take(self.next, after)
 
     def take(self, span: Span, after: Callable[[Span], Span]) -> Span:
         """Makes a span the pass in progress, and what follows it the next."""
@@ -88,6 +89,26 @@ class SharedMemory(Memory):
         self._words, self._begun = state["_words"], 0
         if not self._words.is_shared():
             self._words.share_memory_()
+
+
+@contextmanager
+def _alone() -> Iterator[None]:
+    """Excludes other processes for a moment, by a lock that the system takes back from one that is ended.
+
+    Any file that every process can open will do. Where the system has no such locks, only iterations that begin in
+    the same millisecond can disturb each other.
+    """
+    try:
+        import fcntl
+
+        file = Path(__file__).open("rb")  # noqa: SIM115
+    except (ImportError, OSError):
+        yield
+        return
+    with file:
+        with suppress(OSError):
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def worker() -> tuple[int, int]:

@@ -17,12 +17,12 @@ from itertools import islice
 import numpy as np
 
 from ncagen.dataset.division import TAILS, Division
+from ncagen.dataset.formats import Formats, Part
 from ncagen.dataset.layout import Layout
 from ncagen.dataset.mixture import Mixture
 from ncagen.dataset.order import ORDER_VERSION, WINDOW, Order
 from ncagen.dataset.passes import Memory, Passes, Span
-from ncagen.dataset.reader import Dataset
-from ncagen.dataset.shard import Rows
+from ncagen.dataset.tokens import Tokens
 from ncagen.errors import NcagenError
 from ncagen.numbers import whole
 
@@ -52,7 +52,7 @@ class Stream:
 
     def __init__(
         self,
-        data: Dataset | Mixture,
+        data: Part | Mixture,
         batch_size: int = 1,
         *,
         layout: Layout | None = None,
@@ -82,9 +82,7 @@ class Stream:
         self.epochs = None if epochs is None else whole("epochs", epochs, 1, LAST_EPOCH)
         self.seed = whole("seed", seed, 0, 2**32 - 1)
         self.parts = data.parts if isinstance(data, Mixture) else [data]
-        if layout is not None:
-            for part in self.parts:
-                layout.check(part.manifest.spec)
+        self._formats = Formats(self.parts, layout)
         window = None if window is None else whole("window", window, 1)
         self._facts = _facts(self.parts, self.seed, shuffle, window)
         self.fingerprint = self.fingerprint_at(None)
@@ -136,14 +134,14 @@ class Stream:
 
     def read(self, division: Division, numbers: Sequence[int]) -> Iterator[Batch]:
         """Some batches of a division, in their order. numbers: rising; only the last of all may be short."""
-        rows = self._read(division.positions(numbers))
+        part, rows = self._read(division.positions(numbers))
         for start in range(0, len(numbers) * division.batch_rows, division.batch_rows):
             here = slice(start, start + division.batch_rows)
-            yield self._laid_out({name: column[here] for name, column in rows.items()})
+            yield self._formats.lay_out(part[here], {name: column[here] for name, column in rows.items()})
 
     def take(self, positions: np.ndarray) -> Batch:
         """The rows at any positions, counted over all epochs, as a batch has them. positions: int64[row]."""
-        return self._laid_out(self._read(positions))
+        return self._formats.lay_out(*self._read(positions))
 
     def state_dict(self) -> dict:
         """What resumes after the last batch that an iterator of this stream gave, or begins the next pass."""
@@ -252,28 +250,11 @@ class Stream:
     def _last_epoch(self) -> int:
         return min(LAST_EPOCH, LAST_POSITION // len(self.data)) - (self.epochs or 1)
 
-    @property
-    def _spec(self):
-        return self.parts[0].manifest.spec
-
-    def _laid_out(self, rows: Batch) -> Batch:
-        return self.layout(self._spec, rows["input_ids"]) if self.layout else rows
-
-    def _read(self, positions: np.ndarray) -> Batch:
-        """The rows at positions over all epochs, in their order."""
-        columns = ("input_ids",) if self.layout else Rows._fields
+    def _read(self, positions: np.ndarray) -> tuple[np.ndarray, Batch]:
+        """The part of each row at positions over all epochs, int64[row], and the rows, in their order."""
         part, before = self._give(positions)
-        if len(self.parts) == 1:
-            return self.parts[0].rows(self._row_numbers(0, before), columns)
-        found: Batch = {}
-        for i in np.unique(part):
-            here = part == i
-            rows = self.parts[i].rows(self._row_numbers(int(i), before[here]), columns)
-            for name, column in rows.items():
-                if name not in found:
-                    found[name] = np.empty((len(positions), *column.shape[1:]), column.dtype)
-                found[name][here] = column
-        return found
+        numbers = [self._row_numbers(i, before[part == i]) for i in range(len(self.parts))]
+        return part, self._formats.gather(part, numbers)
 
     def _give(self, positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The part at each position, and how many rows it gave before: int64[n], int64[n]."""
@@ -323,8 +304,15 @@ class StreamIterator(Iterator[Batch]):
         return self._stream.state_at(self._division.after(self._given))
 
 
-def _facts(parts: list[Dataset], seed: int, shuffle: bool, window: int | None) -> dict:
+def _facts(parts: list[Part], seed: int, shuffle: bool, window: int | None) -> dict:
     """What decides the order of each part."""
     facts: dict = {"order": ORDER_VERSION, "seed": seed, "shuffle": shuffle, "window": window if shuffle else None}
-    facts["parts"] = [(part.manifest.dataset_sha256, part.split, part.band) for part in parts]
+    facts["parts"] = [_identity(part) for part in parts]
     return facts
+
+
+def _identity(part: Part) -> Sequence[str | None]:
+    """What a part's rows are."""
+    if isinstance(part, Tokens):
+        return part.identity
+    return part.manifest.dataset_sha256, part.split, part.band, part.selection
