@@ -48,7 +48,7 @@ def check_refusal(read: Read, line: str) -> None:
         try:
             read(pattern(split))
         except Exception as error:
-            assert line in repr(error), f"{type(error).__name__}: {error}"
+            assert line in f"{error!r} {error}", f"{type(error).__name__}: {error}"
         else:
             raise AssertionError("it read the tokens, and the table says that it does not")
 
