@@ -94,6 +94,22 @@ def test_the_text_says_what_the_manifest_says(smoke):
             )
 
 
+def test_the_selection_that_the_text_names_is_one(smoke):
+    condition = re.search(r'where="([^"]+)"', text(read_manifest(smoke()), NAME))[1]
+    assert condition == "gzip_bytes >= 864"
+    rows, every = (ncagen.open(smoke(), band="high", where=where) for where in (condition, None))
+    assert [row["gzip_bytes"] for row in rows] == [row["gzip_bytes"] for row in every if row["gzip_bytes"] >= 864]
+
+
+@pytest.mark.parametrize("storage", ["parquet", "arrow"])
+def test_the_readers_that_the_text_names_are_those_of_the_format(storage, smoke, tmp_path):
+    card = text(read_manifest(smoke(storage)))
+    assert ("`data/high/train-*-of-00003.parquet` also opens in" in card) == (storage == "parquet")
+    wide = make(tmp_path / "a", spec_of(tokens=5 * 1024, validation=0, bands=["high"], states=17), storage)
+    setting = "spark.sql.parquet.enableNestedColumnVectorizedReader=false"
+    assert setting not in card and (setting in text(wide)) == (storage == "parquet")
+
+
 @pytest.mark.parametrize("storage", ["parquet", "arrow"])
 def test_the_histogram_counts_every_row_for_training(storage, smoke):
     lines = picture(smoke(storage), read_manifest(smoke(storage)))

@@ -12,7 +12,7 @@ which cannot be said of pictures, and it needs no second file.
 from collections.abc import Iterable, Sequence
 
 from ncagen.dataset.manifest import SPLITS, Manifest
-from ncagen.dataset.shard import Record
+from ncagen.dataset.shard import Record, relative_path
 from ncagen.spec import Band, Spec
 
 CARD = "README.md"
@@ -52,7 +52,7 @@ def text(manifest: Manifest, name: str | None = None, picture: Sequence[str] = (
         _histogram(picture),
         _drawing(manifest.spec, drawn),
         _columns(manifest.spec),
-        _loading(manifest.spec, name),
+        _loading(manifest, name),
         _again(manifest, name),
         _exact(manifest),
         _limits(manifest.spec),
@@ -182,13 +182,32 @@ def _columns(spec: Spec) -> list[str]:
         "| `gzip_bytes` | int32 | length of the compressed grids |",
         f"| `gzip_ratio` | float32 | `gzip_bytes` by {spec.scored_bytes:,} |",
         "",
+        "Select rows by `gzip_bytes`, not by `gzip_ratio`: engines differ in whether a float32 is compared in double",
+        f'precision. `ncagen.open(..., where="gzip_bytes >= {-(-spec.scored_bytes * 3 // 5)}")` is exact.',
+        "",
         "Labels are not stored, because trainers shift them in different places. Nothing predicts a row's first grid,",
         f"its first {spec.tokens_per_grid} tokens: leave it out of the loss, as the paper does.",
     ]
 
 
-def _loading(spec: Spec, name: str | None) -> list[str]:
+def _readers(manifest: Manifest) -> list[str]:
+    """Which readers of Parquet open the files, as docs/conformance.md has it."""
+    if manifest.storage != "parquet":
+        return []
+    files = relative_path(manifest.spec, "parquet", "train", manifest.spec.bands[0].name, 0)
+    files = files.replace("train-00000", "train-*")
+    setting = " (`spark.sql.parquet.enableNestedColumnVectorizedReader=false`)"
+    return [
+        f"`{files}` also opens in pyarrow, pandas, Polars, DuckDB 2,",
+        f"DataFusion, Ray Data, Daft, ClickHouse and Spark{setting * (manifest.spec.token_dtype == 'uint32')}.",
+        "DuckDB 1.5 and fastparquet cannot read its tokens.",
+        "",
+    ]
+
+
+def _loading(manifest: Manifest, name: str | None) -> list[str]:
     """Loading with ncagen, with datasets, and in five trainers."""
+    spec = manifest.spec
     place, band = name or HOME, spec.bands[0].name
     folder = "data/nca" if name else HOME
     exports = {"nanogpt": "nanoGPT"} if spec.token_dtype == "uint16" else {"mds": "Composer"}
@@ -209,6 +228,10 @@ def _loading(spec: Spec, name: str | None) -> list[str]:
         f'rows = load_dataset("{place}", "{band}", split="train")  # streaming=True works too',
         "```",
         "",
+        "Beside text, `interleave_datasets` and `concatenate_datasets` want equal types:",
+        '`rows.select_columns("input_ids").cast_column("input_ids", text.features["input_ids"])`.',
+        "",
+        *_readers(manifest),
         "PyTorch, with labels that leave out the first grid, and a state that resumes anywhere:",
         "",
         "```python",

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from readers import READERS, readers_table
 
 from ncagen.dataset.reader import Dataset
 
@@ -37,6 +38,9 @@ BUILD = ["--tokens=900K", "--validation=200K", "--band=high", "--rows-per-shard=
 OFFSET, LENGTH = 100_000, 1000
 WIDE = (f"--token-offset={OFFSET}", f"--length={LENGTH}")
 
+
+# Datasets that checks load, by what a check calls its storage; the last has ids that need 32 bits.
+DATASETS = {"parquet": (), "arrow": ("--format=arrow",), "uint32": ("--states=17",)}
 
 # Environments that are small or have many checks.
 QUICK = ("oldest", "datasets3", "loaders")
@@ -80,6 +84,11 @@ CHECKS = [
     Check("datasets-arrow", "trainers", "consumer_datasets", None, storage="arrow"),
     Check("datasets3", "datasets3", "consumer_datasets", None),
     Check("datasets3-arrow", "datasets3", "consumer_datasets", None, storage="arrow"),
+    *(
+        Check(f"{reader}-{storage}", environment, f"reader_{reader}", None, storage=storage)
+        for reader, environment in READERS.items()
+        for storage in ("parquet", "uint32")
+    ),
 ]
 
 
@@ -124,8 +133,10 @@ def make_environment(name: str) -> None:
 def run_all(checks: list[Check], folder: Path) -> list[dict | str]:
     """What each check reported, or the last line of its failure."""
     for storage in dict.fromkeys(["parquet", *(check.storage for check in checks)]):
-        ncagen("build", *BUILD, f"--format={storage}", "--out", folder / storage)
+        ncagen("build", *BUILD, *DATASETS[storage], "--out", folder / storage)
     save_source(folder / "parquet", folder / "source")
+    if (folder / "uint32").exists():
+        save_source(folder / "uint32", folder / "source-uint32")
     save_wide(folder / "source", folder / "wide")
     return [run_check(check, folder / check.storage, folder) for check in checks]
 
@@ -141,6 +152,7 @@ def run_check(check: Check, dataset: Path, folder: Path) -> dict | str:
             return f"ncagen export {' '.join(check.exported)} failed"
     command = [PLACE / check.environment / "bin/python", HERE / "checks" / f"{check.script}.py"]
     source = folder / ("wide" if check.exported and WIDE[0] in check.exported else "source")
+    source = folder / "source-uint32" if check.storage == "uint32" else source
     environment = os.environ | ({"PYTHONPATH": str(ROOT)} if check.exported is None else {})
     begun = time.monotonic()
     done = subprocess.run([*command, loaded, source], capture_output=True, text=True, env=environment)
@@ -149,7 +161,8 @@ def run_check(check: Check, dataset: Path, folder: Path) -> dict | str:
         print(f"{check.name}: failed\n{done.stderr}", file=sys.stderr)
         return done.stderr.strip().splitlines()[-1]
     result = json.loads(done.stdout.strip().splitlines()[-1])
-    print(f"{check.name}: {result['tokens']:,} tokens equal, {seconds:.0f} s")
+    outcome = f"{result['tokens']:,} tokens equal" if result["tokens"] else "refuses them, as the table says"
+    print(f"{check.name}: {outcome}, {seconds:.0f} s")
     return result
 
 
@@ -190,13 +203,15 @@ def page(checks: list[Check], results: list[dict | str]) -> str:
         "|---|---|---|---|---|---|---|",
     ]
     for check, result in zip(checks, results, strict=True):
+        if check.script.startswith("reader_"):
+            continue
         if isinstance(result, str):
             lines.append(f"| {check.name} | {check.package} | | | | | **failed**: {result} |")
             continue
         package, version = result["package"] or check.package, result.get("version", "")
         versions = f"{version} | {result['python']} | {result['numpy']}"
         lines.append(f"| {check.name} | {package} | {versions} | {result['loaded']} | all {result['tokens']:,} |")
-    return "\n".join([*lines, ""])
+    return "\n".join([*lines, *readers_table(checks, results), ""])
 
 
 if __name__ == "__main__":

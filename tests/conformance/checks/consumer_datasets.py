@@ -1,11 +1,13 @@
 """datasets: load_dataset of the folder as it is, cached and streaming, every column; then with ncagen's transform."""
 
+import shutil
 import tempfile
+from pathlib import Path
 
 import numpy as np
 from common import EXPORT, SPLITS, report, same, source
 from consumer_common import opened, received
-from datasets import load_dataset
+from datasets import Dataset, concatenate_datasets, interleave_datasets, load_dataset
 
 from ncagen.adapters.huggingface import transform
 
@@ -31,4 +33,39 @@ for split in SPLITS:
     received((laid_out[start : start + 64] for start in range(0, len(laid_out), 64)), split, every)
     mapped = streamed.map(apply, batched=True, remove_columns=list(COLUMNS))
     received(({name: [value] for name, value in row.items()} for row in mapped), split, every)
-report("datasets", f"load_dataset of {opened().manifest.storage} cached, streaming, with transform", tokens)
+
+
+def beside_text() -> None:
+    """The line of the card: equal types, or both functions refuse."""
+    text = Dataset.from_dict({"input_ids": [[1, 2, 70_000], [4]]})
+    for streaming in (False, True):
+        rows = load_dataset(str(EXPORT), "high", split="train", streaming=streaming).select_columns("input_ids")
+        beside = text.to_iterable_dataset() if streaming else text
+        cast = rows.cast_column("input_ids", text.features["input_ids"])
+        for together in (concatenate_datasets, interleave_datasets):
+            try:
+                list(together([rows, beside]))
+            except ValueError as error:
+                assert "aligned" in str(error), error
+            else:
+                raise AssertionError(f"{together.__name__} took different types")
+            found = [row["input_ids"] for row in together([cast, beside])]
+            assert [1, 2, 70_000] in found and found[0] == source("train")[0].tolist()
+        assert len(list(concatenate_datasets([cast, beside]))) == len(source("train")) + 2
+
+
+def beside_another_dataset() -> None:
+    """Files that another dataset left in the folder are not loaded."""
+    folder = Path(shutil.copytree(EXPORT, Path(cache) / "copy"))
+    for path in list(folder.glob("data/high/train-*")):
+        shutil.copy(path, path.with_name(path.name.replace("-of-00003", "-of-00099")))
+    assert len(list(folder.glob("data/high/train-*"))) == 6
+    rows = load_dataset(str(folder), "high", split="train", cache_dir=cache)
+    assert np.array_equal(rows.with_format("numpy")["candidate"][:], source("train", "candidate"))
+
+
+beside_text()
+beside_another_dataset()
+report(
+    "datasets", f"load_dataset of {opened().manifest.storage} cached, streaming, with transform; beside text", tokens
+)
