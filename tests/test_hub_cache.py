@@ -356,7 +356,7 @@ def test_a_wait_of_years_is_ten_minutes_and_is_told(stream, method, path, header
 
 def test_a_wait_within_the_bound_is_kept_and_logged_where_it_is_long(lfs, smoke):
     lfs.publish(smoke())
-    lfs.hub.fault("GET", "/resolve/main/manifest", Status(503, {"Retry-After": "120"}))
+    lfs.hub.fault("GET", "/resolve/main/manifest", Status(429, {"Retry-After": "120"}))
     done = lfs.run("-c", WAITING.replace("STREAM", "False"))
     assert (done.status, done.out) == (0, "200 [120.0]\n"), done
-    assert done.err == "the Hub answers 503: trying again in 120 s\n"
+    assert done.err == "the Hub answers 429: trying again in 120 s\n"

@@ -1,5 +1,6 @@
 """ncagen show."""
 
+import io
 import json
 import os
 import shutil
@@ -10,6 +11,7 @@ import click
 import numpy as np
 
 from ncagen.commands.places import dataset_argument, folder_of
+from ncagen.commands.saving import save
 from ncagen.complexity.bands import ratio_counts
 from ncagen.dataset.manifest import read_manifest
 from ncagen.dataset.reader import Dataset
@@ -109,11 +111,15 @@ def _write(dataset: Dataset, first: int, rows: int | None, png: Path | None, gif
     spec, numbers = dataset.manifest.spec, np.arange(first, first + (rows or 1))
     ids = dataset.rows(numbers, columns=("input_ids",))["input_ids"]
     if png:
-        picture.png(spec, ids, png)
+        file = io.BytesIO()
+        picture.png(spec, ids, file)
+        save(png, file.getvalue())
         names = f"row {first}" if len(ids) == 1 else f"rows {first} to {numbers[-1]}"
         click.echo(f"{png}: {names} ({dataset.band} {dataset.split})")
     if gif:
-        picture.gif(spec, ids[0], gif)
+        file = io.BytesIO()
+        picture.gif(spec, ids[0], file)
+        save(gif, file.getvalue())
         click.echo(f"{gif}: row {first} ({dataset.band} {dataset.split})")
 
 

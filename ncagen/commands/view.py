@@ -1,17 +1,13 @@
 """ncagen view."""
 
-import errno
-import os
 import threading
 import webbrowser
 from pathlib import Path
 
 import click
-import pyarrow as pa
 
+from ncagen.commands import saving
 from ncagen.commands.places import dataset_argument, folder_of
-from ncagen.dataset.files import write
-from ncagen.errors import NcagenError
 
 
 @click.command()
@@ -35,9 +31,7 @@ def view(folder, revision, save, port, opened):
     folder = folder_of(folder, revision)
     page = webpage.page(folder)
     if save:
-        if not save.absolute().parent.is_dir():
-            raise NcagenError(f"{save}: {os.strerror(errno.ENOENT)}")
-        write(save, pa.py_buffer(page.encode()))
+        saving.save(save, page.encode())
         click.echo(f"{save}: {len(page.encode()) / 1e3:,.0f} KB")
         _open(save.absolute().as_uri(), opened)
         return 0

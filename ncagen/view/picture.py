@@ -50,7 +50,7 @@ def png(spec: Spec, input_ids: np.ndarray, file: Path | BinaryIO) -> None:
     image.save(file, "PNG", optimize=True)
 
 
-def gif(spec: Spec, input_ids: np.ndarray, path: Path) -> None:
+def gif(spec: Spec, input_ids: np.ndarray, file: Path | BinaryIO) -> None:
     """Writes a picture that plays one row's grids for ever. input_ids: [token], one well-formed row."""
     scale = _scale(MOVING, spec.grid)
     colours = bytes(value for colour in palette(spec.states) for value in colour)
@@ -60,7 +60,7 @@ def gif(spec: Spec, input_ids: np.ndarray, path: Path) -> None:
         frame.putpalette(colours)
         frames.append(frame)
     first, *others = frames
-    first.save(path, "GIF", save_all=True, append_images=others, duration=round(1000 * SECONDS), loop=0)
+    first.save(file, "GIF", save_all=True, append_images=others, duration=round(1000 * SECONDS), loop=0)
 
 
 def _scale(pixels: int, cells: int) -> int:

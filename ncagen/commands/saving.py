@@ -1,0 +1,17 @@
+"""A page or picture under the name that the user gave: whole or not at all."""
+
+import errno
+import os
+from pathlib import Path
+
+import pyarrow as pa
+
+from ncagen.dataset.files import write
+from ncagen.errors import NcagenError
+
+
+def save(path: Path, data: bytes) -> None:
+    """Writes a file, in place of one that may be there. Raises NcagenError where there is no such folder; OSError."""
+    if not path.absolute().parent.is_dir():
+        raise NcagenError(f"{path}: {os.strerror(errno.ENOENT)}")
+    write(path, pa.py_buffer(data))
