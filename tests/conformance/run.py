@@ -74,6 +74,8 @@ CHECKS = [
     Check("dataloader", "trainers", "consumer_dataloader", None),
     Check("stateful", "trainers", "consumer_stateful", None),
     Check("trainer", "trainers", "consumer_trainer", None),
+    Check("packing", "trainers", "consumer_packing", None),
+    Check("hf", "trainers", "export_hf", ("--to=hf",)),
     Check("grain", "trainers", "consumer_grain", None),
     Check("datasets", "trainers", "consumer_datasets", None),
     Check("datasets-arrow", "trainers", "consumer_datasets", None, storage="arrow"),
