@@ -18,11 +18,13 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from conftest import NCAGEN, Run, contents, make, run, spec_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import ncagen
 from ncagen.dataset.manifest import read_manifest
 from ncagen.dataset.reader import Dataset
 from ncagen.errors import NcagenError
@@ -208,7 +210,7 @@ def test_datatrove(one_band, tmp_path, options, dtype):
         assert ends.tolist() == [(row + 1) * wanted.shape[1] for row in range(len(wanted))]
 
 
-@pytest.mark.parametrize(("options", "dtype"), [({}, "<u2"), ({"length": 20}, "<u2"), (WIDE, "<u4")])
+@pytest.mark.parametrize(("options", "dtype"), [({}, "<u2"), ({"length": 39}, "<u2"), (WIDE, "<u4")])
 def test_olmo(one_band, tmp_path, monkeypatch, options, dtype):
     monkeypatch.setattr(planning, "FILE_TOKENS", 70 * ROW)
     out = export(one_band, "olmo", tmp_path / "a", **options)
@@ -241,6 +243,47 @@ def test_jsonl(one_band, tmp_path, zstd):
             assert np.array_equal(values, column(one_band, split, name))
 
 
+def lists(table: pa.Table, name: str) -> np.ndarray:
+    """A column of lists of one length: [row, place]."""
+    column = table[name].combine_chunks()
+    return column.flatten().to_numpy().reshape(len(column), -1)
+
+
+@pytest.mark.parametrize("zstd", [None, False])
+@pytest.mark.parametrize("options", [{}, CUT, WIDE, {"length": 39}])
+def test_hf(one_band, tmp_path, options, zstd):
+    out = export(one_band, "hf", tmp_path / "a", zstd=zstd, **options)
+    for split, shards in zip(SPLITS, (3, 1), strict=True):
+        paths = [out / f"data/{split}-{number:05d}-of-{shards:05d}.parquet" for number in range(shards)]
+        assert sorted((out / "data").glob(f"{split}-*")) == paths
+        metadata = pq.ParquetFile(paths[0]).metadata
+        assert metadata.row_group(0).column(0).compression == ("UNCOMPRESSED" if zstd is False else "ZSTD")
+        table = pa.concat_tables([pq.read_table(path) for path in paths])
+        assert table.schema.metadata is None
+        assert {field.name: str(field.type.value_type) for field in table.schema} == {
+            "input_ids": "int32",
+            "labels": "int32",
+            "attention_mask": "int8",
+        }
+        assert all(pa.types.is_list(field.type) for field in table.schema)  # not of a fixed size: TRL refuses them
+        ids = expected(one_band, split, **options)
+        assert np.array_equal(lists(table, "input_ids"), ids)
+        assert np.array_equal(lists(table, "labels"), np.where(np.arange(ids.shape[1]) < GRID, -100, ids))
+        assert np.array_equal(lists(table, "attention_mask"), np.ones_like(ids))
+    assert (out / "tokenizer").exists() == ("token_offset" not in options)
+
+
+def test_the_tokenizer_of_hf_names_each_id_by_its_number(one_band, tmp_path):
+    out = export(one_band, "hf", tmp_path / "a") / "tokenizer"
+    model = json.loads((out / "tokenizer.json").read_bytes())
+    assert model["model"]["vocab"] == {str(n): n for n in range(10_002)} | {"<eos>": 10_002}
+    assert [(token["content"], token["id"], token["special"]) for token in model["added_tokens"]] == [
+        ("<eos>", 10_002, True)
+    ]
+    named = json.loads((out / "tokenizer_config.json").read_bytes())
+    assert (named["eos_token"], named["pad_token"]) == ("<eos>", "<eos>")
+
+
 def frame_size(data: bytes) -> int:
     """The content size that stands in a zstd frame's header."""
     assert data[:4] == b"\x28\xb5\x2f\xfd"
@@ -251,7 +294,7 @@ def frame_size(data: bytes) -> int:
 
 
 @settings(max_examples=15, deadline=None)
-@given(st.integers(1, ROW), st.integers(0, 2**16 - 10002))
+@given(st.integers(2, ROW), st.integers(0, 2**16 - 10002))
 def test_any_cut_and_offset(one_band, tmp_path_factory, length, token_offset):
     options = {"length": length, "token_offset": token_offset}
     out = export(one_band, "nanogpt", tmp_path_factory.mktemp("cut") / "a", **options)
@@ -312,7 +355,7 @@ def test_the_command_says_what_it_wrote_and_the_trainers_settings(one_band, tmp_
     first, second, empty, *settings = done.out.splitlines()
     assert re.fullmatch(r"exported 220 rows of 1026 tokens in \d+\.\d s", first)
     assert (second, empty) == (f"{out}: 220 rows, 3 files, 0.5 MB", "")
-    assert settings[1:3] == ["dataset = 'nca'  # with this folder as data/nca", "block_size = 1025"]
+    assert settings[1:3] == ["dataset = 'nca'  # with this folder as data/nca", "block_size = 1024"]
 
 
 def test_a_complete_export_has_nothing_to_do(one_band, tmp_path):
@@ -350,18 +393,61 @@ def test_settings_fit_the_export(one_band, tmp_path, to):
     assert any(number in line for line in lines for number in ("1024", "1023"))
 
 
+def test_nanogpts_windows_are_whole_rows(one_band, tmp_path):
+    """Its get_batch with the lines that the export prints: inputs, labels, and -1 where the first grid is predicted."""
+    torch = pytest.importorskip("torch")
+    for length, block in ((None, 1024), (1025, 1024), (700, 699), (39, 38)):
+        out = export(one_band, "nanogpt", tmp_path / str(length), length=length)
+        lines = FORMATS["nanogpt"].settings(plan(one_band, None, "nanogpt", length), out)
+        assert f"block_size = {block}" in lines
+        data = np.fromfile(out / "train.bin", np.uint16)
+        names = {"torch": torch, "data": data, "batch_size": 64}
+        [draw] = [line.removeprefix("# ") for line in lines if line.startswith("# ix = ")]
+        exec(draw, names)
+        x, names["y"] = (
+            torch.stack([torch.from_numpy(data[i + k : i + k + block].astype(np.int64)) for i in names["ix"].tolist()])
+            for k in (0, 1)
+        )
+        [mask] = [line.split(": ")[1] for line in lines if "y[:" in line]
+        exec(mask, names)
+        layout = ncagen.Layout(seq_len=block, labels="next", ignore_index=-1)
+        rows = layout(spec_of(bands=["high"]), column(one_band, "train"))
+        number = {row.tobytes(): i for i, row in enumerate(rows["input_ids"])}
+        drawn = [number[row.numpy().tobytes()] for row in x]
+        assert np.array_equal(names["y"].numpy(), rows["labels"][drawn])
+
+
+def test_megatrons_end_of_document_is_no_id_of_the_rows(one_band, tmp_path):
+    """NullTokenizer's is --vocab-size, or the id before it."""
+    for offset, size in ((0, 10_003), (50_000, 60_003)):
+        lines = FORMATS["megatron"].settings(plan(one_band, None, "megatron", token_offset=offset), tmp_path)
+        assert f"--vocab-size {size}" in lines
+        highest = expected(one_band, "train", token_offset=offset).max()
+        assert highest == size - 2  # an end of grid
+
+
 # --- mistakes ---
 
 WRONG = [
     (["--to", "tape"], "Invalid value for '--to': 'tape' is not one of 'nanogpt', 'llmc', 'megatron', 'litdata',"),
-    (["--to", "mds", "--length", 0], "--length 0 is out of range: use 1 to 1026, the tokens of a row"),
-    (["--to", "mds", "--length", 1027], "--length 1027 is out of range: use 1 to 1026, the tokens of a row"),
-    (["--to", "llmc", "--zstd"], "llmc has no compressed files: leave --zstd out, or use --to mds or jsonl"),
+    (["--to", "mds", "--length", 0], "--length 0 is out of range: use 2 to 1026, the tokens of a row"),
+    (["--to", "mds", "--length", 1027], "--length 1027 is out of range: use 2 to 1026, the tokens of a row"),
+    (["--to", "mds", "--length", 1], "--length 1 leaves no label, since the first token has none: use 2 to 1026"),
+    (["--to", "hf", "--length", 1027], "--length 1027 is out of range: use 39 to 1026, the tokens of a row"),
+    (
+        ["--to", "olmo", "--length", 38],
+        "--length 38 leaves no label, since the first grid of 38 tokens is masked: use 39 to 1026",
+    ),
+    (
+        ["--to", "hf", "--length", 38],
+        "--length 38 leaves no label, since the first grid of 38 tokens is masked: use 39 to 1026",
+    ),
+    (["--to", "llmc", "--zstd"], "llmc has no compressed files: leave --zstd out, or use --to mds or jsonl or hf"),
     (["--to", "mds", "--band", "low"], "{dataset} has no "),
     (
         ["--to", "nanogpt", "--token-offset", 55535],
         "nanogpt holds ids up to 65,535, these go up to 65,536: use --token-offset 55534 at most or --to megatron,"
-        " litdata, mds, datatrove, olmo, jsonl",
+        " litdata, mds, datatrove, olmo, jsonl, hf",
     ),
     (
         ["--to", "megatron", "--token-offset", 2**31],
@@ -391,7 +477,7 @@ def test_a_wide_vocabulary_names_the_formats_that_hold_it(tmp_path):
         plan(tmp_path / "wide", None, "nanogpt")
     assert str(caught.value) == (
         "nanogpt holds ids up to 65,535, these go up to 160,001:"
-        " use --to megatron, litdata, mds, datatrove, olmo, jsonl"
+        " use --to megatron, litdata, mds, datatrove, olmo, jsonl, hf"
     )
     out = export(tmp_path / "wide", "datatrove", tmp_path / "a")
     assert equal(np.fromfile(out / "train/00000_unshuffled.ds", "<u4"), column(tmp_path / "wide", "train"))

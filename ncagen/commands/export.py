@@ -19,7 +19,7 @@ from ncagen.export.formats import FORMATS, plan
 @click.option("--band", help="Which band; may be left out where there is one.")
 @click.option("--length", type=int, help="Tokens kept of each row, from its start.  [all]")
 @click.option("--token-offset", type=click.IntRange(min=0), default=0, help="Added to every id.  [0]")
-@click.option("--zstd/--no-zstd", default=None, help="Compress, for jsonl and mds.  [jsonl: on, mds: off]")
+@click.option("--zstd/--no-zstd", default=None, help="Compress, for jsonl, hf and mds.  [jsonl, hf: on, mds: off]")
 @click.option("--json", "as_json", is_flag=True, help="Machine-readable output; no progress.")
 @click.option("--quiet", is_flag=True, help="Print errors only.")
 def export(folder, revision, to, out, band, length, token_offset, zstd, as_json, quiet):

@@ -7,11 +7,13 @@ from typing import NamedTuple
 import numpy as np
 
 from ncagen.dataset.folder import Folder, folder_at
+from ncagen.dataset.layout import targets
 from ncagen.dataset.reader import Dataset
 from ncagen.errors import NcagenError
-from ncagen.export import datatrove, jsonl, litdata, llmc, mds, megatron, nanogpt, olmo
+from ncagen.export import datatrove, hf, jsonl, litdata, llmc, mds, megatron, nanogpt, olmo
 from ncagen.export.files import Done, File
 from ncagen.export.plan import Export
+from ncagen.spec import Spec
 
 MOST_SHARD_BYTES = 2**31  # offsets within a file are 32 bits in some formats
 
@@ -20,12 +22,15 @@ class Format(NamedTuple):
     """files: the export's files in the order they are written. settings: the trainer's, as lines to copy.
 
     dtypes: those that ids can have, narrowest first. zstd: whether files are compressed, None where they cannot be.
+    masks: whether the files say that the first grid has no loss. parquet: whether pyarrow's version decides the bytes.
     """
 
     files: Callable[[Export, Done], Iterator[File]]
     settings: Callable[[Export, Path], list[str]]
     dtypes: tuple[str, ...]
     zstd: bool | None = None
+    masks: bool = False
+    parquet: bool = False
 
 
 FORMATS = {
@@ -35,8 +40,9 @@ FORMATS = {
     "litdata": Format(litdata.files, litdata.settings, ("uint16", "uint32")),
     "mds": Format(mds.files, mds.settings, ("uint16", "uint32"), zstd=False),
     "datatrove": Format(datatrove.files, datatrove.settings, ("uint16", "uint32")),
-    "olmo": Format(olmo.files, olmo.settings, ("uint16", "uint32")),
+    "olmo": Format(olmo.files, olmo.settings, ("uint16", "uint32"), masks=True),
     "jsonl": Format(jsonl.files, jsonl.settings, ("int64",), zstd=True),
+    "hf": Format(hf.files, hf.settings, ("int32",), zstd=True, masks=True, parquet=True),
 }
 
 
@@ -53,8 +59,7 @@ def plan(
     dataset = Dataset(folder, "train", band)
     spec, shaped = dataset.manifest.spec, FORMATS[to]
     length = spec.row_tokens if length is None else length
-    if not 1 <= length <= spec.row_tokens:
-        raise NcagenError(f"--length {length} is out of range: use 1 to {spec.row_tokens}, the tokens of a row")
+    _check_length(spec, length, shaped.masks)
     if zstd and shaped.zstd is None:
         some = " or ".join(name for name, format in FORMATS.items() if format.zstd is not None)
         raise NcagenError(f"{to} has no compressed files: leave --zstd out, or use --to {some}")
@@ -65,7 +70,17 @@ def plan(
             " build the dataset with fewer --rows-per-shard"
         )
     zstd = bool(shaped.zstd) if zstd is None else zstd
-    return Export(folder, dataset.manifest, dataset.band, to, length, token_offset, dtype, zstd)
+    return Export(folder, dataset.manifest, dataset.band, to, length, token_offset, dtype, zstd, shaped.parquet)
+
+
+def _check_length(spec: Spec, length: int, masks: bool) -> None:
+    """Raises NcagenError unless a row cut to this length has a token with a loss."""
+    least = int(targets(spec, mask_grids=int(masks)).argmax()) + 1
+    if not 1 <= length <= spec.row_tokens:
+        raise NcagenError(f"--length {length} is out of range: use {least} to {spec.row_tokens}, the tokens of a row")
+    if length < least:
+        reason = f"the first grid of {spec.tokens_per_grid} tokens is masked" if masks else "the first token has none"
+        raise NcagenError(f"--length {length} leaves no label, since {reason}: use {least} to {spec.row_tokens}")
 
 
 def _dtype(to: str, vocabulary: int, token_offset: int) -> np.dtype:

@@ -8,8 +8,7 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
-import numpy as np
-
+from ncagen.dataset.layout import targets
 from ncagen.export.files import Done, File, Part
 from ncagen.export.plan import Export
 
@@ -23,7 +22,7 @@ def files(export: Export, done: Done) -> Iterator[File]:
 
 
 def _masks(export: Export, split: str, shards: range) -> Iterator[Part]:
-    row = (np.arange(export.length) >= export.manifest.spec.tokens_per_grid).tobytes()
+    row = targets(export.manifest.spec)[: export.length].tobytes()
     for shard in shards:
         rows = export.shard_rows(split, shard)
         yield Part(0, partial(bytes.__mul__, row, rows))
@@ -39,4 +38,7 @@ def settings(export: Export, out: Path) -> list[str]:
         f"    tokenizer=TokenizerConfig(vocab_size={outside + 1}, eos_token_id={outside}, pad_token_id={outside}))",
         f"# each instance is one row; {outside} stands for eos and pad, which no row has",
         "# dtype must be given: OLMo-core would take uint8 for a vocabulary of up to 256",
+        "# no instance_filter_config: it masks rows that repeat up to 13 tokens 32 times, as some of low bands do",
+        f"# the .npy have no header, as OLMo-core wants them: np.fromfile(path, {export.dtype.name!r}) reads them;",
+        "# np.load takes them for pickles and advises to load them unsafely, which fails as well",
     ]

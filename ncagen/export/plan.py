@@ -36,10 +36,11 @@ class Export:
     token_offset: int
     dtype: np.dtype
     zstd: bool
+    parquet: bool = False
 
     @property
     def identity(self) -> dict:
-        """All that decides the bytes; zstd's depend on pyarrow's version."""
+        """All that decides the bytes; those of zstd and Parquet depend on pyarrow's version."""
         return {
             "export_version": EXPORT_VERSION,
             "dataset_sha256": self.manifest.dataset_sha256,
@@ -48,7 +49,7 @@ class Export:
             "length": self.length,
             "token_offset": self.token_offset,
             "zstd": self.zstd,
-            "pyarrow": pa.__version__ if self.zstd else None,
+            "pyarrow": pa.__version__ if self.zstd or self.parquet else None,
         }
 
     @property

@@ -79,6 +79,8 @@ CHECKS = [
     Check("stateful", "trainers", "consumer_stateful", None),
     Check("trainer", "trainers", "consumer_trainer", None),
     Check("readme", "trainers", "docs_readme", None),
+    Check("packing", "trainers", "consumer_packing", None),
+    Check("hf", "trainers", "export_hf", ("--to=hf",)),
     Check("grain", "trainers", "consumer_grain", None),
     Check("datasets", "trainers", "consumer_datasets", None),
     Check("datasets-arrow", "trainers", "consumer_datasets", None, storage="arrow"),

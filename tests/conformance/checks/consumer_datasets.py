@@ -1,5 +1,6 @@
 """datasets: load_dataset of the folder as it is, cached and streaming, every column; then with ncagen's transform."""
 
+import pickle
 import shutil
 import tempfile
 from pathlib import Path
@@ -8,7 +9,9 @@ import numpy as np
 from common import EXPORT, SPLITS, report, same, source
 from consumer_common import opened, received
 from datasets import Dataset, concatenate_datasets, interleave_datasets, load_dataset
+from datasets.fingerprint import Hasher
 
+import ncagen
 from ncagen.adapters.huggingface import transform
 
 COLUMNS = ("input_ids", "candidate", "gzip_bytes", "gzip_ratio")
@@ -31,6 +34,16 @@ for split in SPLITS:
     apply, every = transform(opened(split)), np.arange(len(source(split)))
     laid_out = cached.with_transform(apply)
     received((laid_out[start : start + 64] for start in range(0, len(laid_out), 64)), split, every)
+    # By the function's hash `datasets` finds what map made before: equal transforms have one, in every process.
+    assert Hasher.hash(apply) == Hasher.hash(transform(opened(split))) == Hasher.hash(pickle.loads(pickle.dumps(apply)))
+    again = ncagen.Layout(labels="next")
+    assert Hasher.hash(apply) != Hasher.hash(transform(opened(split), again))
+    made = cached.map(apply, batched=True, batch_size=100, num_proc=2, remove_columns=list(COLUMNS))
+    received([made.with_format("numpy")[:]], split, every)
+    reused = cached.map(
+        transform(opened(split)), batched=True, batch_size=100, num_proc=2, remove_columns=list(COLUMNS)
+    )
+    assert [file["filename"] for file in reused.cache_files] == [file["filename"] for file in made.cache_files]
     mapped = streamed.map(apply, batched=True, remove_columns=list(COLUMNS))
     received(({name: [value] for name, value in row.items()} for row in mapped), split, every)
 
