@@ -1,0 +1,54 @@
+"""Runs the code that docs/trainers.md prints, so that the page and its checks cannot differ.
+
+A block finds what the check loads at data/nca-high, or under another name, in a folder of its own. What the page leaves
+to the reader, the model above all, is given by name.
+"""
+
+import contextlib
+import os
+import re
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from common import EXPORT
+
+PAGE = Path(__file__).parents[3] / "docs" / "trainers.md"
+
+
+def block(section: str, number: int = 0) -> str:
+    """The Python code of a section of the page."""
+    texts = re.split(r"^## (.*)\n", PAGE.read_text(), flags=re.M)[1:]
+    text = dict(zip(texts[::2], texts[1::2], strict=True))[section]
+    return re.findall(r"^```python\n(.*?)^```", text, flags=re.M | re.S)[number]
+
+
+@contextlib.contextmanager
+def folder(data: str = "nca-high") -> Iterator[Path]:
+    """Moves to a new folder, in which what is loaded is data/<data>."""
+    before = Path.cwd()
+    with tempfile.TemporaryDirectory() as name:
+        (Path(name) / "data").mkdir()
+        (Path(name) / "data" / data).symlink_to(EXPORT.resolve())
+        os.chdir(name)
+        try:
+            yield Path(name)
+        finally:
+            os.chdir(before)
+
+
+def run(section: str, number: int = 0, *, changes: dict[str, str] | None = None, **names: object) -> dict:
+    """Runs a block with the names it expects, and returns all names after it.
+
+    changes: what is replaced in it, such as a number of steps; each must be there. A script may print: stdout is for
+    the check's own line.
+    """
+    code = block(section, number)
+    for before, after in (changes or {}).items():
+        assert before in code, (section, before)
+        code = code.replace(before, after)
+    found = {"__name__": "page", **names}
+    with contextlib.redirect_stdout(sys.stderr):
+        exec(compile(code, f"{PAGE.name}: {section}", "exec"), found)
+    return found
