@@ -9,9 +9,9 @@ from conftest import make, spec_of
 pytest.importorskip("torch")
 pytest.importorskip("torchdata")
 
-from reader_matrix.core import cases  # noqa: E402
-from reader_matrix.ledger import Ledger, difference  # noqa: E402
-from reader_matrix.oracle import ROWS, SETTINGS, Oracle, flat  # noqa: E402
+from reader_matrix.core import cases
+from reader_matrix.ledger import Ledger, difference
+from reader_matrix.oracle import ROWS, SETTINGS, Oracle, flat
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:This DataLoader will create"),

@@ -10,9 +10,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from ncagen.dataset.division import Division
+from ncagen.dataset.formats import Part
 from ncagen.dataset.layout import Layout
 from ncagen.dataset.mixture import Mixture
-from ncagen.dataset.reader import Dataset
 from ncagen.dataset.stream import Stream
 
 
@@ -21,7 +21,7 @@ class Examples(Sequence):
 
     def __init__(
         self,
-        data: Dataset | Mixture,
+        data: Part | Mixture,
         layout: Layout | None = None,
         *,
         shuffle: bool = False,

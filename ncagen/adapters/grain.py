@@ -3,13 +3,13 @@
 import grain
 
 from ncagen.adapters.examples import Examples
+from ncagen.dataset.formats import Part
 from ncagen.dataset.layout import Layout
 from ncagen.dataset.mixture import Mixture
-from ncagen.dataset.reader import Dataset
 
 
 def map_dataset(
-    data: Dataset | Mixture, layout: Layout | None = None, *, shuffle: bool = True, seed: int = 0, epochs: int = 1
+    data: Part | Mixture, layout: Layout | None = None, *, shuffle: bool = True, seed: int = 0, epochs: int = 1
 ) -> grain.MapDataset:
     """Examples of int64 arrays [place]; `[rank::world]`, `.batch(n)` and `.to_iter_dataset()` as grain has them.
 

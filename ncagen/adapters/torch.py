@@ -11,183 +11,28 @@ they are kept. Rank and world size are those of torch.distributed when a pass be
 RANK and WORLD_SIZE. Models, collation and moving to a device are not here.
 """
 
-from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
 import torch
-from torch.utils.data import DataLoader, Dataset, IterableDataset, Sampler, get_worker_info
+from torch.utils.data import Dataset, IterableDataset
 
 from ncagen.adapters.examples import Examples
-from ncagen.adapters.sharing import SharedMemory, ranks, refuse_accelerate, worker
+from ncagen.adapters.loader import Loader
+from ncagen.adapters.sharing import refuse_accelerate, worker
+from ncagen.adapters.torch_stream import Ranks, Tensors, TorchStream, tensors
 from ncagen.dataset.division import Division
+from ncagen.dataset.formats import Part
 from ncagen.dataset.layout import Layout
 from ncagen.dataset.mixture import Mixture
-from ncagen.dataset.order import WINDOW
-from ncagen.dataset.reader import Dataset as Tokens
-from ncagen.dataset.stream import Batch, Stream
+from ncagen.dataset.stream import Batch
 from ncagen.errors import NcagenError
 from ncagen.factory.generate import as_spec, share
 from ncagen.numbers import whole
 from ncagen.spec import Spec
 
-Tensors = dict[str, torch.Tensor]
-
-NO_DATASET = (
-    "a Loader gives its batches alone: to resume under transformers' Trainer, use ignore_data_skip=True and load the"
-    " loader's own state"
-)
-OWN = ("batch_sampler", "sampler", "dataset")  # options of DataLoader that are this module's to set
-
-
-class Loader:
-    """Batches of int64 tensors [sequence, place] in the order of a `Stream`, through a DataLoader of its own.
-
-    Every pass is the next epoch. `state_dict()` is what resumes after the last batch given, with any number of workers
-    and ranks and any batch size; `with_states()` pairs each batch with its own. It is no DataLoader itself, so that no
-    framework divides it among ranks again.
-    """
-
-    def __init__(
-        self,
-        data: Tokens | Mixture,
-        batch_size: int,
-        *,
-        layout: Layout | None = None,
-        seed: int = 0,
-        shuffle: bool = True,
-        window: int | None = WINDOW,
-        epochs: int | None = 1,
-        rank: int | None = None,
-        world: int | None = None,
-        tail: str = "drop",
-        drop_last: bool = False,
-        num_workers: int = 0,
-        **options: Any,
-    ):
-        """layout: `Layout()` if left out. rank, world: those of the process when a pass begins, if left out. seed to
-        drop_last: those of `Stream`. num_workers, options: those of torch's DataLoader (pin_memory,
-        persistent_workers, multiprocessing_context, ...).
-
-        Raises NcagenError.
-        """
-        for name in OWN:
-            if name in options:
-                raise NcagenError(f"{name} is the loader's own: leave it out, or use Rows with a DataLoader of yours")
-        if not options.get("in_order", True):
-            raise NcagenError("in_order=False gives batches in an order that no state can resume: leave it out")
-        self._stream = _TorchStream(
-            data,
-            batch_size,
-            layout=layout or Layout(),
-            seed=seed,
-            shuffle=shuffle,
-            window=window,
-            epochs=epochs,
-            rank=rank,
-            world=world,
-            tail=tail,
-            drop_last=drop_last,
-        )
-        self._options = {"num_workers": whole("num_workers", num_workers, 0), **options}
-        self._connect()
-
-    def __len__(self) -> int:
-        """Batches of a whole pass for this rank. Raises TypeError for a loader without an end."""
-        return len(self._stream)
-
-    @property
-    def batches_left(self) -> int:
-        """Batches of the pass in progress that were not given yet; of the next one where a state was loaded."""
-        return self._stream.batches_left
-
-    def __iter__(self) -> "LoaderIterator":
-        return LoaderIterator(self)
-
-    @property
-    def sampler(self) -> "Loader":
-        """Itself, since Lightning calls `loader.sampler.set_epoch` before each pass, and nothing else of it."""
-        return self
-
-    @property
-    def dataset(self):
-        """None: raises AttributeError, for frameworks that would read the dataset in an order of their own."""
-        raise AttributeError(NO_DATASET)
-
-    def with_states(self) -> Iterator[tuple[Tensors, dict]]:
-        """A pass as pairs: a batch, and the state that resumes after it."""
-        iterator = iter(self)
-        for batch in iterator:
-            yield batch, iterator.state_dict()
-
-    def set_epoch(self, epoch: int) -> None:
-        """Makes an epoch the next pass; a loaded state within it is kept. Raises NcagenError."""
-        self._stream.set_epoch(epoch)
-
-    def state_dict(self) -> dict:
-        """What resumes after the last batch given: {epoch, position, seed, fingerprint}."""
-        return self._stream.state_dict()
-
-    def state_after(self, batches: int) -> dict:
-        """What resumes after every rank has taken this many batches of the pass in progress, or else of the next."""
-        return self._stream.state_after(batches)
-
-    def load_state_dict(self, state: dict) -> None:
-        """Makes what a state leaves of its pass the next one, from any number of workers or ranks.
-
-        Raises NcagenError.
-        """
-        self._stream.load_state_dict(state)
-
-    def _connect(self) -> None:
-        self._requests = _Requests()
-        self._loader: DataLoader = DataLoader(
-            _Answers(self._stream), batch_size=None, sampler=self._requests, **self._options
-        )
-        self._begun = 0
-
-    def __getstate__(self) -> dict:
-        return {"_stream": self._stream, "_options": self._options}
-
-    def __setstate__(self, state: dict) -> None:
-        self.__dict__.update(state)
-        self._connect()
-
-    def _begin(self) -> tuple[int, Division, Iterator[Tensors]]:
-        """Begins the next pass: a number for it, its division, and its batches."""
-        division = self._requests.division = self._stream.begin()
-        self._begun += 1
-        return self._begun, division, iter(self._loader)
-
-    def _check_latest(self, number: int) -> None:
-        """Raises NcagenError where the workers belong to another pass by now."""
-        if self._loader.persistent_workers and self._begun != number:
-            raise NcagenError("this pass ended when another began: with persistent_workers a loader has one at a time")
-
-
-class LoaderIterator(Iterator[Tensors]):
-    """One pass over a loader; it begins with its first batch, and its state is its own."""
-
-    def __init__(self, loader: Loader):
-        self._loader = loader
-        self._division: Division | None = None
-        self._batches: Iterator[Tensors] = iter(())
-        self._number = self._given = 0
-
-    def __next__(self) -> Tensors:
-        if self._division is None:
-            self._number, self._division, self._batches = self._loader._begin()
-        self._loader._check_latest(self._number)
-        batch = next(self._batches)
-        self._given += 1
-        self._loader._stream.note(self._division, self._given)
-        return batch
-
-    def state_dict(self) -> dict:
-        """What resumes after the last batch that this iterator gave."""
-        stream = self._loader._stream
-        return stream.state_at(self._division.after(self._given)) if self._division else stream.state_of_next()
+__all__ = ["Batches", "Generated", "Loader", "Rows"]
 
 
 class Batches(IterableDataset):
@@ -200,7 +45,7 @@ class Batches(IterableDataset):
 
     def __init__(
         self,
-        data: Tokens | Mixture,
+        data: Part | Mixture,
         batch_size: int,
         *,
         layout: Layout | None = None,
@@ -212,7 +57,7 @@ class Batches(IterableDataset):
 
         options: the others of `Stream`. Raises NcagenError.
         """
-        self.stream = _TorchStream(data, batch_size, layout=layout or Layout(), rank=rank, world=world, **options)
+        self.stream = TorchStream(data, batch_size, layout=layout or Layout(), rank=rank, world=world, **options)
 
     def __len__(self) -> int:
         """Batches of a whole pass for this rank. Raises TypeError without an end."""
@@ -241,7 +86,7 @@ class Batches(IterableDataset):
 class BatchesIterator(Iterator[Tensors]):
     """One worker's part of a pass: batch `worker`, `worker + workers`, ... Its state is for the same worker."""
 
-    def __init__(self, stream: "_TorchStream"):
+    def __init__(self, stream: "TorchStream"):
         self._stream = stream
         self._worker, self._workers = worker()
         self._division: Division | None = None
@@ -257,7 +102,7 @@ class BatchesIterator(Iterator[Tensors]):
         number, batch = next(self._batches)
         self._next = number + self._workers
         self._stream.note(self._division, number + 1)
-        return _tensors(batch)
+        return tensors(batch)
 
     def state_dict(self) -> dict:
         """What resumes this part of the pass."""
@@ -299,7 +144,7 @@ class BatchesIterator(Iterator[Tensors]):
 class Rows(Dataset):
     """Examples by number as int64 tensors [place]; see `Examples`. `set_epoch` reaches workers that are kept, too."""
 
-    def __init__(self, data: Tokens | Mixture, layout: Layout | None = None, **options: Any):
+    def __init__(self, data: Part | Mixture, layout: Layout | None = None, **options: Any):
         """options: those of `Examples`. Raises NcagenError."""
         self._examples = Examples(data, layout, **options)
         self._epoch = torch.zeros(1, dtype=torch.int64).share_memory_()
@@ -313,7 +158,7 @@ class Rows(Dataset):
     def __getitems__(self, numbers: Sequence[int]) -> list[Tensors]:
         """Several at once."""
         self._examples.set_epoch(int(self._epoch))
-        return [_tensors(example) for example in self._examples.__getitems__(numbers)]
+        return [tensors(example) for example in self._examples.__getitems__(numbers)]
 
     def set_epoch(self, epoch: int) -> None:
         """Example i is the one at position i of this epoch's order from now on. Raises NcagenError."""
@@ -356,7 +201,7 @@ class Generated(IterableDataset):
         self._layout.check(self._spec)
         if self._layout.pack > 1:
             raise NcagenError(f"pack {self._layout.pack} is not for single rows: leave it out, or use Loader")
-        self._ranks = _Ranks(rank, world)
+        self._ranks = Ranks(rank, world)
         self._share()  # refuses what cannot be
 
     def set_epoch(self, epoch: int) -> None:
@@ -371,86 +216,4 @@ class Generated(IterableDataset):
         number, workers = worker()
         for row in self._share(rank, world, number, workers):
             laid_out = self._layout(self._spec, row["input_ids"][None])
-            yield _tensors({name: column[0] for name, column in laid_out.items()})
-
-
-class _Ranks:
-    """This process's rank and the number of ranks when they are asked for: given, or found.
-
-    A worker that is not forked does not know them, so they travel with what is sent to it; they count there alone.
-    """
-
-    def __init__(self, rank: int | None, world: int | None):
-        """Both or none. Raises NcagenError."""
-        self._given: tuple[int, int] | None = None
-        if rank is not None or world is not None:
-            if rank is None or world is None:
-                raise NcagenError(f"rank {rank!r} and world {world!r}: give both, or none to have torch's")
-            world = whole("world", world, 1)
-            self._given = whole("rank", rank, 0, world - 1), world
-        self._sent: tuple[int, int] | None = None
-
-    def __call__(self) -> tuple[int, int]:
-        if self._given:
-            return self._given
-        return self._sent if self._sent and get_worker_info() else ranks()
-
-    def __getstate__(self) -> dict:
-        return {"_given": self._given, "_sent": self()}
-
-
-class _TorchStream(Stream):
-    """A stream whose rank is asked for when a pass begins, and whose workers agree on the pass."""
-
-    def _memory(self) -> SharedMemory:
-        return SharedMemory()
-
-    def __init__(self, *arguments: Any, rank: int | None, world: int | None, **options: Any):
-        """rank, world: None for those of the process when they are asked for."""
-        self._late_ranks = _Ranks(rank, world)
-        super().__init__(*arguments, **options)
-
-    def ranks(self) -> tuple[int, int]:
-        """This process's rank now, and how many there are."""
-        return self._late_ranks()
-
-    def begin_at(self, state: dict) -> Division:
-        """Begins with what a state leaves of its pass, in each worker alike. Raises NcagenError."""
-        return self.divide(self._passes.begin_at(self.position_of(state)))
-
-
-class _Requests(Sampler):
-    """The numbers of a pass's batches, for a DataLoader to send to its workers with what they need to read them."""
-
-    division: Division
-
-    def __iter__(self) -> Iterator[tuple[Division, int]]:
-        division, number = self.division, 0
-        while division.has(number):
-            yield division, number
-            number += 1
-
-
-class _Answers(Dataset):
-    """Batches by division and number. A worker is asked for every n-th in turn, and reads rows for several at once."""
-
-    def __init__(self, stream: Stream):
-        self._stream = stream
-        self._upcoming: deque[tuple[Division, int]] = deque()
-        self._batches: Iterator[Batch] = iter(())
-
-    def __getitem__(self, request: tuple[Division, int]) -> Tensors:
-        if not self._upcoming or self._upcoming[0] != request:
-            division, number = request
-            numbers = self._stream.ahead(division, number, worker()[1])
-            self._upcoming = deque((division, number) for number in numbers)
-            self._batches = self._stream.read(division, numbers)
-        self._upcoming.popleft()
-        return _tensors(next(self._batches))
-
-    def __reduce__(self):
-        return _Answers, (self._stream,)
-
-
-def _tensors(arrays: Mapping) -> Tensors:
-    return {name: torch.from_numpy(array) for name, array in arrays.items()}
+            yield tensors({name: column[0] for name, column in laid_out.items()})

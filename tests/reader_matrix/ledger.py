@@ -5,9 +5,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from reader_matrix.oracle import Batches, flat
-
 from ncagen.errors import NcagenError
+from reader_matrix.oracle import Batches, flat
 
 SHOWN = 6  # row numbers of each end that a failure prints
 

@@ -8,12 +8,12 @@ from itertools import islice
 from typing import Any, NamedTuple
 
 import torch
-from reader_matrix.oracle import BATCH, SEED, SETTINGS, Batches, Oracle
 from torch.utils.data import DataLoader
 from torchdata.stateful_dataloader import StatefulDataLoader
 
 import ncagen
 from ncagen.adapters import torch as adapters
+from reader_matrix.oracle import BATCH, SEED, SETTINGS, Batches, Oracle
 
 # So that a worker of the forkserver imports nothing anew, which takes two seconds each.
 multiprocessing.get_context("forkserver").set_forkserver_preload(["torch", "ncagen.adapters.torch"])

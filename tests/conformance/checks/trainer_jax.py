@@ -27,7 +27,14 @@ def apply(weights: jax.Array, tokens: jax.Array) -> jax.Array:
 weights = jnp.zeros((CLASSES, CLASSES))
 optimizer = optax.sgd(0.1)
 with folder():
-    names = run("JAX with grain and optax", apply=apply, weights=weights, state=optimizer.init(weights), optimizer=optimizer, changes=FEWER)
+    names = run(
+        "JAX with grain and optax",
+        apply=apply,
+        weights=weights,
+        state=optimizer.init(weights),
+        optimizer=optimizer,
+        changes=FEWER,
+    )
 jax.effects_barrier()
 numbers = np.concatenate([order(SPLIT, epoch, SEED) for epoch in range(EPOCHS)])
 found = np.concatenate(seen)
