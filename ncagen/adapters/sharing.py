@@ -127,19 +127,16 @@ def ranks() -> tuple[int, int]:
     return 0, 1
 
 
-def refuse_accelerate(name: str) -> None:
+def refuse_accelerate(name: str, instead: str) -> None:
     """Raises NcagenError where Accelerate reads: it divides one rank's share again, and counts epochs from 0.
 
     A dataset cannot ask who reads it, and Accelerate marks neither it nor the process; so this looks who called. Its
-    loaders call `set_epoch` in every process before they read, whatever their workers.
+    loaders call `set_epoch` in every process before they read, whatever their workers. instead: what to type.
     """
     frame: FrameType | None = sys._getframe(1)
     while frame is not None:
         if frame.f_globals.get("__name__") == "accelerate.data_loader":
-            raise NcagenError(
-                f"accelerate would divide {name} among the ranks once more: use ncagen.adapters.torch.Loader, which"
-                " prepare() leaves as it is"
-            )
+            raise NcagenError(f"accelerate would divide {name} among the ranks once more: {instead}")
         frame = frame.f_back
 
 

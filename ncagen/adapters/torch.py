@@ -34,6 +34,9 @@ from ncagen.spec import Spec
 
 __all__ = ["Batches", "Generated", "Loader", "Rows"]
 
+USE_LOADER = "use ncagen.adapters.torch.Loader, which prepare() leaves as it is"
+UNPREPARED = "leave its DataLoader out of prepare(), or have accelerate alone divide it with rank=0 and world=1"
+
 
 class Batches(IterableDataset):
     """A `Stream` as batches of int64 tensors [sequence, place]. Give its DataLoader batch_size=None.
@@ -68,7 +71,7 @@ class Batches(IterableDataset):
 
     def set_epoch(self, epoch: int) -> None:
         """Makes an epoch the next pass, in workers too; a loaded state within it is kept. Raises NcagenError."""
-        refuse_accelerate("Batches")
+        refuse_accelerate("Batches", USE_LOADER)
         self.stream.set_epoch(epoch)
 
     def state_after(self, batches: int) -> dict:
@@ -95,7 +98,7 @@ class BatchesIterator(Iterator[Tensors]):
 
     def __next__(self) -> Tensors:
         if self._batches is None:
-            refuse_accelerate("Batches")
+            refuse_accelerate("Batches", USE_LOADER)
             self._division = self._division or self._stream.begin()
             self._batches = self._stream.batches(self._division, self._next, self._workers)
         assert self._division is not None
@@ -207,12 +210,12 @@ class Generated(IterableDataset):
     def set_epoch(self, epoch: int) -> None:
         """No change: every epoch has the same rows. Raises NcagenError where Accelerate divides them once more."""
         if self._ranks()[1] > 1:
-            refuse_accelerate("Generated")
+            refuse_accelerate("Generated", UNPREPARED)
 
     def __iter__(self) -> Iterator[Tensors]:
         rank, world = self._ranks()
         if world > 1:
-            refuse_accelerate("Generated")
+            refuse_accelerate("Generated", UNPREPARED)
         number, workers = worker()
         for row in self._share(rank, world, number, workers):
             laid_out = self._layout(self._spec, row["input_ids"][None])
