@@ -12,7 +12,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from ncagen.commands.settings import cores
+from ncagen.commands.cores import cores
 from ncagen.dataset.folder import Folder
 from ncagen.dataset.manifest import File
 from ncagen.dataset.shard import Record

@@ -32,6 +32,8 @@ def write(path: Path, data: pa.Buffer) -> None:
         except FileNotFoundError:  # swept by a build that ended on another machine
             if not tries_left:
                 raise
+        except OSError as error:  # the user knows the final name
+            raise OSError(error.errno, error.strerror, str(path)) from None
     sync_folder(path.parent)
 
 

@@ -102,7 +102,7 @@ def test_a_failing_disk_is_one_line_and_leaves_no_file_in_doubt(smoke, tmp_path,
     folder = tmp_path / "a"
     with watched(folder, smoke()):
         done = run("build", *FLAGS, "--out", folder, env=struck(step, on=Path(SHARD).name, how="EIO"))
-        assert done == Run(2, "", f"ncagen: {folder}: {os.strerror(errno.EIO)}\n")
+        assert done == Run(2, "", f"ncagen: {folder / SHARD}: {os.strerror(errno.EIO)}\n")
         assert temporary(folder) == [] and not (folder / SHARD).exists()
         assert run("build", *FLAGS, "--quiet", "--out", folder) == Run(0, "", "")
     assert_recovered(folder, smoke())
