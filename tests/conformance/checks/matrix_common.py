@@ -5,6 +5,7 @@ what it was given and leaves its ledger in a folder.
 """
 
 import json
+import multiprocessing
 import os
 import subprocess
 import sys
@@ -18,6 +19,9 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from reader_matrix.ledger import Cell, Ledger
 from reader_matrix.oracle import Oracle
+
+# A worker of the forkserver imports the check itself, whose framework takes seconds, unless the server has it.
+multiprocessing.get_context("forkserver").set_forkserver_preload(["__main__"])
 
 WORLD = 2
 RANKS_FOLDER = "NCAGEN_MATRIX_RANKS"
