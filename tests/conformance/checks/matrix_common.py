@@ -37,7 +37,7 @@ def launched() -> bool:
 def run_ranks(ledger: Ledger) -> None:
     """Runs this very script again as WORLD ranks of one launch, and adds what they compared."""
     with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, "-m", "torch.distributed.run", f"--nproc-per-node={WORLD}", "--master-port=0"]
+        command = [sys.executable, "-m", "torch.distributed.run", f"--nproc-per-node={WORLD}", "--standalone"]
         environment = os.environ | {RANKS_FOLDER: folder, "OMP_NUM_THREADS": "1"}
         done = subprocess.run([*command, *sys.argv], env=environment, capture_output=True, text=True, timeout=300)
         merge_ranks(ledger, Path(folder), done.stderr)
