@@ -78,13 +78,18 @@ class Ledger:
 
     def save(self, path: Path) -> None:
         """For the process that merges."""
-        path.write_text(json.dumps(self.summary() | {"failures": self.failures}))
+        impossible = [[*pair, reason] for pair, reason in self.impossible.items()]
+        path.write_text(json.dumps(vars(self) | {"impossible": impossible}))
 
-    def merge(self, path: Path) -> None:
-        """Adds the failures of another rank; cells count once."""
+    def merge(self, path: Path, *, count: bool) -> None:
+        """Adds what another process compared. count: whether its cells are to be counted, as those of one rank are."""
         other = json.loads(path.read_text())
-        self.failures += [failure for failure in other["failures"] if failure not in self.failures]
+        self.failures += other["failures"]
         self.rows += other["rows"]
+        if count:
+            self.exact += [Cell(*cell) for cell in other["exact"]]
+            self.refused += [Cell(*cell) for cell in other["refused"]]
+            self.impossible |= {(reader, framework): reason for reader, framework, reason in other["impossible"]}
 
     def summary(self) -> dict:
         """Plain JSON: [reader, framework, exact, refused, reason] for each pair, and the rows compared."""

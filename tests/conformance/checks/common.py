@@ -33,7 +33,10 @@ def same(found: np.ndarray, split: str, column: str = "input_ids") -> int:
 
 def report(package: str | None, loaded: str, tokens: int) -> None:
     """The check's one line: nothing differed."""
-    versions = {"python": platform.python_version(), "numpy": np.__version__}
-    if package:
-        versions["version"] = importlib.metadata.version(package)
-    print(json.dumps({"package": package, "loaded": loaded, "tokens": tokens, **versions}))
+    print(json.dumps({"package": package, "loaded": loaded, "tokens": tokens, **versions(package)}))
+
+
+def versions(package: str | None) -> dict[str, str]:
+    """Of Python, NumPy and a package."""
+    found = {"python": platform.python_version(), "numpy": np.__version__}
+    return found | ({"version": importlib.metadata.version(package)} if package else {})
