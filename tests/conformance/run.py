@@ -199,7 +199,7 @@ def page(checks: list[Check], results: list[dict | str]) -> str:
         "",
         "Written by `tests/conformance/run.py` (`make conformance`): a small dataset, loaded by the released packages",
         "themselves. What a check loads is compared with the source token by token; all but `trainer`, which trains on",
-        "24 rows and evaluates on 20, load every row of every split.",
+        "24 rows and evaluates on 20, and `packing`, which packs 12, load every row of every split.",
         "",
         "| check | package | version | Python | NumPy | loaded with | tokens equal |",
         "|---|---|---|---|---|---|---|",
