@@ -32,6 +32,9 @@ QUICK = {
 # Workers that do not yield to everything else: other tests may run beside them.
 BUSY = {"RAY_worker_niceness": "0"}
 
+# ray.init() leaves a token in the home folder, and a head that finds one there asks for it and has none itself.
+NO_TOKEN = {"RAY_AUTH_MODE": "disabled"}
+
 # Hides a folder from a node, and from nothing else: its own mounts, with an empty disk over the folder.
 HIDING = ("unshare", "-m", "sh", "-c", 'mount -t tmpfs -o size=1m tmpfs "$0" && exec "$@"')
 
@@ -87,7 +90,7 @@ class Node:
                 [*command, "--object-store-memory=80000000", *arguments],
                 stdout=log,
                 stderr=log,
-                env={**os.environ, **BUSY, "RAY_USAGE_STATS_ENABLED": "0", **environment},
+                env={**os.environ, **BUSY, "RAY_USAGE_STATS_ENABLED": "0", **NO_TOKEN, **environment},
             )
         try:
             wait_for(lambda: STARTED in self.said or self.process.poll() is not None, START_SECONDS)

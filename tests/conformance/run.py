@@ -155,7 +155,8 @@ def run_check(check: Check, dataset: Path, folder: Path) -> dict | str:
     command = [PLACE / check.environment / "bin/python", HERE / "checks" / f"{check.script}.py"]
     source = folder / ("wide" if check.exported and WIDE[0] in check.exported else "source")
     source = folder / "source-uint32" if check.storage == "uint32" else source
-    environment = os.environ | ({"PYTHONPATH": str(ROOT)} if check.exported is None else {})
+    # A home of its own: what a library leaves there (Ray a token, datasets a cache) decides nothing for others.
+    environment = os.environ | {"HOME": str(folder)} | ({"PYTHONPATH": str(ROOT)} if check.exported is None else {})
     begun = time.monotonic()
     done = subprocess.run([*command, loaded, source], capture_output=True, text=True, env=environment)
     seconds = time.monotonic() - begun
