@@ -26,7 +26,7 @@ multiprocessing.get_context("forkserver").set_forkserver_preload(["__main__"])
 WORLD = 2
 RANKS_FOLDER = "NCAGEN_MATRIX_RANKS"
 
-__all__ = ["EXPORT", "WORLD", "Cell", "Ledger", "Oracle", "launched", "report_cells", "run_ranks", "save_rank"]
+__all__ = ["EXPORT", "WORLD", "Cell", "Ledger", "Oracle"]
 
 
 def launched() -> bool:

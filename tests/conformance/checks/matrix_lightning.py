@@ -20,7 +20,8 @@ from ncagen.adapters.torch import Batches, Generated, Loader, Rows
 
 FRAMEWORK, EPOCHS = "Lightning", 3
 KINDS = [Workers(), Workers(2, "fork")]
-KEPT = Workers(2, "fork", True)
+FRESH_ONLY = (Workers(2, "fork", True), Workers(2, "forkserver"))  # seconds to end, or to start
+RANKS = [Workers(), Workers(2, "forkserver")]  # a worker forked beside DDP's threads may hang
 SAVES = {"resumed in epoch 0": (0, TAKEN), "resumed at its end": (0, None), "resumed in epoch 1": (1, TAKEN)}
 
 
@@ -89,7 +90,7 @@ def loaders(oracle: Oracle, ledger: Ledger, **options) -> None:
     """A Loader, which Lightning's checkpoints hold the state of."""
     place = {"rank": torch.distributed.get_rank(), "world": WORLD} if launched() else {}
     words = f"{WORLD} ranks, " if launched() else ""
-    for workers in KINDS if launched() else [*KINDS, KEPT]:
+    for workers in RANKS if launched() else [*KINDS, FRESH_ONLY[0]]:
 
         def new(workers=workers):
             return Loader(oracle.data, BATCH, seed=SEED, **workers.options())
@@ -101,12 +102,12 @@ def loaders(oracle: Oracle, ledger: Ledger, **options) -> None:
         whole = [oracle.rest(epoch, **place) for epoch in range(EPOCHS + 1)]
         ledger.same(cell("fresh"), fit(oracle, new(), Save(folder), **options), whole[:EPOCHS])
         for situation, (epoch, taken) in (SAVES | {"resumed at its last batch": (0, "last")}).items():
-            if workers == KEPT:
-                break  # under Lightning, kept workers take ten seconds to end
+            if workers in FRESH_ONLY:
+                break
             found = fit(oracle, new(), resume=f"{folder}/{epoch}-{taken}", **options)
             left = [oracle.rest(epoch, TAKEN * BATCH * len(place or [0]), **place)] if taken == TAKEN else []
             ledger.same(cell(situation), found, [*left, *whole[epoch + 1 : EPOCHS]])
-        if workers == KEPT:
+        if workers in FRESH_ONLY:
             continue
         set_before = new()
         set_before.set_epoch(1)
