@@ -1,6 +1,7 @@
 """What the tests share: compiled kernels, one small dataset in each format, and the command line run as a user does."""
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -43,6 +44,11 @@ def run(*arguments: object, program: Sequence[str] = NCAGEN, **options) -> Run:
     command = [*program, *map(str, arguments)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300, **options)
     return Run(done.returncode, done.stdout, without_waiting(done.stderr))
+
+
+def hear_interrupts() -> None:
+    """Undoes what a shell does to the commands that it runs in the background, this test run among them."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def without_waiting(err: str) -> str:

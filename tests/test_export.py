@@ -20,7 +20,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from conftest import NCAGEN, Run, contents, make, run, spec_of
+from conftest import NCAGEN, Run, contents, hear_interrupts, make, run, spec_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -528,11 +528,6 @@ def test_a_damaged_dataset_is_named(one_band, tmp_path):
 
 
 # --- stopped, and gone on ---
-
-
-def hear_interrupts() -> None:
-    """Undoes what a shell does to the commands that it runs in the background, this test run among them."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def start(*arguments: object, **options) -> subprocess.Popen:

@@ -18,7 +18,7 @@ import zlib
 
 import numpy as np
 import pytest
-from conftest import NCAGEN, ROOT, Run, make, run, spec_of
+from conftest import NCAGEN, ROOT, Run, hear_interrupts, make, run, spec_of
 from test_cli import fails, terminal
 
 import ncagen
@@ -196,7 +196,11 @@ def test_view_saves_the_page(text, smoke, tmp_path):
 
 def test_view_serves_the_page_until_it_is_stopped(text, smoke):
     with subprocess.Popen(
-        [*NCAGEN, "view", smoke()], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [*NCAGEN, "view", smoke()],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=hear_interrupts,
     ) as process:
         line = process.stdout.readline()
         address = re.fullmatch(rf"(http://127\.0\.0\.1:\d+/) shows {re.escape(str(smoke()))}; Ctrl-C ends it\n", line)[
@@ -251,7 +255,8 @@ def test_a_browser_that_does_not_return_gets_the_page(text, smoke, tmp_path):
     )
     browser.chmod(0o755)
     command, environment = [*NCAGEN, "view", smoke(), "--open"], {**os.environ, "BROWSER": f"{browser} %s"}
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, env=environment, process_group=0) as process:
+    options = {"env": environment, "process_group": 0, "preexec_fn": hear_interrupts}
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, **options) as process:
         try:
             end = time.monotonic() + 30
             while not (tmp_path / "page").exists():

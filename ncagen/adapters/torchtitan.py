@@ -33,7 +33,14 @@ class NcaDataLoader(BaseDataLoader):
         num_workers: int = 0
 
     def __init__(
-        self, config: "NcaDataLoader.Config", *, dp_rank: int, dp_world_size: int, seq_len: int, local_batch_size: int, **_
+        self,
+        config: "NcaDataLoader.Config",
+        *,
+        dp_rank: int,
+        dp_world_size: int,
+        seq_len: int,
+        local_batch_size: int,
+        **_,
     ):
         """What torchtitan's trainer passes. Raises NcagenError."""
         layout = Layout(labels="next", seq_len=seq_len)

@@ -2,12 +2,11 @@
 
 import json
 import os
-import signal
 import subprocess
 import time
 from pathlib import Path
 
-from conftest import NCAGEN
+from conftest import NCAGEN, hear_interrupts
 
 from ncagen.dataset.files import is_temporary
 
@@ -24,11 +23,6 @@ def struck(step: str, **fault: object) -> dict[str, str]:
     """The environment of a process that is harmed at a step, as strike/sitecustomize.py has it."""
     path = os.pathsep.join([str(STRIKE), os.environ["PYTHONPATH"]])
     return {**os.environ, "PYTHONPATH": path, "FAULT": json.dumps({"step": step} | fault)}
-
-
-def hear_interrupts() -> None:
-    """Undoes what a shell does to the commands that it runs in the background, this test run among them."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def start(*arguments: object, **options) -> subprocess.Popen:
