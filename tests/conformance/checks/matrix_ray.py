@@ -136,7 +136,9 @@ def main() -> None:
     warnings.simplefilter("ignore")
     ledger = Ledger()
     here = Path(__file__).resolve()
-    paths = os.pathsep.join([str(here.parent), str(here.parents[2]), *os.environ.get("PYTHONPATH", "").split(os.pathsep)])
+    paths = os.pathsep.join(
+        [str(here.parent), str(here.parents[2]), *os.environ.get("PYTHONPATH", "").split(os.pathsep)]
+    )
     with tempfile.TemporaryDirectory() as folder:
         ray.init(
             num_cpus=WORLD,
