@@ -1,4 +1,4 @@
-"""The table of the reader matrix in docs/conformance.md: how many cells of a reader and a framework are exact, or refused.
+"""The table of the reader matrix in docs/conformance.md: the cells of a reader and a framework, exact or refused.
 
 A check of it is checks/matrix_<framework>.py. What its cells are, and against what they are compared, is in
 tests/reader_matrix.
