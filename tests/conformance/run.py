@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from matrix import matrix_table
 from readers import READERS, readers_table
 
 from ncagen.dataset.reader import Dataset
@@ -39,11 +40,17 @@ OFFSET, LENGTH = 100_000, 1000
 WIDE = (f"--token-offset={OFFSET}", f"--length={LENGTH}")
 
 
-# Datasets that checks load, by what a check calls its storage; the last has ids that need 32 bits.
-DATASETS = {"parquet": (), "arrow": ("--format=arrow",), "uint32": ("--states=17",)}
+# Datasets that checks load, by what a check calls its storage: "uint32" has ids that need 32 bits, and "matrix" is the
+# one of tests/reader_matrix/oracle.py, which knows its rows.
+DATASETS = {
+    "parquet": (),
+    "arrow": ("--format=arrow",),
+    "uint32": ("--states=17",),
+    "matrix": ("--tokens=99328", "--validation=20480", "--rows-per-shard=32"),
+}
 
 # Environments that are small or have many checks.
-QUICK = ("oldest", "datasets3", "loaders")
+QUICK = ("oldest", "datasets3", "loaders", "frameworks")
 
 
 class Check(NamedTuple):
@@ -86,6 +93,10 @@ CHECKS = [
     Check("datasets-arrow", "trainers", "consumer_datasets", None, storage="arrow"),
     Check("datasets3", "datasets3", "consumer_datasets", None),
     Check("datasets3-arrow", "datasets3", "consumer_datasets", None, storage="arrow"),
+    *(
+        Check(f"matrix-{name}", "frameworks", f"matrix_{name}", None, storage="matrix")
+        for name in ("torch", "lightning", "accelerate", "trainer", "ray")
+    ),
     *(
         Check(f"{reader}-{storage}", environment, f"reader_{reader}", None, storage=storage)
         for reader, environment in READERS.items()
@@ -164,6 +175,9 @@ def run_check(check: Check, dataset: Path, folder: Path) -> dict | str:
         print(f"{check.name}: failed\n{done.stderr}", file=sys.stderr)
         return done.stderr.strip().splitlines()[-1]
     result = json.loads(done.stdout.strip().splitlines()[-1])
+    if check.script.startswith("matrix_"):
+        print(f"{check.name}: {result['loaded']}, {seconds:.0f} s")
+        return result
     outcome = f"{result['tokens']:,} tokens equal" if result["tokens"] else "refuses them, as the table says"
     print(f"{check.name}: {outcome}, {seconds:.0f} s")
     return result
@@ -206,7 +220,7 @@ def page(checks: list[Check], results: list[dict | str]) -> str:
         "|---|---|---|---|---|---|---|",
     ]
     for check, result in zip(checks, results, strict=True):
-        if check.script.startswith("reader_"):
+        if check.script.startswith(("reader_", "matrix_")):
             continue
         if isinstance(result, str):
             lines.append(f"| {check.name} | {check.package} | | | | | **failed**: {result} |")
@@ -214,7 +228,7 @@ def page(checks: list[Check], results: list[dict | str]) -> str:
         package, version = result["package"] or check.package, result.get("version", "")
         versions = f"{version} | {result['python']} | {result['numpy']}"
         lines.append(f"| {check.name} | {package} | {versions} | {result['loaded']} | all {result['tokens']:,} |")
-    return "\n".join([*lines, *readers_table(checks, results), ""])
+    return "\n".join([*lines, *matrix_table(checks, results), *readers_table(checks, results), ""])
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The reader matrix: every reader under every loader and trainer, in every situation, against the order's pure function.
+"""The reader matrix: each reader under each loader and trainer, in each situation, against the order's pure function.
 
     oracle        the row numbers that a pass must give, in plain Python
     ledger        what was compared, refused or impossible, and how failures are printed

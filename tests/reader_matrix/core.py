@@ -6,7 +6,7 @@ from typing import NamedTuple
 from reader_matrix import situations
 from reader_matrix.ledger import Cell, Ledger
 from reader_matrix.oracle import ROWS, Oracle, cut, flat
-from reader_matrix.situations import BASIC, LAZY, MORE, OWN_STATE, RANKS, SPANS, TAKEN, Passes
+from reader_matrix.situations import BASIC, LAUNCHED, LAZY, MORE, OWN_STATE, PACKS, RANKS, SPANS, TAKEN, Passes
 from reader_matrix.subjects import (
     ALL_WORKERS,
     BatchesSubject,
@@ -43,11 +43,11 @@ class Case(NamedTuple):
 def cases() -> Iterator[Case]:
     """All of them."""
     ordered = BASIC | MORE
-    yield from _exact(StreamSubject, ALONE, ordered | LAZY | OWN_STATE | SPANS | RANKS)
-    yield from _exact(LoaderSubject, ALL_WORKERS, ordered | LAZY | SPANS | RANKS)
+    yield from _exact(StreamSubject, ALONE, ordered | LAZY | OWN_STATE | SPANS | RANKS | PACKS)
+    yield from _exact(LoaderSubject, ALL_WORKERS, ordered | LAZY | SPANS | RANKS | LAUNCHED | PACKS)
     yield from _exact(LoaderSubject, [w for w in ALL_WORKERS if not w.persistent], OWN_STATE)
     yield from _exact(PairsSubject, ALL_WORKERS[:3], BASIC, "with_states: ")
-    yield from _exact(BatchesSubject, ALL_WORKERS, ordered | SPANS | RANKS)
+    yield from _exact(BatchesSubject, ALL_WORKERS, ordered | SPANS | RANKS | LAUNCHED | PACKS)
     yield from _exact(BatchesSubject, ALONE, LAZY)
     yield from _exact(StatefulBatchesSubject, ALL_WORKERS, ordered)
     yield from _exact(RowsSubject, ALL_WORKERS, {"set_epoch": situations.set_epoch_alone})

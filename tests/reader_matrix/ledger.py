@@ -45,7 +45,8 @@ class Ledger:
         """Counts a cell whose order is the framework's: each pass holds every row once, and up to `padded` twice."""
         self.rows += sum(map(len, found))
         wrong = [
-            f"    pass {number}: {len(have)} rows, {len(set(have))} different, missing {sorted(set(rows) - set(have))[:SHOWN]}"
+            f"    pass {number}: {len(have)} rows, {len(set(have))} different,"
+            f" missing {sorted(set(rows) - set(have))[:SHOWN]}"
             for number, have in enumerate(found)
             if set(have) != set(rows) or len(have) > len(rows) + padded
         ]

@@ -54,8 +54,8 @@ class Oracle:
     def numbers(self, batch) -> list[int]:
         """The row numbers of a batch of inputs, or of a batch that is a mapping with them; -1 for no row of ours."""
         inputs = np.asarray(batch["input_ids"] if hasattr(batch, "keys") else batch)
-        rows = inputs.reshape(-1, inputs.shape[-1])[:, :LENGTH].astype(np.int64)
-        return [self._number.get(row.tobytes(), -1) for row in rows]
+        rows = inputs.reshape(-1, LENGTH if inputs.shape[-1] % LENGTH == 0 else inputs.shape[-1])[:, :LENGTH]
+        return [self._number.get(row.astype(np.int64).tobytes(), -1) for row in rows]
 
 
 def cut(rows: list[int], batch: int) -> Batches:

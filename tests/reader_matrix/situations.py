@@ -3,9 +3,12 @@
 A situation takes a function that makes the reader anew, and the oracle; it returns the passes read and those expected.
 """
 
+import os
 from collections.abc import Callable
+from unittest import mock
 
-from reader_matrix.oracle import BATCH, Batches, Oracle
+import ncagen
+from reader_matrix.oracle import BATCH, Batches, Oracle, cut
 from reader_matrix.subjects import Subject
 
 Make = Callable[..., Subject]
@@ -145,6 +148,28 @@ def ranks(make: Make, oracle: Oracle) -> Passes:
     return found, expected
 
 
+def launched(make: Make, oracle: Oracle) -> Passes:
+    """RANK and WORLD_SIZE of a launcher that come after the reader was made, and no process group."""
+    reader = make()
+    with mock.patch.dict(os.environ, {"RANK": "1", "WORLD_SIZE": "2"}):
+        found = [reader.read(), reader.read()]
+    return found, [oracle.rest(epoch, rank=1, world=2) for epoch in range(2)]
+
+
+def packed(make: Make, oracle: Oracle) -> Passes:
+    """Packs that leave rows over: no batch is empty, `len` is the number of batches, and the next pass is epoch 1."""
+    found, expected = [], []
+    for pack, batch in ((4, 8), (3, 1), (8, 4), (64, 1), (97, 1)):
+        reader = make(batch=batch, layout=ncagen.Layout(pack=pack))
+        whole = len(oracle.order(0)) // pack * pack
+        assert len(reader.source) == -(-whole // (pack * batch))
+        for epoch in (0, 1):
+            found.append(reader.read())
+            expected.append(cut(oracle.order(epoch)[:whole], pack * batch))
+            assert reader.state() | {"epoch": epoch + 1, "position": 0} == reader.state()
+    return found, expected
+
+
 BASIC = {
     "fresh": fresh,
     "resumed in epoch 0": resumed_in_epoch_0,
@@ -162,6 +187,8 @@ LAZY = {"without a batch": without_a_batch}
 OWN_STATE = {"two iterators": two_iterators}
 SPANS = {"several epochs a pass": several_epochs_a_pass}
 RANKS = {"ranks": ranks}
+LAUNCHED = {"ranks of the launcher": launched}
+PACKS = {"packs": packed}
 
 
 def _at(reader: Subject, epoch: int) -> Batches:

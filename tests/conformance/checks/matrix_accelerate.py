@@ -20,10 +20,10 @@ from ncagen.adapters.torch import Batches, Generated, Loader, Rows
 
 FRAMEWORK = "accelerate, 2 processes"
 KINDS = [Workers(), Workers(2, "fork")]
-REFUSED = (
-    "accelerate would divide {name} among the ranks once more: use ncagen.adapters.torch.Loader, which prepare() leaves"
-    " as it is"
-)
+REFUSED = {
+    "Batches": "use ncagen.adapters.torch.Loader, which prepare() leaves as it is",
+    "Generated": "leave its DataLoader out of prepare(), or have accelerate alone divide it with rank=0 and world=1",
+}
 
 
 class Placed:
@@ -74,7 +74,14 @@ def refusals(oracle: Oracle, ledger: Ledger, accelerators: dict[str, Accelerator
                 size = None if reader == "Batches" else BATCH
                 loader = accelerator.prepare(DataLoader(dataset, batch_size=size, **workers.options()))
                 cell = Cell(reader, FRAMEWORK, str(workers), words)
-                ledger.refuses(cell, lambda loader=loader: list(loader), REFUSED.format(name=reader))
+                line = f"accelerate would divide {reader} among the ranks once more: {REFUSED[reader]}"
+                ledger.refuses(cell, lambda loader=loader: list(loader), line)
+        # What the line advises.
+        dataset = Generated(SETTINGS, rank=0, world=1)
+        loader = accelerator.prepare(DataLoader(dataset, batch_size=BATCH))
+        both = gathered([[oracle.numbers(batch) for batch in loader] for _ in range(2)])
+        cell = Cell("Generated", FRAMEWORK, "0 workers", f"{words}, with rank=0 and world=1")
+        ledger.once(cell, both, range(ROWS), padded=2 * BATCH)
 
 
 def rows(oracle: Oracle, ledger: Ledger, accelerator: Accelerator) -> None:

@@ -1,4 +1,4 @@
-"""Lightning's Trainer: what training_step is given, from checkpoints within an epoch and at its end; one and two ranks."""
+"""Lightning's Trainer: what training_step is given, resumed within an epoch and at its end; one and two ranks."""
 
 import gc
 import logging
@@ -82,7 +82,7 @@ def fit(oracle: Oracle, loader, *callbacks, resume: str | None = None, **options
     )
     trainer.fit(model, loader, ckpt_path=resume)
     del trainer, loader
-    gc.collect()  # a Trainer is a cycle; collected in a worker that was forked meanwhile, its loader's workers would hang
+    gc.collect()  # a Trainer is a cycle, which a worker that is forked meanwhile would collect as well
     return list(model.given.values())
 
 
@@ -190,19 +190,16 @@ def rows(oracle: Oracle, ledger: Ledger) -> None:
 
 
 def generated(oracle: Oracle, ledger: Ledger) -> None:
-    """Generated rows; a StatefulDataLoader reads again what was read."""
+    """Generated rows, which have no length: Lightning reads one batch ahead, so only an epoch's end resumes exactly."""
     whole = cut(list(range(ROWS)), BATCH)
 
     def new():
         return StatefulDataLoader(Generated(SETTINGS), batch_size=BATCH)
 
-    folder = tempfile.mkdtemp()
-    ledger.same(Cell("Generated", FRAMEWORK, "0 workers", "fresh"), fit(oracle, new(), Save(folder)), [whole] * EPOCHS)
-    for situation, (epoch, taken) in SAVES.items():
-        found = fit(oracle, new(), resume=f"{folder}/{epoch}-{taken}")
-        left = [whole[TAKEN:]] if taken else []
-        expected = [*left, *[whole] * (EPOCHS - epoch - 1)]
-        ledger.same(Cell("Generated", FRAMEWORK, "0 workers", f"{situation}, StatefulDataLoader"), found, expected)
+    cell, folder = Cell("Generated", FRAMEWORK, "0 workers", "fresh"), tempfile.mkdtemp()
+    ledger.same(cell, fit(oracle, new(), Save(folder)), [whole] * EPOCHS)
+    found = fit(oracle, new(), resume=f"{folder}/0-None")
+    ledger.same(cell._replace(situation="resumed at its end"), found, [whole] * (EPOCHS - 1))
 
 
 def transformed(oracle: Oracle, ledger: Ledger) -> None:

@@ -107,7 +107,7 @@ def gathered(passes: list) -> list:
 
 
 def begin_rank(settings: dict) -> None:
-    """What Ray Train sends to its workers: nothing of this module but its name, with the arguments that `common` reads."""
+    """What Ray Train sends to its workers: this module's name, and the arguments that `common` reads."""
     import sys
 
     sys.argv[1:] = settings["arguments"]

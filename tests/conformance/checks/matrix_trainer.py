@@ -151,6 +151,8 @@ def datasets_by_number(oracle: Oracle, ledger: Ledger) -> None:
             found = train(oracle, folder, dataset=new(), keep=True, **options)
             ledger.same(cell, [found], [expected])
             for situation, step in SAVED.items():
+                if reader == "Generated" and step > STEPS:
+                    continue  # has no length: the Trainer skips within its first pass alone, whatever the epoch
                 checkpoint = f"{folder}/checkpoint-{step}"
                 found = train(oracle, tempfile.mkdtemp(), dataset=new(), resume=checkpoint, **options)
                 ledger.same(cell._replace(situation=situation), [found], [expected[step:]])
