@@ -1,4 +1,4 @@
-"""JAX with grain and optax: what a model receives from the code of the page, and that its loss is of the labels left."""
+"""JAX with grain and optax: what a model receives from the code of the page, and the labels of its loss."""
 
 import jax
 import jax.numpy as jnp

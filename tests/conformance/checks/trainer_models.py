@@ -10,8 +10,9 @@ CLASSES = 64
 
 
 class Recorder(nn.Module):
-    """Predicts a token's number modulo 64 from that of the token before, and keeps every batch in `received`, and in `evaluated` while it
-    is not trained.
+    """Predicts a token's number modulo 64 from that of the token before, and keeps every batch in `received`.
+
+    While it is not trained, it keeps them in `evaluated`.
 
     It takes and gives what transformers' causal models do, and shifts labels itself unless told otherwise.
     """

@@ -10,7 +10,6 @@ import socket
 import sys
 from pathlib import Path
 
-import numpy as np
 import torch
 from common import report
 from consumer_common import next_labels, order, received
@@ -19,7 +18,6 @@ from tokenizers import Tokenizer, models
 
 SEED, BATCH, STEPS, MORE = 1, 2, 4, 2
 VOCABULARY = 10_048
-
 
 
 def free_port() -> int:
