@@ -17,11 +17,20 @@ from common import EXPORT
 PAGE = Path(__file__).parents[3] / "docs" / "trainers.md"
 
 
-def block(section: str, number: int = 0) -> str:
+def block(section: str) -> str:
     """The Python code of a section of the page."""
+    return re.findall(r"^```python\n(.*?)^```", _text(section), flags=re.M | re.S)[0]
+
+
+def command(section: str, begins: str) -> str:
+    """The command of a section that begins so, without its line breaks."""
+    text = _text(section).replace("\\\n", " ")
+    return re.findall(rf"^({re.escape(begins)} .*)$", text, flags=re.M)[0]
+
+
+def _text(section: str) -> str:
     texts = re.split(r"^## (.*)\n", PAGE.read_text(), flags=re.M)[1:]
-    text = dict(zip(texts[::2], texts[1::2], strict=True))[section]
-    return re.findall(r"^```python\n(.*?)^```", text, flags=re.M | re.S)[number]
+    return dict(zip(texts[::2], texts[1::2], strict=True))[section]
 
 
 @contextlib.contextmanager
@@ -38,13 +47,13 @@ def folder(data: str = "nca-high") -> Iterator[Path]:
             os.chdir(before)
 
 
-def run(section: str, number: int = 0, *, changes: dict[str, str] | None = None, **names: object) -> dict:
+def run(section: str, *, changes: dict[str, str] | None = None, **names: object) -> dict:
     """Runs a block with the names it expects, and returns all names after it.
 
     changes: what is replaced in it, such as a number of steps; each must be there. A script may print: stdout is for
     the check's own line.
     """
-    code = block(section, number)
+    code = block(section)
     for before, after in (changes or {}).items():
         assert before in code, (section, before)
         code = code.replace(before, after)
