@@ -16,7 +16,8 @@ for name in ("nms", "qnms"):
     torch.library.define(f"torchvision::{name}", "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
 
 BATCH, LENGTH = 4, 1025
-MODEL = '{"name": "tiny", "block_size": 1024, "vocab_size": 10002, "padded_vocab_size": 10048, "n_layer": 1, "n_head": 1, "n_embd": 16}'
+MODEL = '{"name": "tiny", "block_size": 1024, "vocab_size": 10002, "padded_vocab_size": 10048, '
+MODEL += '"n_layer": 1, "n_head": 1, "n_embd": 16}'
 batches: list[np.ndarray] = []
 
 
