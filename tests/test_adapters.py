@@ -216,6 +216,19 @@ def test_a_loader_refuses_what_gives_other_rows(high, options, line):
     assert str(caught.value) == line
 
 
+def test_a_loader_has_nothing_for_others_to_rebuild(high):
+    loader = Loader(high, 16)
+    for name in ("dataset", "worker_init_fn"):
+        assert not hasattr(loader, name)
+        with pytest.raises(AttributeError) as caught:
+            getattr(loader, name)
+        assert str(caught.value) == (
+            f"a Loader has no {name}, since it gives its batches alone: leave it out of what rebuilds loaders, such as"
+            " Ray's prepare_data_loader; to resume under transformers' Trainer, use ignore_data_skip=True and load the"
+            " loader's own state"
+        )
+
+
 @pytest.mark.parametrize("method", ["pickle", "deepcopy"])
 def test_what_an_adapter_returns_can_be_sent_elsewhere(high, epochs, method):
     send = copy.deepcopy if method == "deepcopy" else lambda thing: pickle.loads(pickle.dumps(thing))

@@ -21,10 +21,6 @@ from ncagen.dataset.stream import Batch, Stream
 from ncagen.errors import NcagenError
 from ncagen.numbers import whole
 
-NO_DATASET = (
-    "a Loader gives its batches alone: to resume under transformers' Trainer, use ignore_data_skip=True and load the"
-    " loader's own state"
-)
 OWN = ("batch_sampler", "sampler", "dataset")  # options of DataLoader that are this module's to set
 
 
@@ -97,10 +93,13 @@ class Loader:
         """Itself, since Lightning calls `loader.sampler.set_epoch` before each pass, and nothing else of it."""
         return self
 
-    @property
-    def dataset(self):
-        """None: raises AttributeError, for frameworks that would read the dataset in an order of their own."""
-        raise AttributeError(NO_DATASET)
+    def __getattr__(self, name: str):
+        """Raises AttributeError, for frameworks that would read the dataset in an order of their own."""
+        raise AttributeError(
+            f"a Loader has no {name}, since it gives its batches alone: leave it out of what rebuilds loaders, such as"
+            " Ray's prepare_data_loader; to resume under transformers' Trainer, use ignore_data_skip=True and load the"
+            " loader's own state"
+        )
 
     def with_states(self) -> Iterator[tuple[Tensors, dict]]:
         """A pass as pairs: a batch, and the state that resumes after it."""

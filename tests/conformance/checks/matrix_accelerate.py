@@ -150,6 +150,8 @@ def skipped(oracle: Oracle, ledger: Ledger) -> None:
     except AttributeError as error:
         assert "use ignore_data_skip=True" in str(error), error
         ledger.refused.append(cell)
+    else:
+        raise AssertionError("skip_first_batches took a Loader")
 
 
 def main() -> None:
