@@ -7,6 +7,7 @@ import pickle
 import subprocess
 import sys
 import textwrap
+from itertools import islice
 
 import numpy as np
 import pytest
@@ -214,6 +215,17 @@ def test_a_loader_refuses_what_gives_other_rows(high, options, line):
     with pytest.raises(NcagenError) as caught:
         Loader(high, 16, **options)
     assert str(caught.value) == line
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_loader_without_an_end_has_states_too(high, epochs, workers):
+    loader = Loader(high, 16, seed=5, epochs=None, num_workers=workers)
+    pairs = list(islice(loader.with_states(), 30))
+    assert np.array_equal(rows_of(batch for batch, _ in pairs), epochs.reshape(-1, 1024)[:480])
+    assert (pairs[-1][1]["epoch"], pairs[-1][1]["position"]) == (2, 80)
+    batches = DataLoader(Batches(high, 16, seed=5, epochs=None), batch_size=None, num_workers=workers)
+    batches.dataset.load_state_dict(pairs[9][1])
+    assert np.array_equal(rows_of(islice(batches, 20)), epochs.reshape(-1, 1024)[160:480])
 
 
 def test_a_loader_has_nothing_for_others_to_rebuild(high):

@@ -173,7 +173,9 @@ class LoaderIterator(Iterator[Tensors]):
     def state_dict(self) -> dict:
         """What resumes after the last batch that this iterator gave."""
         stream = self._loader._stream
-        return stream.state_at(self._division.after(self._given)) if self._division else stream.state_of_next()
+        if self._division is None:
+            return stream.state_of_next()
+        return stream.state_at(self._division.after(self._given))
 
 
 class _Requests(Sampler):

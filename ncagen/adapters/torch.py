@@ -99,7 +99,7 @@ class BatchesIterator(Iterator[Tensors]):
     def __next__(self) -> Tensors:
         if self._batches is None:
             refuse_accelerate("Batches", USE_LOADER)
-            self._division = self._division or self._stream.begin()
+            self._division = self._stream.begin() if self._division is None else self._division
             self._batches = self._stream.batches(self._division, self._next, self._workers)
         assert self._division is not None
         number, batch = next(self._batches)
