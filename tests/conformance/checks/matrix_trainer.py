@@ -107,8 +107,9 @@ def loaders(oracle: Oracle, ledger: Ledger) -> None:
         ledger.said(
             cell("resumed in epoch 0 by skipping"),
             str(error),
-            "a Loader gives its batches alone: to resume under transformers' Trainer, use ignore_data_skip=True and"
-            " load the loader's own state",
+            "a Loader has no dataset, since it gives its batches alone: leave it out of what rebuilds loaders, such as"
+            " Ray's prepare_data_loader; to resume under transformers' Trainer, use ignore_data_skip=True and load the"
+            " loader's own state",
         )
 
 
