@@ -157,11 +157,11 @@ def test_a_manifest_of_that_many_files_can_be_read(smoke):
 def test_a_plan_for_many_machines_ends_at_what_one_driver_can_hand_out():
     spec = from_settings({"tokens": "1T", "band": "high"})
     tried = pilot(spec)
-    one, many, most = (plan(spec, 2, nodes, tried) for nodes in (1, 64, 10**6))
+    one, many, most = (plan(spec, 2, nodes, tried) for nodes in (1, 4, 10**6))  # four: no machine is as fast
     shards = spec.shards("train") + spec.shards("validation")
     assert one.core_hours == many.core_hours == most.core_hours
     assert one.seconds == pytest.approx(one.core_hours * 3600 / 2, rel=0.01)
-    assert many.seconds == pytest.approx(one.seconds / 64, rel=0.01)
+    assert many.seconds == pytest.approx(one.seconds / 4, rel=0.01)
     assert most.seconds == shards * DRIVER_SECONDS
     assert (one.shards, one.candidates, one.bytes) == (shards, most.candidates, most.bytes)
 
