@@ -16,9 +16,11 @@ ROOT = Path(__file__).parents[1]
 # For every process that a test starts.
 os.environ["PYTHONPATH"] = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
 
+import ncagen  # noqa: E402
 from ncagen.commands.said import COMPILING  # noqa: E402
 from ncagen.dataset.folder import Folder  # noqa: E402
 from ncagen.dataset.manifest import Manifest  # noqa: E402
+from ncagen.errors import NcagenError  # noqa: E402
 from ncagen.factory.fleet import build, threads  # noqa: E402
 from ncagen.factory.work import Order  # noqa: E402
 from ncagen.spec import Spec, from_settings  # noqa: E402
@@ -44,6 +46,13 @@ def run(*arguments: object, program: Sequence[str] = NCAGEN, **options) -> Run:
     command = [*program, *map(str, arguments)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300, **options)
     return Run(done.returncode, done.stdout, without_waiting(done.stderr))
+
+
+def error_of(call, *arguments, **options) -> str:
+    """The line of the NcagenError that a call raises."""
+    with pytest.raises(NcagenError) as caught:
+        call(*arguments, **options)
+    return str(caught.value)
 
 
 def hear_interrupts() -> None:
@@ -110,3 +119,15 @@ def tiny_disk(tmp_path):
         pytest.skip(f"mount is not permitted: {mounted.stderr.strip()}")
     yield place
     subprocess.run(["umount", place], check=True)
+
+
+@pytest.fixture(scope="session")
+def high(smoke):
+    """200 rows in 3 shards; each row is known by its candidate."""
+    return ncagen.open(smoke(), band="high")
+
+
+@pytest.fixture(scope="session")
+def medium(smoke):
+    """Another 200, in Arrow files."""
+    return ncagen.open(smoke("arrow"), band="medium")

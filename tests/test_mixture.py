@@ -7,7 +7,7 @@ from itertools import accumulate, pairwise
 
 import numpy as np
 import pytest
-from conftest import make, spec_of
+from conftest import error_of, make, spec_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -15,26 +15,7 @@ import ncagen
 from ncagen.dataset.mixture import CYCLE, Mixture
 from ncagen.dataset.schedule import ONE, Schedule, units
 from ncagen.dataset.stream import Stream
-from ncagen.errors import NcagenError
 from ncagen.numbers import shares, shown
-
-
-@pytest.fixture(scope="module")
-def high(smoke):
-    """200 rows."""
-    return ncagen.open(smoke(), band="high")
-
-
-@pytest.fixture(scope="module")
-def medium(smoke):
-    return ncagen.open(smoke("arrow"), band="medium")
-
-
-def error_of(call, *arguments, **options) -> str:
-    with pytest.raises(NcagenError) as caught:
-        call(*arguments, **options)
-    return str(caught.value)
-
 
 WEIGHT = st.one_of(st.sampled_from([0, 0, 1, 1e-6, 1e3]), st.floats(0, 1))
 

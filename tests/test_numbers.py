@@ -9,22 +9,15 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from conftest import ROOT
+from conftest import ROOT, error_of
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ncagen.errors import NcagenError
 from ncagen.numbers import shares, whole
 
 
 class Size(IntEnum):
     SMALL = 3
-
-
-def error_of(function, *arguments) -> str:
-    with pytest.raises(NcagenError) as caught:
-        function(*arguments)
-    return str(caught.value)
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-from conftest import make, spec_of
+from conftest import error_of, make, spec_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -17,20 +17,8 @@ from ncagen.dataset.mixture import CYCLE, Mixture
 from ncagen.dataset.order import Order, keys
 from ncagen.dataset.passes import Passes, Span
 from ncagen.dataset.stream import Stream
-from ncagen.errors import NcagenError
 
 SIZES = st.lists(st.integers(1, 40), min_size=1, max_size=30).map(lambda sizes: np.array(sizes, np.int64))
-
-
-@pytest.fixture(scope="module")
-def high(smoke):
-    """200 rows in 3 shards; each row is known by its candidate."""
-    return ncagen.open(smoke(), band="high")
-
-
-@pytest.fixture(scope="module")
-def medium(smoke):
-    return ncagen.open(smoke("arrow"), band="medium")
 
 
 @pytest.fixture(scope="module")
@@ -44,12 +32,6 @@ def wide(tmp_path_factory):
 
 def candidates(stream: Stream) -> list[int]:
     return [int(candidate) for batch in stream for candidate in batch["candidate"]]
-
-
-def error_of(call, *arguments, **options) -> str:
-    with pytest.raises(NcagenError) as caught:
-        call(*arguments, **options)
-    return str(caught.value)
 
 
 @given(SIZES, st.integers(0, 2**32 - 1), st.integers(0, 2**31), st.one_of(st.none(), st.integers(1, 40)), st.booleans())

@@ -6,18 +6,11 @@ import pickle
 
 import numpy as np
 import pytest
+from conftest import error_of
 
-import ncagen
 from ncagen import Layout, Mixture, Stream, Tokens
-from ncagen.errors import NcagenError
 
 COUNT = 100 * 1024 + 700  # 100 rows, and a rest that fills none
-
-
-@pytest.fixture(scope="module")
-def high(smoke):
-    """200 rows."""
-    return ncagen.open(smoke(), band="high")
 
 
 @pytest.fixture(scope="module")
@@ -31,12 +24,6 @@ def flat(tmp_path, ids):
     """A file such as nanoGPT's train.bin."""
     ids.tofile(tmp_path / "train.bin")
     return tmp_path / "train.bin"
-
-
-def error_of(call, *arguments, **options) -> str:
-    with pytest.raises(NcagenError) as caught:
-        call(*arguments, **options)
-    return str(caught.value)
 
 
 def test_rows_are_windows_that_overlap_by_the_last_label(flat, ids):

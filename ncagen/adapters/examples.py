@@ -45,6 +45,11 @@ class Examples(Sequence):
         self._stream.set_epoch(epoch)
         self._division: Division = self._stream.divide(self._stream.next_pass)
 
+    @property
+    def epoch(self) -> int:
+        """The epoch that example 0 is of."""
+        return self._division.start // self._division.length
+
     def __getitem__(self, number):
         return self.__getitems__([number])[0]
 

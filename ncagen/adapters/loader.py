@@ -172,10 +172,7 @@ class LoaderIterator(Iterator[Tensors]):
 
     def state_dict(self) -> dict:
         """What resumes after the last batch that this iterator gave."""
-        stream = self._loader._stream
-        if self._division is None:
-            return stream.state_of_next()
-        return stream.state_at(self._division.after(self._given))
+        return self._loader._stream.state_in(self._division, self._given)
 
 
 class _Requests(Sampler):

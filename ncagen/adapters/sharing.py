@@ -86,9 +86,7 @@ class SharedMemory(Memory):
         return {"_words": self._words}
 
     def __setstate__(self, state: dict) -> None:
-        self._words, self._begun = state["_words"], 0
-        if not self._words.is_shared():
-            self._words.share_memory_()
+        self._words, self._begun = state["_words"].share_memory_(), 0  # no change where it is shared, as in a worker
 
 
 @contextmanager

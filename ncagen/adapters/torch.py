@@ -89,7 +89,7 @@ class Batches(IterableDataset):
 class BatchesIterator(Iterator[Tensors]):
     """One worker's part of a pass: batch `worker`, `worker + workers`, ... Its state is for the same worker."""
 
-    def __init__(self, stream: "TorchStream"):
+    def __init__(self, stream: TorchStream):
         self._stream = stream
         self._worker, self._workers = worker()
         self._division: Division | None = None
@@ -109,14 +109,12 @@ class BatchesIterator(Iterator[Tensors]):
 
     def state_dict(self) -> dict:
         """What resumes this part of the pass."""
-        if self._workers == 1 and self._division is not None:
-            return self._stream.state_at(self._division.after(self._next))
-        start = self._stream.next_pass.start if self._division is None else self._division.start
-        part = self._part() | {"batch": self._next} if self._workers > 1 else {}
-        return self._stream.state_at(start) | part
+        if self._workers == 1:
+            return self._stream.state_in(self._division, self._next)
+        return self._stream.state_in(self._division, 0) | self._part() | {"batch": self._next}
 
     def load_state_dict(self, state: dict) -> None:
-        """Takes up a state of `state_dict`. Raises NcagenError."""
+        """Resumes from a state of `state_dict`. Raises NcagenError."""
         self._batches = self._division = None
         self._next = self._worker
         if "batch" not in state:
@@ -160,18 +158,18 @@ class Rows(Dataset):
 
     def __getitems__(self, numbers: Sequence[int]) -> list[Tensors]:
         """Several at once."""
-        self._examples.set_epoch(int(self._epoch))
+        if self._examples.epoch != int(self._epoch):
+            self._examples.set_epoch(int(self._epoch))
         return [tensors(example) for example in self._examples.__getitems__(numbers)]
 
     def set_epoch(self, epoch: int) -> None:
         """Example i is the one at position i of this epoch's order from now on. Raises NcagenError."""
         self._examples.set_epoch(epoch)
-        self._epoch[0] = int(epoch)
+        self._epoch[0] = self._examples.epoch
 
     def __setstate__(self, state: dict) -> None:
         self.__dict__.update(state)
-        if not self._epoch.is_shared():
-            self._epoch.share_memory_()
+        self._epoch.share_memory_()  # no change where it is shared, as in a worker
 
 
 class Generated(IterableDataset):
@@ -209,14 +207,16 @@ class Generated(IterableDataset):
 
     def set_epoch(self, epoch: int) -> None:
         """No change: every epoch has the same rows. Raises NcagenError where Accelerate divides them once more."""
-        if self._ranks()[1] > 1:
-            refuse_accelerate("Generated", UNPREPARED)
+        self._divided()
 
     def __iter__(self) -> Iterator[Tensors]:
+        for row in self._share(*self._divided(), *worker()):
+            laid_out = self._layout(self._spec, row["input_ids"][None])
+            yield tensors({name: column[0] for name, column in laid_out.items()})
+
+    def _divided(self) -> tuple[int, int]:
+        """The rank, and how many there are. Raises NcagenError where Accelerate divides their rows once more."""
         rank, world = self._ranks()
         if world > 1:
             refuse_accelerate("Generated", UNPREPARED)
-        number, workers = worker()
-        for row in self._share(rank, world, number, workers):
-            laid_out = self._layout(self._spec, row["input_ids"][None])
-            yield tensors({name: column[0] for name, column in laid_out.items()})
+        return rank, world

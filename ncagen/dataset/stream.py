@@ -145,14 +145,11 @@ class Stream:
 
     def state_dict(self) -> dict:
         """What resumes after the last batch that an iterator of this stream gave, or begins the next pass."""
-        if self._given is None:
-            return self.state_of_next()
-        division, given = self._given
-        return self.state_at(division.after(given))
+        return self.state_in(*(self._given or (None, 0)))
 
-    def state_of_next(self) -> dict:
-        """What begins the next pass."""
-        return self.state_at(self._passes.next.start)
+    def state_in(self, division: Division | None, batches: int) -> dict:
+        """What resumes after this many batches of a division, or begins the next pass where none has begun."""
+        return self.state_at(self._passes.next.start if division is None else division.after(batches))
 
     def state_after(self, batches: int) -> dict:
         """What resumes after every rank has taken this many batches of the pass in progress, or else of the next."""
@@ -299,9 +296,7 @@ class StreamIterator(Iterator[Batch]):
 
     def state_dict(self) -> dict:
         """What resumes after the last batch that this iterator gave."""
-        if self._division is None:
-            return self._stream.state_of_next()
-        return self._stream.state_at(self._division.after(self._given))
+        return self._stream.state_in(self._division, self._given)
 
 
 def _facts(parts: list[Part], seed: int, shuffle: bool, window: int | None) -> dict:

@@ -66,12 +66,12 @@ def share(
     if endless:
         return _rows(spec, split, chosen, _shards(spec, split, rank * workers + worker, parts, start_shard, True), True)
     shards = range(start_shard, spec.shards(split))
-    sizes = [spec.shard_rows(split, shard) for shard in shards]
-    if sum(sizes) < world:
-        raise NcagenError(f"{sum(sizes)} rows are too few for {world} ranks: use fewer ranks or more tokens")
-    dealt = sum(size == spec.rows_per_shard for size in sizes) // parts * parts
+    total = max(0, spec.rows(split) - start_shard * spec.rows_per_shard)
+    if total < world:
+        raise NcagenError(f"{total} rows are too few for {world} ranks: use fewer ranks or more tokens")
+    dealt = total // spec.rows_per_shard // parts * parts
     own = _rows(spec, split, chosen, shards[rank * workers + worker : dealt : parts], False)
-    left = sum(sizes[dealt:])
+    left = total - dealt * spec.rows_per_shard
     rows = range(rank + worker * world, left - left % world, parts)
     return chain(own, _picked(_rows(spec, split, chosen, shards[dealt:], False), rows))
 

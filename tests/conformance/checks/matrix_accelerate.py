@@ -9,7 +9,19 @@ import torch
 import torch.distributed as dist
 from accelerate import Accelerator, skip_first_batches
 from accelerate.utils import DataLoaderConfiguration
-from matrix_common import EXPORT, WORLD, Cell, Ledger, Oracle, attempt, launched, report_cells, run_ranks, save_rank
+from matrix_common import (
+    EXPORT,
+    WORLD,
+    Cell,
+    Ledger,
+    Oracle,
+    Placed,
+    attempt,
+    launched,
+    report_cells,
+    run_ranks,
+    save_rank,
+)
 from reader_matrix.oracle import BATCH, ROWS, SEED, SETTINGS, dealt, flat
 from reader_matrix.situations import BASIC, MORE, TAKEN
 from reader_matrix.subjects import LoaderSubject, StreamSubject, Workers
@@ -24,18 +36,6 @@ REFUSED = {
     "Batches": "use ncagen.adapters.torch.Loader, which prepare() leaves as it is",
     "Generated": "leave its DataLoader out of prepare(), or have accelerate alone divide it with rank=0 and world=1",
 }
-
-
-class Placed:
-    """The oracle of one rank."""
-
-    def __init__(self, oracle: Oracle, rank: int):
-        self.oracle, self.rank = oracle, rank
-        self.data, self.numbers, self.order = oracle.data, oracle.numbers, oracle.order
-
-    def rest(self, epoch: int, position: int = 0) -> list:
-        """This rank's batches; positions of the situations are those of one rank."""
-        return self.oracle.rest(epoch, position * WORLD, rank=self.rank, world=WORLD)
 
 
 def loaders(oracle: Oracle, ledger: Ledger, accelerator: Accelerator, early: Loader) -> None:

@@ -26,7 +26,19 @@ multiprocessing.get_context("forkserver").set_forkserver_preload(["__main__"])
 WORLD = 2
 RANKS_FOLDER = "NCAGEN_MATRIX_RANKS"
 
-__all__ = ["EXPORT", "WORLD", "Cell", "Ledger", "Oracle"]
+__all__ = ["EXPORT", "WORLD", "Cell", "Ledger", "Oracle", "Placed"]
+
+
+class Placed:
+    """The oracle of one rank."""
+
+    def __init__(self, oracle: Oracle, rank: int):
+        self.oracle, self.rank = oracle, rank
+        self.data, self.numbers, self.order = oracle.data, oracle.numbers, oracle.order
+
+    def rest(self, epoch: int, position: int = 0) -> list:
+        """This rank's batches; positions of the situations are those of one rank."""
+        return self.oracle.rest(epoch, position * WORLD, rank=self.rank, world=WORLD)
 
 
 def launched() -> bool:

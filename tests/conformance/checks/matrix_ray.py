@@ -7,7 +7,7 @@ import warnings
 from pathlib import Path
 
 import datasets
-from matrix_common import EXPORT, WORLD, Cell, Ledger, Oracle, attempt, merge_ranks, report_cells, save_rank
+from matrix_common import EXPORT, WORLD, Cell, Ledger, Oracle, Placed, attempt, merge_ranks, report_cells, save_rank
 from reader_matrix.oracle import BATCH, ROWS, SEED, SETTINGS, flat
 from reader_matrix.situations import BASIC, MORE
 from reader_matrix.subjects import BatchesSubject, LoaderSubject, StatefulBatchesSubject, StreamSubject, Workers
@@ -18,18 +18,6 @@ from ncagen.adapters.torch import Generated, Loader, Rows
 
 FRAMEWORK = "Ray Train, 2 workers"
 KINDS = [Workers(), Workers(2, "fork")]
-
-
-class Placed:
-    """The oracle of one rank."""
-
-    def __init__(self, oracle: Oracle, rank: int):
-        self.oracle, self.rank = oracle, rank
-        self.data, self.numbers, self.order = oracle.data, oracle.numbers, oracle.order
-
-    def rest(self, epoch: int, position: int = 0) -> list:
-        """This rank's batches; positions of the situations are those of one rank."""
-        return self.oracle.rest(epoch, position * WORLD, rank=self.rank, world=WORLD)
 
 
 def ordered(oracle: Oracle, ledger: Ledger, rank: int) -> None:
