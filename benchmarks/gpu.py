@@ -20,14 +20,14 @@ from pathlib import Path
 
 import numpy as np
 
-from ncagen.automaton.devices import backend
-from ncagen.automaton.rng import STREAMS
-from ncagen.complexity.bands import Tally, choose, ratios
-from ncagen.complexity.score import token_gzip_lengths
 from ncagen.dataset.shard import Rows
+from ncagen.deflate.lengths import token_gzip_lengths
 from ncagen.errors import NcagenError
-from ncagen.factory.work import describe, pack
-from ncagen.sources import nca
+from ncagen.factory.make_shard import describe, pack
+from ncagen.philox import STREAMS
+from ncagen.selection import Tally, choose, ratios
+from ncagen.sources.nca import source as nca
+from ncagen.sources.nca.devices import backend
 from ncagen.spec import Spec, from_settings
 
 STREAM = STREAMS["pilot"]

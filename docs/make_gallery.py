@@ -7,8 +7,8 @@ import numpy as np
 
 from ncagen.dataset.folder import Folder
 from ncagen.dataset.reader import Dataset
-from ncagen.factory.fleet import build, threads
-from ncagen.factory.work import Order
+from ncagen.factory.make_shard import BuildJob
+from ncagen.factory.scheduler import build, threads
 from ncagen.spec import BANDS, from_settings
 from ncagen.view import picture
 
@@ -22,7 +22,7 @@ def write(pictures: Path) -> None:
     """Builds the twelve rows of each band and draws them."""
     pictures.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory() as place:
-        order = Order(from_settings(ORDER), "parquet", Folder(Path(place) / "gallery"))
+        order = BuildJob(from_settings(ORDER), "parquet", Folder(Path(place) / "gallery"))
         build(order, threads(order, 1, lambda rows, candidates: None))
         for band in BANDS:
             rows = Dataset(Path(place) / "gallery", band=band)

@@ -13,7 +13,7 @@ from ncagen.dataset.stream import Stream
 from ncagen.dataset.tokens import Tokens
 from ncagen.errors import NcagenError
 from ncagen.factory.generate import generate
-from ncagen.hub.place import open
+from ncagen.opening import open
 from ncagen.version import VERSION as __version__
 
 __all__ = ["Dataset", "Layout", "Mixture", "NcagenError", "Stream", "Tokens", "__version__", "generate", "open"]

@@ -12,12 +12,12 @@ import click
 from ncagen.commands.audit import audit
 from ncagen.commands.bench import bench
 from ncagen.commands.build import build
+from ncagen.commands.console import CANNOT, PIPE_CLOSED, STOPPED
 from ncagen.commands.export import export
 from ncagen.commands.pull import pull
 from ncagen.commands.push import push
 from ncagen.commands.rebuild import rebuild
 from ncagen.commands.receipt import receipt
-from ncagen.commands.said import CANNOT, PIPE_CLOSED, STOPPED
 from ncagen.commands.show import show
 from ncagen.commands.stdout import CannotPrint, drop_stdout, take_stdout
 from ncagen.commands.verify import verify
@@ -45,10 +45,10 @@ def run(arguments: list[str]) -> int:
         return _fail(stopped, STOPPED)
     except Exception as error:
         # An interrupt within numba's compiler comes out as an error of another kind.
-        return _fail(stopped, STOPPED) if asked.is_set() else _worded(error)
+        return _fail(stopped, STOPPED) if asked.is_set() else _format_error(error)
 
 
-def _worded(error: Exception) -> int:
+def _format_error(error: Exception) -> int:
     """The one line for an error that a user can cause; anything else goes on as it is."""
     if isinstance(error, NcagenError):
         return _fail(str(error), error.status)

@@ -17,7 +17,7 @@ from llvmlite import ir
 from numba.extending import intrinsic
 
 _OPTIONS = {"nogil": True, "error_model": "numpy", "_nrt": False}
-_SOURCES = ("kernels.py", "spec.py", "automaton/*.py", "complexity/*.py")
+_SOURCES = ("kernels.py", "philox.py", "spec.py", "sources/nca/*.py", "deflate/*.py")
 
 
 def kernel(function):

@@ -286,7 +286,7 @@ def _refuse_unknown(settings: Mapping, known: list[str]) -> None:
 
 def _check(spec: Spec) -> None:
     """Raises SpecError for the first setting that is out of its range."""
-    # Temperature and bias are bounded so that logits stay inside int32 for every alphabet: see automaton/rules.py.
+    # Temperature and bias are bounded so that logits stay inside int32 for every alphabet: see sources/nca/rules.py.
     ranges: dict[str, tuple[type[int] | type[float], float, float]] = {
         "tokens": (int, 1, 10**15),
         "validation": (int, 0, 10**15),

@@ -17,12 +17,12 @@ ROOT = Path(__file__).parents[1]
 os.environ["PYTHONPATH"] = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
 
 import ncagen  # noqa: E402
-from ncagen.commands.said import COMPILING  # noqa: E402
+from ncagen.commands.console import COMPILING  # noqa: E402
 from ncagen.dataset.folder import Folder  # noqa: E402
 from ncagen.dataset.manifest import Manifest  # noqa: E402
 from ncagen.errors import NcagenError  # noqa: E402
-from ncagen.factory.fleet import build, threads  # noqa: E402
-from ncagen.factory.work import Order  # noqa: E402
+from ncagen.factory.make_shard import BuildJob  # noqa: E402
+from ncagen.factory.scheduler import build, threads  # noqa: E402
 from ncagen.spec import Spec, from_settings  # noqa: E402
 
 # 200 rows in 3 shards and 20 in 1, for each of two bands. The flags and the settings are the same order.
@@ -84,7 +84,7 @@ def spec_of(**changes) -> Spec:
 
 def make(folder: Path, spec: Spec, storage: str = "parquet", workers: int = 2) -> Manifest:
     """Builds a dataset in this process."""
-    order = Order(spec, storage, Folder(folder))
+    order = BuildJob(spec, storage, Folder(folder))
     return build(order, threads(order, workers, lambda rows, candidates: None))
 
 

@@ -15,7 +15,7 @@ from hub.site import NAME, site
 import ncagen
 from ncagen.dataset.card import CARD, size_category, text
 from ncagen.dataset.manifest import read_manifest
-from ncagen.hub.picture import picture
+from ncagen.hub.histogram import picture
 
 
 def metadata(card: str) -> dict:

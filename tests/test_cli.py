@@ -503,9 +503,9 @@ AS_NOBODY = """
 import os, sys
 import pyarrow.compute
 from ncagen import cli
-from ncagen.commands import making
+from ncagen.commands import build_runner
 from ncagen.dataset import verify
-from ncagen.factory import fleet, plan
+from ncagen.factory import scheduler, plan
 from ncagen.spec import from_settings
 from ncagen.view import terminal
 if "--workers=1" in sys.argv:  # the one that gets as far as to need kernels

@@ -5,10 +5,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ncagen.automaton import definition, rng, rules, tokens
-from ncagen.automaton.rules import HIDDEN_SCALE, OUTPUT_SCALE, PERCEPTION_SCALE, Rules
-from ncagen.complexity.score import token_gzip_lengths
-from ncagen.sources import nca
+from ncagen import philox
+from ncagen.deflate.lengths import token_gzip_lengths
+from ncagen.sources.nca import definition, rules, tokens
+from ncagen.sources.nca import source as nca
+from ncagen.sources.nca.rules import HIDDEN_SCALE, OUTPUT_SCALE, PERCEPTION_SCALE, Rules
 from ncagen.spec import BANDS, Spec, from_settings
 
 DATA = Path(__file__).parent / "data"
@@ -96,7 +97,7 @@ def test_tokens_and_scores_are_the_released_tokenizers():
 
 
 def lengths_of(spec: Spec, candidates: int) -> np.ndarray:
-    stream = rng.STREAMS["pilot"]
+    stream = philox.STREAMS["pilot"]
     firsts = range(0, candidates, 1000)
     return np.concatenate(
         [nca.batch(spec, stream, np.arange(first, first + 1000, dtype=np.uint64)).lengths for first in firsts]

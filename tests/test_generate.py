@@ -15,7 +15,7 @@ import ncagen
 from ncagen.errors import NcagenError
 from ncagen.factory import search
 from ncagen.factory.generate import share
-from ncagen.sources import selfcheck
+from ncagen.sources.nca import selfcheck
 from ncagen.spec import SpecError, from_settings
 
 

@@ -7,11 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ncagen.automaton import cpu, rng
+from ncagen import philox
 from ncagen.dataset.folder import Folder
-from ncagen.factory.fleet import build, threads
-from ncagen.factory.work import Order
-from ncagen.sources import nca
+from ncagen.factory.make_shard import BuildJob
+from ncagen.factory.scheduler import build, threads
+from ncagen.sources.nca import cpu
+from ncagen.sources.nca import source as nca
 from ncagen.spec import from_settings, read_order
 
 ROOT = Path(__file__).parent.parent
@@ -32,7 +33,7 @@ def test_the_definition_has_not_moved(name):
 @pytest.mark.parametrize("name", make.SPECS)
 def test_the_kernels_give_the_pinned_rows(name, split):
     pinned = np.load(make.path())
-    spec, stream = make.spec_of(name), rng.STREAMS[split]
+    spec, stream = make.spec_of(name), philox.STREAMS[split]
     drawn, starts = cpu.sample(spec, stream, make.CANDIDATES)
     assert np.array_equal(drawn.perception, pinned[f"{name} {split} perception"])
     assert np.array_equal(starts, pinned[f"{name} {split} starts"].reshape(starts.shape))
@@ -44,7 +45,7 @@ def test_the_kernels_give_the_pinned_rows(name, split):
 @pytest.mark.parametrize("storage", ["parquet", "arrow"])
 def test_the_smoke_order_gives_its_receipt(tmp_path, storage):
     spec = from_settings(read_order(ROOT / "manifests" / "smoke.toml"))
-    order = Order(spec, storage, Folder(tmp_path / "smoke"))
+    order = BuildJob(spec, storage, Folder(tmp_path / "smoke"))
     manifest = build(order, threads(order, 2, lambda rows, candidates: None))
     receipt = json.loads((ROOT / "manifests" / "smoke.json").read_text())
     assert manifest.dataset == receipt["dataset"]

@@ -11,12 +11,13 @@ from conftest import ROOT, without
 from test_golden import make as golden
 from test_identity import SPECS, spec_of
 
-from ncagen.automaton import cpu, definition, gpu, rng, rules, tokens
-from ncagen.automaton.devices import backend
-from ncagen.automaton.gpu import Torch
-from ncagen.automaton.rules import Rules
+from ncagen import philox
 from ncagen.errors import NcagenError
-from ncagen.sources import nca
+from ncagen.sources.nca import cpu, definition, gpu, rules, tokens
+from ncagen.sources.nca import source as nca
+from ncagen.sources.nca.devices import backend
+from ncagen.sources.nca.gpu import Torch
+from ncagen.sources.nca.rules import Rules
 from ncagen.spec import Spec
 
 CUDA = torch.cuda.is_available()
@@ -66,21 +67,21 @@ def assert_identical(automaton: Torch, spec: Spec, count: int, stream: int) -> N
 @pytest.mark.parametrize("name", SPECS)
 def test_torch_equals_the_definition(automaton, name):
     settings, count = SPECS[name]
-    assert_identical(automaton, spec_of(settings), min(count, FEW), rng.STREAMS["train"])
+    assert_identical(automaton, spec_of(settings), min(count, FEW), philox.STREAMS["train"])
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", SPECS)
 def test_torch_equals_the_definition_for_many(automaton, name):
     settings, count = SPECS[name]
-    assert_identical(automaton, spec_of(settings), count, rng.STREAMS["validation"])
+    assert_identical(automaton, spec_of(settings), count, philox.STREAMS["validation"])
 
 
 @pytest.mark.parametrize("name", golden.SPECS)
 def test_torch_gives_the_pinned_rows(automaton, name):
     pinned, spec = np.load(golden.path()), golden.spec_of(name)
     for split in ("train", "validation"):
-        stream = rng.STREAMS[split]
+        stream = philox.STREAMS[split]
         drawn, starts = automaton.sample(spec, stream, golden.CANDIDATES)
         for field in Rules._fields:
             assert equal(getattr(drawn, field), pinned[f"{name} {split} {field}"])
@@ -106,7 +107,7 @@ def test_random_bits_are_philox(automaton, counter, key, block):
     found = gpu._philox(
         automaton._generator(*key), c1, automaton._tensor(np.array([[c0]])), automaton._halves(number)[:, None]
     )
-    wanted = rng.philox(np.array([counter], np.uint32), key)
+    wanted = philox.philox(np.array([counter], np.uint32), key)
     assert np.array_equal(found.cpu().numpy().view(np.uint32)[0], wanted)
     if block:
         assert " ".join(f"{word:08x}" for word in wanted[0]) == block
@@ -247,8 +248,8 @@ def printed(program: str) -> str:
 
 def test_without_torch():
     program = f"""{without("torch")}
-from ncagen.automaton import cpu
-from ncagen.automaton.devices import backend
+from ncagen.sources.nca import cpu
+from ncagen.sources.nca.devices import backend
 print(backend("auto") is cpu)
 try:
     backend("cuda")
@@ -266,7 +267,7 @@ package = types.ModuleType("ncagen")
 package.__path__ = [{str(ROOT / "ncagen")!r}]
 {without("pyarrow")}
 sys.modules["ncagen"] = package
-from ncagen.automaton.gpu import Torch
+from ncagen.sources.nca.gpu import Torch
 print(Torch("cpu").device, *({{"numba", "pyarrow"}} & set(sys.modules)))
 """
     assert printed(program) == "cpu\n"

@@ -320,7 +320,7 @@ def test_strays_on_the_hub_are_found_and_the_rest_is_the_repositorys(lfs, smoke)
 # --- waits that a server asks for ---
 
 WAITING = """
-import huggingface_hub, ncagen.hub.patience as patience, ncagen
+import huggingface_hub, ncagen.hub.retry as patience, ncagen
 waits = []
 patience.time = type("Clock", (), {"sleep": waits.append})
 rows = ncagen.open("user/nca", band="high", stream=STREAM)

@@ -21,8 +21,8 @@ from test_cli import terminal
 import ncagen
 from ncagen.dataset.card import CARD, PICTURE
 from ncagen.dataset.manifest import read_manifest
+from ncagen.hub.errors import asked_wait
 from ncagen.hub.names import is_name
-from ncagen.hub.troubles import asked_wait
 
 # The card shows rows where Pillow can draw them.
 DRAWN = [PICTURE] if importlib.util.find_spec("PIL") else []
@@ -230,7 +230,7 @@ def test_the_hub_says_how_long_to_wait_and_the_user_is_told(lfs, smoke):
 def test_a_wait_of_years_is_said_and_cut(lfs, smoke):
     """Asked for where the library itself would wait as long, and where it does not."""
     program = f"""
-import sys, ncagen.hub.patience as patience
+import sys, ncagen.hub.retry as patience
 from ncagen.__main__ import main
 patience.time = type("Clock", (), {{"sleep": lambda seconds: None}})
 sys.argv = ["ncagen", "push", {str(smoke())!r}, {NAME!r}]

@@ -7,11 +7,11 @@ import sys
 import numpy as np
 import pytest
 
-from ncagen import kernels
-from ncagen.automaton import cpu, definition, rng, rules, simd, tokens
-from ncagen.automaton.rules import Rules
-from ncagen.complexity import score
-from ncagen.sources import nca
+from ncagen import kernels, philox
+from ncagen.deflate import lengths
+from ncagen.sources.nca import cpu, definition, rules, simd, tokens
+from ncagen.sources.nca import source as nca
+from ncagen.sources.nca.rules import Rules
 from ncagen.spec import Spec, from_settings
 
 # name: (settings, candidates)
@@ -68,12 +68,12 @@ def test_enough_candidates():
 
 @pytest.mark.parametrize("name", SPECS)
 def test_kernels_equal_the_definition(name):
-    assert_identical(*SPECS[name], stream=rng.STREAMS["train"])
+    assert_identical(*SPECS[name], stream=philox.STREAMS["train"])
 
 
 def test_cached_kernels_are_stamped_with_all_their_sources():
     """Else an edit of another file, or an upgrade that keeps a file's time and size, would run yesterday's kernel."""
-    for compiled in (cpu._rollout, cpu._sample_rules, score._score_tokens):
+    for compiled in (cpu._rollout, cpu._sample_rules, lengths._score_tokens):
         assert kernels._sources() in compiled._cache._cache_file._source_stamp
 
 

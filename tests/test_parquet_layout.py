@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 import ncagen
 from ncagen.dataset import shard as shards
 from ncagen.dataset.manifest import MANIFEST, File, read_manifest
-from ncagen.dataset.rowgroups import ShardFile
 from ncagen.dataset.shard import DamagedShard
+from ncagen.dataset.shard_file import ShardFile
 
 TOKENS = "input_ids.list.element"
 

@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 from conftest import contents, make, spec_of
 
-from ncagen.automaton import cpu
-from ncagen.automaton.rng import STREAMS
 from ncagen.dataset.folder import Folder
 from ncagen.dataset.manifest import read_manifest
 from ncagen.dataset.reader import Dataset
-from ncagen.factory.work import Order
-from ncagen.factory.work import make as make_shard
+from ncagen.factory.make_shard import BuildJob
+from ncagen.factory.make_shard import make as make_shard
+from ncagen.philox import STREAMS
+from ncagen.sources.nca import cpu
 
 
 @pytest.mark.parametrize("storage", ["parquet", "arrow"])
@@ -30,7 +30,7 @@ def test_both_formats_hold_the_same_dataset(smoke):
 
 
 def test_any_order_of_completion_makes_the_same_files(smoke, tmp_path):
-    order = Order(spec_of(), "parquet", Folder(tmp_path / "a"))
+    order = BuildJob(spec_of(), "parquet", Folder(tmp_path / "a"))
     units = [(split, shard) for split in ("train", "validation") for shard in range(order.spec.shards(split))]
     random.Random(1).shuffle(units)
     for split, shard in units:

@@ -23,12 +23,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import ncagen
-from ncagen.dataset import files, reader, rowgroups
+from ncagen.dataset import atomic_write, reader, shard_file
 from ncagen.dataset import manifest as manifests
 from ncagen.dataset import shard as shards
 from ncagen.dataset.manifest import File, Manifest, ManifestError, canonical, parse, read_manifest, shard_keys
-from ncagen.dataset.rowgroups import ShardFile
 from ncagen.dataset.shard import DamagedShard, Record, Rows
+from ncagen.dataset.shard_file import ShardFile
 from ncagen.errors import NcagenError
 
 STORAGES = ("parquet", "arrow")
@@ -60,7 +60,7 @@ def fabricate(folder: Path, storage: str, **changes) -> dict[tuple[str, str], Ro
         )
         data = shards.to_bytes(some, record, storage)
         path = shards.relative_path(spec, storage, split, band, shard)
-        files.write(folder / path, data)
+        atomic_write.write(folder / path, data)
         records.append(record)
         stored[path] = File(data.size, hashlib.sha256(data).hexdigest())
         rows.setdefault((split, band), []).append(some)
@@ -108,7 +108,7 @@ def shard_path(folder: Path, shard: int = 0) -> Path:
 def put(folder: Path, data: bytes, shard: int = 0) -> Path:
     """Replaces a training shard by other bytes, and makes its size and hash fit."""
     path, manifest = shard_path(folder, shard), read_manifest(folder)
-    files.write(path, data)
+    atomic_write.write(path, data)
     fitting = File(len(data), hashlib.sha256(data).hexdigest())
     name = path.relative_to(folder).as_posix()
     fitted = replace(manifest, files=dict(manifest.files) | {name: fitting})
@@ -279,11 +279,11 @@ def test_one_changed_byte_is_found_before_a_row_is_seen(made, tmp_path_factory, 
 def test_a_shard_that_was_damaged_is_found_again_and_read_once_it_is_whole(folder, made):
     path = shard_path(folder)
     content = path.read_bytes()
-    files.write(path, content[:1000] + bytes([content[1000] ^ 1]) + content[1001:])
+    atomic_write.write(path, content[:1000] + bytes([content[1000] ^ 1]) + content[1001:])
     dataset = ncagen.open(folder)
     for _ in range(2):
         assert raised(lambda: dataset[0], DamagedShard) == f"{path}: its bytes do not match their hash"
-    files.write(path, content)
+    atomic_write.write(path, content)
     assert same(dataset[0], made[1], 0)
 
 
@@ -299,7 +299,7 @@ def test_damage_after_the_first_use_is_found_by_always(folder, made, in_place):
         with path.open("r+b") as file:
             file.write(content)
     else:
-        files.write(path, content)
+        atomic_write.write(path, content)
     assert same(dataset[0], made[1], 0)  # its group is held, as it was when it was checked
     assert raised(lambda: dataset[299]) == f"{path}: its bytes do not match their hash"
     assert raised(lambda: dataset.shard(0)) == f"{path}: its bytes do not match their hash"
@@ -308,7 +308,7 @@ def test_damage_after_the_first_use_is_found_by_always(folder, made, in_place):
 def test_first_use_reads_on_in_the_file_that_it_checked(folder, made):
     dataset = ncagen.open(folder)
     assert same(dataset[0], made[1], 0)
-    files.write(shard_path(folder), b"another file of this name")
+    atomic_write.write(shard_path(folder), b"another file of this name")
     assert same(dataset[299], made[1], 299)
 
 
@@ -332,7 +332,7 @@ def test_never_trusts_the_hash_but_not_the_pages(folder, made):
     path = shard_path(folder)
     content = bytearray(path.read_bytes())
     content[5000] ^= 1
-    files.write(path, content)
+    atomic_write.write(path, content)
     dataset = ncagen.open(folder, verify="never")
     if path.suffix == ".parquet":
         assert raised(lambda: dataset[0], DamagedShard) == f"{path}: a page does not match its checksum"
@@ -352,7 +352,7 @@ def test_a_file_of_another_size_is_refused(folder, verify):
         (b"", f"it has 0 bytes, not {len(content)}"),
         (content + b"x", f"it has {len(content) + 1} bytes, and may have {len(content)}"),
     ):
-        files.write(path, other)
+        atomic_write.write(path, other)
         assert raised(lambda: ncagen.open(folder, verify=verify)[0], DamagedShard) == f"{path}: {line}"
 
 
@@ -973,7 +973,7 @@ def test_a_schema_that_says_it_is_something_else_is_refused(smoke, kind):
     manifest = read_manifest(smoke("arrow"))
     content = bytearray((smoke("arrow") / manifest.path(manifest.records[0])).read_bytes())
     message = bytes(content[16:1000])
-    place = 16 + rowgroups._field(message, rowgroups._follow(message, 0), 1)
+    place = 16 + shard_file._field(message, shard_file._follow(message, 0), 1)
     assert content[place] == 1  # MessageHeader: Schema
     content[place] = kind
     if kind == 1:

@@ -16,17 +16,17 @@ from conftest import Run, contents, make, run, spec_of
 from faults.processes import LONGER, LONGER_FLAGS, shards, start, temporary, wait_for
 
 import ncagen
-from ncagen.automaton.rng import STREAMS
-from ncagen.complexity.bands import Tally
 from ncagen.dataset import receipt as receipt_module
 from ncagen.dataset.folder import Folder
 from ncagen.dataset.manifest import canonical, read_manifest
 from ncagen.dataset.receipt import MOST_BYTES, read_receipt, write_receipt
 from ncagen.dataset.shard import Rows
 from ncagen.errors import NcagenError
-from ncagen.factory.fleet import build, threads
-from ncagen.factory.work import Order, describe, intact, pack
-from ncagen.sources import nca
+from ncagen.factory.make_shard import BuildJob, describe, intact, pack
+from ncagen.factory.scheduler import build, threads
+from ncagen.philox import STREAMS
+from ncagen.selection import Tally
+from ncagen.sources.nca import source as nca
 from ncagen.spec import from_settings
 
 SHARD = "data/high/train-00001-of-00003.parquet"
@@ -171,7 +171,7 @@ def test_no_rejected_candidate_is_run(smoke, receipt, tmp_path, monkeypatch):
     batch = nca.batch
     monkeypatch.setattr(nca, "batch", lambda *a, **named: seen.append((a[1], a[2])) or batch(*a, **named))
     read = read_receipt(receipt)
-    order = Order(read.manifest.spec, "parquet", Folder(tmp_path / "b"), read)
+    order = BuildJob(read.manifest.spec, "parquet", Folder(tmp_path / "b"), read)
     build(order, threads(order, 1, lambda rows, candidates: None))
     found = {(stream, int(candidate)) for stream, some in seen for candidate in some}
     kept = [(STREAMS[r.split], int(c)) for r in read.manifest.records for c in read.candidates(r)]
@@ -223,7 +223,7 @@ def test_a_finished_folder_has_nothing_to_do_and_a_damaged_one_is_repaired(smoke
 def test_an_intact_shard_that_the_receipt_does_not_name_is_made_again(smoke, receipt, tmp_path):
     """Other rows whose own record and hash are right."""
     folder = tmp_path / "b"
-    order = Order(spec_of(), "parquet", Folder(folder))
+    order = BuildJob(spec_of(), "parquet", Folder(folder))
     band, rows = order.spec.bands[0], ncagen.open(smoke(), band="high").shard(1)
     backwards = Rows(*(column[::-1] for column in rows))
     record, data = pack(order.spec, "parquet", "train", "high", 1, backwards, Tally(70))
@@ -252,7 +252,7 @@ def assert_found_out(path: Path, folder: Path) -> None:
     """Whether a rebuild ends with the error, and with nothing under the name of that shard."""
     read = read_receipt(path)
     with pytest.raises(NcagenError) as caught:
-        order = Order(read.manifest.spec, "parquet", Folder(folder), read)
+        order = BuildJob(read.manifest.spec, "parquet", Folder(folder), read)
         build(order, threads(order, 2, lambda rows, candidates: None))
     assert str(caught.value) == f"{folder}/{SHARD} {DIFFERS}"
     assert not {SHARD, "manifest.json"} & set(contents(folder)) and temporary(folder) == []

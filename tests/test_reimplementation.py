@@ -14,9 +14,9 @@ from statistics import NormalDist
 import numpy as np
 import pytest
 
-from ncagen.automaton import definition, tokens
-from ncagen.automaton.rules import Rules
-from ncagen.complexity.score import token_gzip_lengths
+from ncagen.deflate.lengths import token_gzip_lengths
+from ncagen.sources.nca import definition, tokens
+from ncagen.sources.nca.rules import Rules
 from ncagen.spec import PRESETS, Band, Spec
 
 DOCUMENT = Path(__file__).parent.parent / "docs" / "automaton.md"

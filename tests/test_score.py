@@ -11,9 +11,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ncagen.deflate import lengths
+
 pytest.importorskip("numba")
 
-from ncagen.complexity import huffman, lz77, score
+from ncagen.deflate import huffman, lz77
 
 # ----------------------------------------------------------------------------------------------------- inputs
 
@@ -248,7 +250,7 @@ needs_madlers_zlib = pytest.mark.skipif(
 
 @pytest.mark.parametrize(("what", "length"), KNOWN_ANSWERS, ids=str)
 def test_known_answers(what, length):
-    assert score.gzip_length(known_input(*what)) == length
+    assert lengths.gzip_length(known_input(*what)) == length
 
 
 # ---------------------------------------------------------------------------------------- this machine's zlib
@@ -256,7 +258,7 @@ def test_known_answers(what, length):
 
 def check(data):
     data = np.asarray(data).astype(np.uint8).tobytes()
-    assert score.gzip_length(data) == reference(data)
+    assert lengths.gzip_length(data) == reference(data)
 
 
 @needs_madlers_zlib
@@ -453,7 +455,7 @@ def test_compilation_changes_nothing():
     rng = np.random.default_rng(5)
     for kind in KINDS.values():
         data = kind(rng, 700).astype(np.uint8)
-        assert plain_length(data, lz, huff) == score.gzip_length(data.tobytes())
+        assert plain_length(data, lz, huff) == lengths.gzip_length(data.tobytes())
         words, *scratch = lz77.short_scratch()
         lz77.words_of_bytes(data, words)
         with np.errstate(over="ignore"):
@@ -505,7 +507,7 @@ def test_a_changed_rule_shows(inputs, module, old, new):
     lz, huff = (changed, huffman) if module is lz77 else (lz77, changed)
     for data in INPUTS[inputs](np.random.default_rng(11)):
         data = data.astype(np.uint8)
-        if plain_length(data, lz, huff) != score.gzip_length(data.tobytes()):
+        if plain_length(data, lz, huff) != lengths.gzip_length(data.tobytes()):
             return
     pytest.fail("no input tells the changed rule from the true one")
 
@@ -521,25 +523,25 @@ def tokens():
 def test_rows_of_any_integers(tokens):
     for dtype in ("u1", "<i2", ">i2", "<u4", ">i4", "<i8", ">u8"):
         rows = (tokens % 100).astype(dtype)
-        want = [score.gzip_length(row.astype(row.dtype.newbyteorder("<")).tobytes()) for row in rows[:20]]
-        got = score.gzip_lengths(rows[:20])
+        want = [lengths.gzip_length(row.astype(row.dtype.newbyteorder("<")).tobytes()) for row in rows[:20]]
+        got = lengths.gzip_lengths(rows[:20])
         assert got.dtype == np.int32
         assert got.tolist() == want
-    assert score.gzip_lengths(np.zeros((3, 0), np.int32)).tolist() == [20, 20, 20]
-    assert score.gzip_lengths(np.zeros((0, 5), np.int32)).tolist() == []
-    assert score.gzip_lengths(np.zeros((2, 9000), np.int32)).tolist() == [score.gzip_length(bytes(36000))] * 2
+    assert lengths.gzip_lengths(np.zeros((3, 0), np.int32)).tolist() == [20, 20, 20]
+    assert lengths.gzip_lengths(np.zeros((0, 5), np.int32)).tolist() == []
+    assert lengths.gzip_lengths(np.zeros((2, 9000), np.int32)).tolist() == [lengths.gzip_length(bytes(36000))] * 2
 
 
 def test_tokens_are_scored_as_int32(tokens):
-    want = score.gzip_lengths(tokens.astype(np.int32))
+    want = lengths.gzip_lengths(tokens.astype(np.int32))
     for dtype in (np.uint16, np.uint32):
-        assert score.token_gzip_lengths(tokens.astype(dtype)).tolist() == want.tolist()
+        assert lengths.token_gzip_lengths(tokens.astype(dtype)).tolist() == want.tolist()
     big = tokens.astype(np.uint32) * 70001
-    assert score.token_gzip_lengths(big).tolist() == score.gzip_lengths(big).tolist()
+    assert lengths.token_gzip_lengths(big).tolist() == lengths.gzip_lengths(big).tolist()
     long = tokens[:60].reshape(3, -1)
-    assert score.token_gzip_lengths(long).tolist() == score.gzip_lengths(long.astype(np.int32)).tolist()
+    assert lengths.token_gzip_lengths(long).tolist() == lengths.gzip_lengths(long.astype(np.int32)).tolist()
     out = np.zeros(len(tokens), np.int32)
-    assert score.token_gzip_lengths(tokens, out=out) is out
+    assert lengths.token_gzip_lengths(tokens, out=out) is out
     assert out.tolist() == want.tolist()
 
 
@@ -553,8 +555,8 @@ def test_tokens_are_scored_as_int32(tokens):
 )
 def test_at_least_never_lies(seed, states, change, noise, at_least):
     row = grid_tokens(seed, states, change, noise)[np.newaxis]
-    length = score.token_gzip_lengths(row)[0]
-    bounded = score.token_gzip_lengths(row, at_least)[0]
+    length = lengths.token_gzip_lengths(row)[0]
+    bounded = lengths.token_gzip_lengths(row, at_least)[0]
     assert bounded == length or (bounded == 0 and length < at_least)
 
 
@@ -562,13 +564,13 @@ def test_at_least_stays_exact_at_the_stored_length():
     rng = np.random.default_rng(2)
     for n in range(1, 120):
         row = rng.integers(0, 2**32, (1, n), dtype=np.uint32)
-        length = int(score.token_gzip_lengths(row)[0])
-        assert score.token_gzip_lengths(row, length)[0] == length
+        length = int(lengths.token_gzip_lengths(row)[0])
+        assert lengths.token_gzip_lengths(row, length)[0] == length
 
 
 def test_bytes_like():
-    assert score.gzip_length(b"") == 20
-    assert score.gzip_length(bytearray(b"abcdef")) == score.gzip_length(memoryview(b"abcdef")) == 26
+    assert lengths.gzip_length(b"") == 20
+    assert lengths.gzip_length(bytearray(b"abcdef")) == lengths.gzip_length(memoryview(b"abcdef")) == 26
 
 
 @pytest.mark.parametrize(
@@ -581,22 +583,22 @@ def test_bytes_like():
 )
 def test_rows_refused(rows, message):
     with pytest.raises(ValueError, match=message):
-        score.gzip_lengths(rows)
+        lengths.gzip_lengths(rows)
 
 
 def test_tokens_refused():
     with pytest.raises(ValueError, match="tokens must be a C-contiguous uint16 or uint32"):
-        score.token_gzip_lengths(np.zeros((2, 3), np.int32))
+        lengths.token_gzip_lengths(np.zeros((2, 3), np.int32))
     with pytest.raises(ValueError, match="out must be a C-contiguous int32 of shape"):
-        score.token_gzip_lengths(np.zeros((2, 3), np.uint16), out=np.zeros(3, np.int32))
+        lengths.token_gzip_lengths(np.zeros((2, 3), np.uint16), out=np.zeros(3, np.int32))
 
 
 def test_threads_do_not_meet(tokens):
-    want = score.token_gzip_lengths(tokens).tolist()
+    want = lengths.token_gzip_lengths(tokens).tolist()
     results = [None] * 4
 
     def work(k):
-        results[k] = [score.token_gzip_lengths(tokens).tolist() for _ in range(10)]
+        results[k] = [lengths.token_gzip_lengths(tokens).tolist() for _ in range(10)]
 
     threads = [threading.Thread(target=work, args=(k,)) for k in range(4)]
     for thread in threads:
@@ -607,5 +609,5 @@ def test_threads_do_not_meet(tokens):
 
 
 def test_the_package_does_not_import_numba():
-    code = "import sys, ncagen, ncagen.complexity; sys.exit('numba' in sys.modules)"
+    code = "import sys, ncagen, ncagen.deflate; sys.exit('numba' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 
 pytest.importorskip("numba")
 
-from ncagen.automaton import cpu
-from ncagen.automaton.devices import backend
-from ncagen.sources import nca, selfcheck
-from ncagen.sources.selfcheck import SelfCheckFailed, check
+from ncagen.sources.nca import cpu, selfcheck
+from ncagen.sources.nca import source as nca
+from ncagen.sources.nca.devices import backend
+from ncagen.sources.nca.selfcheck import SelfCheckFailed, check
 
 PROCESSOR = "this processor does not compute what ncagen defines: {}; no row was made here: use another machine,"
 MEND = " or delete the __pycache__ folders of ncagen and install ncagen[build] anew"

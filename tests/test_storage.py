@@ -26,7 +26,7 @@ from conftest import FLAGS, NCAGEN, Run, contents, run
 import ncagen
 from ncagen.dataset import folder as folders
 from ncagen.dataset import s3 as client
-from ncagen.dataset.files import temporary_name
+from ncagen.dataset.atomic_write import temporary_name
 from ncagen.dataset.folder import Folder
 from ncagen.dataset.manifest import BUILDING, read_manifest
 from ncagen.errors import NcagenError
@@ -141,7 +141,7 @@ def test_files_in_any_place(kind, place, tmp_path, soon):
     assert folder.names() == [BUILDING, "c", "data/b/a"] and folder.has("c") and not folder.has("data")
     for _ in range(2):
         folder.remove("c")
-    folder.sweep()
+    folder.remove_stale()
     assert Folder(url).names() == [BUILDING, "data/b/a"] and folder.listable
 
 
@@ -152,7 +152,7 @@ def test_what_another_left_behind_is_swept_and_never_seen(tmp_path):
     for name in (ours, others, "a"):
         (tmp_path / name).write_bytes(b"half")
     assert folder.names() == ["a"]
-    folder.sweep()
+    folder.remove_stale()
     assert {path.name for path in tmp_path.iterdir()} == {"a", others}
 
 

@@ -14,7 +14,7 @@ from statistics import NormalDist
 import numpy as np
 import pytest
 
-from ncagen.automaton import rules
+from ncagen.sources.nca import rules
 from ncagen.spec import Band, Spec
 
 NORMAL = NormalDist()

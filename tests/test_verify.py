@@ -10,15 +10,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ncagen.complexity.score import token_gzip_lengths
-from ncagen.dataset import files
+from ncagen.dataset import atomic_write
 from ncagen.dataset import shard as shards
 from ncagen.dataset.folder import Folder
 from ncagen.dataset.manifest import File, Manifest, ManifestError, read_manifest
 from ncagen.dataset.reader import Dataset, open_shard
 from ncagen.dataset.shard import DamagedShard, Record, Rows
 from ncagen.dataset.verify import verify
-from ncagen.sources.nca import rebuild
+from ncagen.deflate.lengths import token_gzip_lengths
+from ncagen.sources.nca.source import rebuild
 
 SHARD = "data/high/train-00001-of-00003.parquet"
 
@@ -46,7 +46,7 @@ def forge(folder: Path, change: Callable[[Rows], Rows | None], **counts: int) ->
     rows = change(rows) or rows
     forged = replace(record, rows=len(rows.candidate), content_sha256=shards.content_sha256(rows), **counts)
     data = shards.to_bytes(rows, forged, manifest.storage)
-    files.write(folder / SHARD, data)
+    atomic_write.write(folder / SHARD, data)
     stored = dict(manifest.files) | {SHARD: File(data.size, hashlib.sha256(data).hexdigest())}
     records = tuple(forged if r == record else r for r in manifest.records)
     (folder / "manifest.json").write_text(replace(manifest, records=records, files=stored).to_json())
@@ -202,7 +202,7 @@ def test_rows_that_belie_their_hash_are_found(folder):
     rows = Rows(*(column.copy() for column in open_shard(Folder(folder), manifest, record).rows()))
     rows.input_ids[0, 1] ^= 1
     data = shards.to_bytes(rows, record, "parquet")
-    files.write(folder / SHARD, data)
+    atomic_write.write(folder / SHARD, data)
     stored = dict(manifest.files) | {SHARD: File(data.size, hashlib.sha256(data).hexdigest())}
     (folder / "manifest.json").write_text(replace(manifest, files=stored).to_json())
     assert problems(folder) == [f"{SHARD}: its rows do not match their hash"]

@@ -22,7 +22,7 @@ from conftest import NCAGEN, ROOT, Run, hear_interrupts, make, run, spec_of
 from test_cli import fails, terminal
 
 import ncagen
-from ncagen.automaton import tokens
+from ncagen.sources.nca import tokens
 from ncagen.spec import Band, Spec
 from ncagen.view import animation, figures, picture, webpage
 from ncagen.view.palette import palette
@@ -146,7 +146,7 @@ def test_a_manifest_s_text_cannot_leave_its_place(smoke, tmp_path):
 
 
 def test_the_page_has_the_integers_of_every_choice(text):
-    from ncagen.automaton.rules import logit_units
+    from ncagen.sources.nca.rules import logit_units
 
     data = data_of(text)
     assert list(data["choices"]["states"]) == [str(n) for n in range(2, 17)]

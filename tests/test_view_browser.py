@@ -15,9 +15,10 @@ import pytest
 from conftest import make, spec_of
 
 import ncagen
-from ncagen.automaton import rng, tokens
+from ncagen import philox
 from ncagen.dataset.manifest import read_manifest
-from ncagen.sources import nca
+from ncagen.sources.nca import source as nca
+from ncagen.sources.nca import tokens
 from ncagen.spec import from_settings
 from ncagen.view import server
 from ncagen.view.webpage import page as page_of
@@ -128,7 +129,7 @@ def test_rows_are_the_dataset_s_bit_for_bit(opened, saved, name):
     for band in read_manifest(folder).spec.bands:
         rows = ncagen.open(folder, band=band.name)
         wanted = rows.rows(np.arange(min(60, len(rows))))
-        made = page.evaluate(ROWS, [rng.STREAMS["train"], [str(c) for c in wanted["candidate"]]])
+        made = page.evaluate(ROWS, [philox.STREAMS["train"], [str(c) for c in wanted["candidate"]]])
         assert [row for row, _ in made] == wanted["input_ids"].tolist()
         assert [length for _, length in made] == wanted["gzip_bytes"].tolist()
 
@@ -137,7 +138,7 @@ def test_rows_of_validation_and_of_other_settings_are_the_factory_s(opened):
     page, numbers = opened(), np.array([0, 5, 2**32 + 9, 2**63], np.uint64)
     for stream, changes in (("validation", {}), ("train", {"states": 7, "grid": 24, "seed": 99})):
         spec = spec_of(**changes)
-        ids, lengths = nca.rebuild(spec, rng.STREAMS[stream], numbers)
+        ids, lengths = nca.rebuild(spec, philox.STREAMS[stream], numbers)
         made = page.evaluate(
             """([stream, changes, candidates]) => {
               const settings = changed(DATA, DATA.settings, { ...DATA.settings, ...changes });
@@ -146,7 +147,7 @@ def test_rows_of_validation_and_of_other_settings_are_the_factory_s(opened):
                 return [[...tokens], gzipBytes];
               });
             }""",
-            [rng.STREAMS[stream], changes, [str(number) for number in numbers]],
+            [philox.STREAMS[stream], changes, [str(number) for number in numbers]],
         )
         assert made == [[row, length] for row, length in zip(ids.tolist(), lengths.tolist(), strict=True)]
 

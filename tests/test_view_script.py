@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 from conftest import ROOT
 
-from ncagen.automaton import rng
-from ncagen.complexity.score import gzip_length
+from ncagen import philox
+from ncagen.deflate.lengths import gzip_length
 from ncagen.factory.plan import NOISE_SAMPLES, noise_lengths
-from ncagen.sources import nca
+from ncagen.sources.nca import source as nca
 from ncagen.spec import PRESETS, Band, Spec
 from ncagen.view.webpage import settings, source, table_sums
 
@@ -59,7 +59,7 @@ CASES = {
 
 def test_rows_and_lengths_are_the_factory_s():
     jobs = [
-        {"settings": settings(s), "stream": rng.STREAMS[stream], "candidates": [str(c) for c in candidates]}
+        {"settings": settings(s), "stream": philox.STREAMS[stream], "candidates": [str(c) for c in candidates]}
         for s, stream, candidates in CASES.values()
     ]
     program = """input.map(({ settings, stream, candidates }) => candidates.map((candidate) => {
@@ -67,7 +67,7 @@ def test_rows_and_lengths_are_the_factory_s():
       return [[...tokens], gzipBytes];
     }))"""
     for (name, (s, stream, candidates)), made in zip(CASES.items(), node(program, jobs), strict=True):
-        ids, lengths = nca.rebuild(s, rng.STREAMS[stream], np.array(candidates, np.uint64))
+        ids, lengths = nca.rebuild(s, philox.STREAMS[stream], np.array(candidates, np.uint64))
         assert [row for row, _ in made] == ids.tolist(), name
         assert [length for _, length in made] == lengths.tolist(), name
 

@@ -16,7 +16,7 @@ from ncagen.dataset.division import Division
 from ncagen.dataset.formats import Part
 from ncagen.dataset.layout import Layout
 from ncagen.dataset.mixture import Mixture
-from ncagen.dataset.order import WINDOW
+from ncagen.dataset.shuffle import WINDOW
 from ncagen.dataset.stream import Batch, Stream
 from ncagen.errors import NcagenError
 from ncagen.numbers import whole

@@ -15,7 +15,7 @@ from torchtitan.components.dataloader import BaseDataLoader
 
 from ncagen.adapters.torch import Loader
 from ncagen.dataset.layout import Layout
-from ncagen.hub.place import open as open_dataset
+from ncagen.opening import open as open_dataset
 
 
 class NcaDataLoader(BaseDataLoader):

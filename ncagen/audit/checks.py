@@ -13,8 +13,8 @@ from ncagen.audit.figures import Figures, Rows
 from ncagen.audit.neighbours import CLASSES, TESTABLE_BITS
 from ncagen.audit.parts import VALIDATION
 from ncagen.audit.shape import Shape
-from ncagen.complexity.bands import ratio_counts
-from ncagen.complexity.score import token_gzip_lengths
+from ncagen.deflate.lengths import token_gzip_lengths
+from ncagen.selection import ratio_counts
 from ncagen.spec import BANDS
 
 OK, LOOK, BAD, NONE = "ok", "look", "bad", "none"

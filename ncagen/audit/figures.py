@@ -24,7 +24,7 @@ from ncagen.audit.neighbours import (
 )
 from ncagen.audit.parts import VALIDATION, Source
 from ncagen.audit.shape import Shape
-from ncagen.complexity.score import token_gzip_lengths
+from ncagen.deflate.lengths import token_gzip_lengths
 
 CHUNK_TOKENS = 1 << 18
 NGRAM_PATCHES = 1 << 21

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ncagen.automaton.tokens import patch_grids
 from ncagen.errors import NcagenError
+from ncagen.sources.nca.tokens import patch_grids
 from ncagen.spec import DELIMITERS, SCORED_GRIDS, SCORED_TOKEN_BYTES, Patching, Spec
 
 

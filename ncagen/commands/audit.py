@@ -6,8 +6,8 @@ from pathlib import Path
 import click
 
 from ncagen.audit.tokenfiles import DTYPES
-from ncagen.commands.places import folder_of
-from ncagen.commands.said import COMPILING, WRONG, progress, waiting
+from ncagen.commands.arguments import folder_of
+from ncagen.commands.console import COMPILING, WRONG, progress, waiting
 from ncagen.errors import NcagenError
 
 SAMPLE = 20_000
@@ -44,7 +44,7 @@ def audit(place, revision, band, split, rows, as_json, **flags):
     from ncagen.audit.checks import BAD, check
     from ncagen.audit.figures import chosen_rows, look
     from ncagen.audit.page import page, to_dict, verdict
-    from ncagen.complexity.score import gzip_length
+    from ncagen.deflate.lengths import gzip_length
 
     with waiting(COMPILING, as_json):
         gzip_length(bytes(40))

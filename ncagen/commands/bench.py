@@ -5,9 +5,9 @@ from dataclasses import asdict
 
 import click
 
+from ncagen.commands.console import COMPILING, waiting
 from ncagen.commands.cores import cores
-from ncagen.commands.said import COMPILING, waiting
-from ncagen.commands.settings import settings_of, spec_options
+from ncagen.commands.spec_options import settings_of, spec_options
 from ncagen.spec import Spec, from_settings
 
 

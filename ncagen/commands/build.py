@@ -8,9 +8,9 @@ from pathlib import Path
 
 import click
 
+from ncagen.commands.console import COMPILING, waiting
 from ncagen.commands.cores import cores
-from ncagen.commands.said import COMPILING, waiting
-from ncagen.commands.settings import settings_of, spec_options
+from ncagen.commands.spec_options import settings_of, spec_options
 from ncagen.dataset.folder import Folder
 from ncagen.dataset.shard import FORMATS
 from ncagen.errors import NcagenError
@@ -49,15 +49,15 @@ def build(order, out, device, ray, gpus_per_worker, only_plan, nodes, quiet, wor
         raise SpecError("no folder is given: use --out, as in --out data/nca-high")
     _check_together(device, ray, gpus_per_worker, only_plan, nodes)
     quiet = quiet or as_json
-    from ncagen.automaton.devices import backend
-    from ncagen.commands.making import make_dataset
+    from ncagen.commands.build_runner import make_dataset
     from ncagen.factory.claim import check, check_size
-    from ncagen.factory.fleet import threads
+    from ncagen.factory.make_shard import BuildJob
     from ncagen.factory.plan import pilot
     from ncagen.factory.plan import plan as make_plan
-    from ncagen.factory.work import Order
+    from ncagen.factory.scheduler import threads
+    from ncagen.sources.nca.devices import backend
 
-    ordered = None if out is None else Order(spec, storage, Folder(out))
+    ordered = None if out is None else BuildJob(spec, storage, Folder(out))
     if ordered is not None:
         check(ordered)
     if only_plan or ordered is None:
@@ -72,8 +72,8 @@ def build(order, out, device, ray, gpus_per_worker, only_plan, nodes, quiet, wor
             backend(device)
         with waiting(COMPILING, quiet):
             pilot(spec, storage)
-        engine_of = cluster or partial(threads, ordered, workers or cores(), device=device)
-        make_dataset(ordered, engine_of, quiet, as_json)
+        executor_of = cluster or partial(threads, ordered, workers or cores(), device=device)
+        make_dataset(ordered, executor_of, quiet, as_json)
     return 0
 
 
@@ -88,8 +88,8 @@ def _check_together(device: str, ray: str | None, gpus_per_worker: float | None,
 
 
 def _cluster(ray: str, workers: int | None, order, device: str, gpus_per_worker: float | None):
-    """What makes an engine of a report, within a connection to the cluster."""
-    from ncagen.factory.cluster.engine import connect
+    """What makes an executor of a report, within a connection to the cluster."""
+    from ncagen.factory.ray.executor import connect
 
     return connect(ray, workers, order, device, gpus_per_worker or 1.0)
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import click
 
-from ncagen.commands.places import dataset_argument, folder_of
-from ncagen.commands.said import count, progress
+from ncagen.commands.arguments import dataset_argument, folder_of
+from ncagen.commands.console import count, progress
 from ncagen.export.engine import write
 from ncagen.export.formats import FORMATS, plan
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from ncagen.commands.said import progress
+from ncagen.commands.console import progress
 from ncagen.hub.names import check_name
 
 
@@ -26,9 +26,9 @@ def pull(name, out, revision, as_json, quiet):
     """
     check_name(name)
     from ncagen.hub.folders import cached
-    from ncagen.hub.patience import Patience
     from ncagen.hub.pull import pull as pull_dataset
     from ncagen.hub.quiet import quiet_library
+    from ncagen.hub.retry import Patience
 
     begun, silent = time.monotonic(), quiet or as_json
     quiet_library()

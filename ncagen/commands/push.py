@@ -5,9 +5,9 @@ import time
 
 import click
 
+from ncagen.commands.arguments import folder_of
+from ncagen.commands.console import count, progress
 from ncagen.commands.cores import cores
-from ncagen.commands.places import folder_of
-from ncagen.commands.said import count, progress
 from ncagen.dataset.folder import Folder
 from ncagen.dataset.manifest import Manifest, read_manifest
 from ncagen.errors import NcagenError
@@ -35,12 +35,12 @@ def push(source, name, private, revision, from_revision, tag, dry_run, as_json, 
     failed, goes on with the same command.
     """
     check_name(name)
-    from ncagen.hub.drawing import draw
-    from ncagen.hub.patience import Patience
-    from ncagen.hub.picture import picture
+    from ncagen.hub.histogram import picture
+    from ncagen.hub.preview import draw
     from ncagen.hub.push import Push, check_login, plan
     from ncagen.hub.push import push as push_dataset
     from ncagen.hub.quiet import quiet_library
+    from ncagen.hub.retry import Patience
 
     begun, silent = time.monotonic(), quiet or as_json
     check_login()
@@ -73,9 +73,9 @@ def push(source, name, private, revision, from_revision, tag, dry_run, as_json, 
 
 def _verify(folder: Folder, manifest: Manifest, silent: bool) -> None:
     """Raises NcagenError unless the folder is what its manifest says."""
-    from ncagen.complexity.score import token_gzip_lengths
     from ncagen.dataset.verify import verify
-    from ncagen.sources.nca import rebuild
+    from ncagen.deflate.lengths import token_gzip_lengths
+    from ncagen.sources.nca.source import rebuild
 
     with progress(manifest.rows, "rows", silent) as bar:
         problems = verify(folder, token_gzip_lengths, rebuild, progress=bar.update, workers=cores()).problems

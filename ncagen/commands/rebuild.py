@@ -4,8 +4,8 @@ from pathlib import Path
 
 import click
 
+from ncagen.commands.console import COMPILING, waiting
 from ncagen.commands.cores import cores
-from ncagen.commands.said import COMPILING, waiting
 from ncagen.dataset.folder import Folder
 from ncagen.dataset.receipt import read_receipt
 from ncagen.dataset.shard import FORMATS
@@ -25,13 +25,13 @@ def rebuild(file, out, storage, workers, as_json, quiet):
     with the content hash that FILE says, or is not written.
     """
     receipt = read_receipt(file)
-    from ncagen.commands.making import make_dataset
+    from ncagen.commands.build_runner import make_dataset
     from ncagen.factory.claim import check
-    from ncagen.factory.fleet import threads
+    from ncagen.factory.make_shard import BuildJob
     from ncagen.factory.plan import pilot, warm_up
-    from ncagen.factory.work import Order
+    from ncagen.factory.scheduler import threads
 
-    order = Order(receipt.manifest.spec, storage or receipt.manifest.storage, Folder(out), receipt)
+    order = BuildJob(receipt.manifest.spec, storage or receipt.manifest.storage, Folder(out), receipt)
     check(order)
     with waiting(COMPILING, quiet or as_json):
         if receipt.gaps is None:

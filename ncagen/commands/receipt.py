@@ -4,12 +4,12 @@ from pathlib import Path
 
 import click
 
-from ncagen.commands.places import dataset_argument, folder_of
-from ncagen.commands.said import progress
+from ncagen.commands.arguments import dataset_argument, folder_of
+from ncagen.commands.console import progress
 from ncagen.dataset.manifest import read_manifest
 from ncagen.dataset.receipt import SUFFIX, write_receipt
 from ncagen.errors import NcagenError
-from ncagen.hub.place import is_on_hub
+from ncagen.opening import is_on_hub
 
 
 @click.command()

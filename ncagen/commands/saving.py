@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from ncagen.dataset.files import write
+from ncagen.dataset.atomic_write import write
 from ncagen.errors import NcagenError
 
 

@@ -10,12 +10,12 @@ from pathlib import Path
 import click
 import numpy as np
 
-from ncagen.commands.places import dataset_argument, folder_of
+from ncagen.commands.arguments import dataset_argument, folder_of
 from ncagen.commands.saving import save
-from ncagen.complexity.bands import ratio_counts
 from ncagen.dataset.manifest import read_manifest
 from ncagen.dataset.reader import Dataset
 from ncagen.errors import NcagenError
+from ncagen.selection import ratio_counts
 
 
 @click.command()

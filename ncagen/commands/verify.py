@@ -5,9 +5,9 @@ import re
 
 import click
 
+from ncagen.commands.arguments import dataset_argument, folder_of
+from ncagen.commands.console import WRONG, count, progress
 from ncagen.commands.cores import cores
-from ncagen.commands.places import dataset_argument, folder_of
-from ncagen.commands.said import WRONG, count, progress
 from ncagen.dataset.manifest import read_manifest
 from ncagen.errors import NcagenError
 
@@ -23,10 +23,10 @@ def verify(folder, revision, regenerate, workers, as_json, quiet):
 
     FOLDER_OR_REPO is a folder, a URL such as s3://bucket/name, or user/name on the Hub.
     """
-    from ncagen.complexity.score import token_gzip_lengths
     from ncagen.dataset.verify import verify as verify_dataset
-    from ncagen.sources.nca import rebuild
-    from ncagen.sources.selfcheck import check
+    from ncagen.deflate.lengths import token_gzip_lengths
+    from ncagen.sources.nca.selfcheck import check
+    from ncagen.sources.nca.source import rebuild
 
     share = _share(regenerate)
     folder = folder_of(folder, revision)

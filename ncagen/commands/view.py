@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from ncagen.commands import saving
-from ncagen.commands.places import dataset_argument, folder_of
+from ncagen.commands.arguments import dataset_argument, folder_of
 
 
 @click.command()

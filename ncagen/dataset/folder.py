@@ -18,7 +18,7 @@ from pathlib import Path
 import pyarrow as pa
 from pyarrow import fs
 
-from ncagen.dataset import files
+from ncagen.dataset import atomic_write
 from ncagen.dataset.shard import one_line
 from ncagen.dataset.stores import check_size
 from ncagen.dataset.urls import open_store, place_of
@@ -80,14 +80,14 @@ class Folder:
         """Whether `names` can tell: a bucket may be open to reading and writing, and closed to listing."""
         if self.local:
             return True
-        with self._worded("", "listed"):
+        with self._format_error("", "listed"):
             return self._store.listable
 
     def has(self, name: str) -> bool:
         """Whether there is such a file. In a bucket this needs no permission to list. Raises OSError."""
         if self.local:
             return (self.local / name).is_file()
-        with self._worded(name, "read"):
+        with self._format_error(name, "read"):
             return self._store.has(name)
 
     def read(self, name: str, most: int, checked: bool = False) -> pa.Buffer:
@@ -99,7 +99,7 @@ class Folder:
         Raises OSError, FileNotFoundError where there is no such file, and NcagenError for a link that may not be.
         """
         if self.local is None:
-            with self._worded(name, "read"):
+            with self._format_error(name, "read"):
                 return self._store.read(name, most)
         try:
             path, root = (self.local / name).resolve(), self.local.resolve()
@@ -115,9 +115,9 @@ class Folder:
         Into an object store it is sent at once, so that there is never a temporary object.
         """
         if self.local:
-            files.write(self.local / name, data)
+            atomic_write.write(self.local / name, data)
             return
-        with self._worded(name, "written"):
+        with self._format_error(name, "written"):
             self._store.write(name, data)
 
     def create(self, name: str, data: pa.Buffer) -> bool:
@@ -130,7 +130,7 @@ class Folder:
         Raises OSError.
         """
         if self.local:
-            return files.create(self.local / name, data)
+            return atomic_write.create(self.local / name, data)
         if self.has(name):
             return False
         self.write(name, data)
@@ -146,7 +146,7 @@ class Folder:
             (self.local / name).unlink(missing_ok=True)
             return
         try:
-            with self._worded(name, "deleted"):
+            with self._format_error(name, "deleted"):
                 self._store.remove(name)
         except FileNotFoundError:
             pass
@@ -157,31 +157,31 @@ class Folder:
         None either where `listable` says that nobody may look.
         """
         if self.local:
-            there = (path for path in self.local.rglob("*") if path.is_file() and not files.is_temporary(path))
+            there = (path for path in self.local.rglob("*") if path.is_file() and not atomic_write.is_temporary(path))
             return sorted(path.relative_to(self.local).as_posix() for path in there)
-        with self._worded("", "listed"):
+        with self._format_error("", "listed"):
             return self._store.names()
 
-    def sweep(self, strangers: bool = False) -> None:
+    def remove_stale(self, other_hosts: bool = False) -> None:
         """Removes temporary files whose writers are gone; object stores have none. Raises OSError.
 
-        strangers: those of other machines too. A writer that is alive after all finds its file gone, and can repeat it.
+        other_hosts: also those of other machines. A writer that is still alive finds its file gone and writes it again.
         """
         if self.local:
-            files.sweep(self.local, strangers)
+            atomic_write.remove_stale(self.local, other_hosts)
             return
-        with self._worded("", "listed"):
-            self._store.sweep(strangers)
+        with self._format_error("", "listed"):
+            self._store.remove_stale(other_hosts)
 
     @contextmanager
-    def _worded(self, name: str, done: str) -> Iterator[None]:
+    def _format_error(self, name: str, done: str) -> Iterator[None]:
         """One line for what a library of fsspec's raises: anything. An OSError tells which file it is about."""
         try:
             yield
         except NcagenError:
             raise
         except OSError as error:
-            raise files.named(error, self.path(name)) from None
+            raise atomic_write.named(error, self.path(name)) from None
         except Exception as error:
             raise NcagenError(f"{self.path(name)} cannot be {done}: {one_line(error)}") from None
 
@@ -206,7 +206,7 @@ def mapped(path: Path, most: int) -> pa.Buffer:
         with pa.memory_map(str(path)) as file:
             return file.read_buffer()
     except OSError as error:
-        raise files.named(error, str(path)) from None
+        raise atomic_write.named(error, str(path)) from None
 
 
 def _is_blob(path: Path, root: Path) -> bool:

@@ -12,10 +12,10 @@ from collections.abc import Iterator
 import numpy as np
 
 from ncagen.dataset.folder import Folder, folder_at
-from ncagen.dataset.held import Held
+from ncagen.dataset.lru import LruCache
 from ncagen.dataset.manifest import Manifest, read_manifest
-from ncagen.dataset.rowgroups import ShardFile, check_size
 from ncagen.dataset.shard import ROW_GROUP_ROWS, DamagedShard, Record, Rows, empty_rows
+from ncagen.dataset.shard_file import ShardFile, check_size
 from ncagen.dataset.where import Where, parse
 from ncagen.errors import NcagenError
 
@@ -206,8 +206,8 @@ class Dataset:
 
     def _forget(self) -> None:
         self._verified: set[int] = set()
-        self._files: Held[int, ShardFile] = Held(HELD_MAPPED_SHARDS if self.folder.maps else HELD_SHARDS)
-        self._groups: Held[tuple[int, int], Rows] = Held(HELD_GROUPS)
+        self._files: LruCache[int, ShardFile] = LruCache(HELD_MAPPED_SHARDS if self.folder.maps else HELD_SHARDS)
+        self._groups: LruCache[tuple[int, int], Rows] = LruCache(HELD_GROUPS)
 
     def __getstate__(self) -> dict:
         return {name: value for name, value in self.__dict__.items() if name not in ("_verified", "_files", "_groups")}

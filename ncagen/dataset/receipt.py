@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from ncagen.dataset.files import write
+from ncagen.dataset.atomic_write import write
 from ncagen.dataset.folder import Folder, folder_at
 from ncagen.dataset.manifest import Manifest, canonical, parse, read_manifest
 from ncagen.dataset.reader import Dataset

@@ -56,22 +56,22 @@ class S3(Objects):
 
     def has(self, name: str) -> bool:
         try:
-            with self._worded("read", name), self._filesystem.open_input_file(self._path(name)):
+            with self._format_error("read", name), self._filesystem.open_input_file(self._path(name)):
                 return True
         except FileNotFoundError:
             return False
 
     def read(self, name: str, most: int) -> pa.Buffer:
-        with self._worded("read", name):
+        with self._format_error("read", name):
             return super().read(name, most)
 
     def write(self, name: str, data: pa.Buffer) -> None:
         """One PUT for less than PART_BYTES."""
-        with self._worded("written", name):
+        with self._format_error("written", name):
             put(self._at_once if data.size < PART_BYTES else self._filesystem, self._path(name), data)
 
     def remove(self, name: str) -> None:
-        with self._worded("deleted", name):
+        with self._format_error("deleted", name):
             super().remove(name)
 
     @property
@@ -79,11 +79,11 @@ class S3(Objects):
         return self._unlisted is None or _code(self._unlisted) != "ACCESS_DENIED"
 
     def names(self) -> list[str]:
-        with self._worded("listed", ""):
+        with self._format_error("listed", ""):
             return super().names() if self.listable else []
 
     @contextmanager
-    def _worded(self, done: str, name: str) -> Iterator[None]:
+    def _format_error(self, done: str, name: str) -> Iterator[None]:
         try:
             yield
         except FileNotFoundError:

@@ -12,7 +12,7 @@ from pathlib import PurePosixPath
 import pyarrow as pa
 from pyarrow import fs
 
-from ncagen.dataset.files import is_stale, is_strange, is_temporary, temporary_name
+from ncagen.dataset.atomic_write import is_of_other_host, is_stale, is_temporary, temporary_name
 
 # fsspec's names of stores in which an object appears when all of it was sent, and not before.
 ATOMIC = {"abfs", "abfss", "adl", "az", "gcs", "gs", "hf", "memory", "oss", "r2", "s3", "s3a"}
@@ -57,11 +57,11 @@ class Store:
         """All files but temporary ones, sorted; none where there is no such place."""
         return [name for name in self._all_names() if not is_temporary(PurePosixPath(name))]
 
-    def sweep(self, strangers: bool) -> None:
-        """Removes temporary files whose writers are gone, as `files.sweep` does."""
+    def remove_stale(self, other_hosts: bool) -> None:
+        """Removes temporary files whose writers are gone, as `atomic_write.remove_stale` does."""
         for name in self._all_names():
             path = PurePosixPath(name)
-            if is_temporary(path) and (is_stale(path) or (strangers and is_strange(path))):
+            if is_temporary(path) and (is_stale(path) or (other_hosts and is_of_other_host(path))):
                 self.remove(name)
 
     def _path(self, name: str) -> str:
@@ -101,9 +101,9 @@ class Fsspec(Store):
         else:
             super().write(name, data)
 
-    def sweep(self, strangers: bool) -> None:
+    def remove_stale(self, other_hosts: bool) -> None:
         if not self._protocols & ATOMIC:
-            super().sweep(strangers)
+            super().remove_stale(other_hosts)
 
     def _all_names(self) -> list[str]:
         self._forget()
@@ -123,7 +123,7 @@ class Objects(Store):
     def write(self, name: str, data: pa.Buffer) -> None:
         self._put(self._path(name), data)
 
-    def sweep(self, strangers: bool) -> None:
+    def remove_stale(self, other_hosts: bool) -> None:
         """There are no temporary files."""
 
 

@@ -20,8 +20,8 @@ from ncagen.dataset.division import TAILS, Division
 from ncagen.dataset.formats import Formats, Part
 from ncagen.dataset.layout import Layout
 from ncagen.dataset.mixture import Mixture
-from ncagen.dataset.order import ORDER_VERSION, WINDOW, Order
 from ncagen.dataset.passes import Memory, Passes, Span
+from ncagen.dataset.shuffle import ORDER_VERSION, WINDOW, Shuffle
 from ncagen.dataset.tokens import Tokens
 from ncagen.errors import NcagenError
 from ncagen.numbers import whole
@@ -86,7 +86,7 @@ class Stream:
         window = None if window is None else whole("window", window, 1)
         self._facts = _facts(self.parts, self.seed, shuffle, window)
         self.fingerprint = self.fingerprint_at(None)
-        self._orders = [Order(part.group_sizes, self.seed, shuffle, window) for part in self.parts]
+        self._orders = [Shuffle(part.group_sizes, self.seed, shuffle, window) for part in self.parts]
         self._passes = Passes(len(data), self.epochs, self._memory())
         self._given: tuple[Division, int] | None = None  # of the iterator that gave a batch last, and how many
         world = whole("world", world, 1)

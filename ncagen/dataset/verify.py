@@ -11,14 +11,15 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from ncagen.automaton import rng, tokens
-from ncagen.complexity.bands import inside, ratios
+from ncagen import philox
 from ncagen.dataset.card import CARD, PICTURE
 from ncagen.dataset.folder import Folder, folder_at
 from ncagen.dataset.manifest import BUILDING, MANIFEST, Manifest, read_manifest
 from ncagen.dataset.reader import open_shard
 from ncagen.dataset.shard import DamagedShard, Record, Rows, content_sha256
 from ncagen.errors import NcagenError
+from ncagen.selection import inside, ratios
+from ncagen.sources.nca import tokens
 from ncagen.spec import Spec
 
 # What the Hub adds to every repository, and its client to a folder that it downloads into.
@@ -138,14 +139,14 @@ def _sample(rows: Rows, share: float) -> np.ndarray:
     """Every row, or about this share of them (one at least) by bits of the candidate's own: the same every time."""
     if share <= 0:
         return np.empty(0, np.int64)
-    words = rng.words(0, rng.STREAMS["pilot"], 0, rows.candidate, 1)[:, 0]
+    words = philox.words(0, philox.STREAMS["pilot"], 0, rows.candidate, 1)[:, 0]
     return np.flatnonzero(words < max(share * 65536, int(words.min()) + 1))
 
 
 def _rebuild_problems(spec: Spec, record: Record, rows: Rows, chosen: np.ndarray, rebuild: Rebuild) -> list[str]:
     if not len(chosen):
         return []
-    ids, lengths = rebuild(spec, rng.STREAMS[record.split], rows.candidate[chosen])
+    ids, lengths = rebuild(spec, philox.STREAMS[record.split], rows.candidate[chosen])
     same = (ids == rows.input_ids[chosen]).all(axis=1) & (lengths == rows.gzip_bytes[chosen])
     if same.all():
         return []

@@ -35,7 +35,7 @@ def _write(export: Export, out: Path, report: Report) -> tuple[dict[str, Written
     check(export, out)
     journal = Journal(out, export.identity)
     if journal.complete:
-        journal.sweep()
+        journal.remove_stale()
         return journal.done, False
     journal.begin()
     try:

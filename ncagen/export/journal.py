@@ -10,7 +10,7 @@ import json
 import os
 from pathlib import Path
 
-from ncagen.dataset.files import sync_folder
+from ncagen.dataset.atomic_write import sync_folder
 from ncagen.dataset.manifest import differences
 from ncagen.errors import NcagenError
 from ncagen.export.files import Written
@@ -79,9 +79,9 @@ class Journal:
             os.fsync(file.fileno())
         place(path, self.folder / RECEIPT)
         self.close()
-        self.sweep()
+        self.remove_stale()
 
-    def sweep(self) -> None:
+    def remove_stale(self) -> None:
         """Removes the journal of a finished export."""
         (self.folder / JOURNAL).unlink(missing_ok=True)
 

@@ -16,15 +16,16 @@ from statistics import median
 
 import numpy as np
 
-from ncagen.automaton import cpu, rng
-from ncagen.complexity.bands import Tally, inside, ratios
-from ncagen.complexity.score import token_gzip_lengths
-from ncagen.dataset import files
+from ncagen import philox
+from ncagen.dataset import atomic_write
 from ncagen.dataset.folder import Folder
 from ncagen.dataset.shard import Rows
-from ncagen.factory.fleet import build, threads
-from ncagen.factory.work import Order, describe, pack
-from ncagen.sources import nca
+from ncagen.deflate.lengths import token_gzip_lengths
+from ncagen.factory.make_shard import BuildJob, describe, pack
+from ncagen.factory.scheduler import build, threads
+from ncagen.selection import Tally, inside, ratios
+from ncagen.sources.nca import cpu
+from ncagen.sources.nca import source as nca
 from ncagen.spec import Spec
 
 CANDIDATES = 4096  # that zlib and the stages are timed on
@@ -55,7 +56,7 @@ def bench(spec: Spec, storage: str, workers: int, rounds: int) -> Bench:
         folder = Path(tempfile.mkdtemp(prefix="ncagen-bench-"))
         try:
             begun = time.perf_counter()
-            order = Order(spec, storage, Folder(folder / "dataset"))
+            order = BuildJob(spec, storage, Folder(folder / "dataset"))
             build(order, threads(order, workers, lambda rows, candidates: None))
             build_seconds.append(time.perf_counter() - begun)
         finally:
@@ -89,7 +90,7 @@ def _zlib_seconds(scored: np.ndarray) -> float:
 
 def _stages(spec: Spec, storage: str) -> tuple[dict[str, float], float, np.ndarray]:
     """Microseconds per candidate of each stage, the share kept in any band, and the scored tokens."""
-    stream = rng.STREAMS["pilot"]
+    stream = philox.STREAMS["pilot"]
     at_least = min(band.lengths(spec.scored_bytes)[0] for band in spec.bands)
     spent = dict.fromkeys(("rules", "rollout", "tokens", "score", "write"), 0.0)
     clock = time.perf_counter
@@ -120,7 +121,7 @@ def _stages(spec: Spec, storage: str) -> tuple[dict[str, float], float, np.ndarr
         t = clock()
         _, data = pack(spec, storage, "train", "bench", 0, rows, Tally(kept=kept_count))
         describe(data)
-        files.write(Path(folder) / "shard", data)
+        atomic_write.write(Path(folder) / "shard", data)
         spent["write"] = clock() - t
     microseconds = {stage: seconds / CANDIDATES * 1e6 for stage, seconds in spent.items()}
     return microseconds, kept_count / CANDIDATES, np.concatenate(all_patches)

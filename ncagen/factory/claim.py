@@ -29,14 +29,14 @@ from ncagen.dataset.manifest import (
 )
 from ncagen.dataset.shard import RECORD_KEY, relative_path
 from ncagen.errors import NcagenError
-from ncagen.factory.work import Order, most_bytes
+from ncagen.factory.make_shard import BuildJob, most_bytes
 from ncagen.spec import Spec
 
 # Of building.json and of a card.
 SMALL_BYTES = 2**20
 
 
-def check(order: Order) -> bool:
+def check(order: BuildJob) -> bool:
     """Whether the folder holds this very order, begun or finished; False if it is new.
 
     Raises NcagenError if it holds anything else or cannot be written. Writes nothing.
@@ -58,7 +58,7 @@ def check_size(spec: Spec) -> None:
         )
 
 
-def claim(order: Order) -> None:
+def claim(order: BuildJob) -> None:
     """Makes the folder ours, or goes on with it where it is. Raises NcagenError as `check` does."""
     text = json.dumps(order_of(order.spec, order.storage), indent=1) + "\n"
     try:
@@ -67,7 +67,7 @@ def claim(order: Order) -> None:
                 if not order.folder.has(MANIFEST):
                     break
                 order.folder.remove(BUILDING)  # another build ended between the look and the claim
-        order.folder.sweep()
+        order.folder.remove_stale()
     except OSError as error:
         raise explain(order, error) from error
 
@@ -77,7 +77,7 @@ def nearest(folder: Path) -> Path:
     return next(path for path in (folder, *folder.absolute().parents) if path.exists())
 
 
-def explain(order: Order, error: OSError) -> NcagenError:
+def explain(order: BuildJob, error: OSError) -> NcagenError:
     """One clear line for what the disk said."""
     spec, place = order.spec, order.folder.local
     shard = spec.shard_rows("train", 0) * spec.row_bytes
@@ -100,7 +100,7 @@ def explain(order: Order, error: OSError) -> NcagenError:
     return NcagenError(f"{where}: {error.strerror or error}")
 
 
-def _check(order: Order) -> bool:
+def _check(order: BuildJob) -> bool:
     check_size(order.spec)
     there = _order_there(order.folder)
     if there is not None and (changed := differences(there, order_of(order.spec, order.storage))):
@@ -159,7 +159,7 @@ def _finished(folder: Folder) -> dict | None:
     return order_of(manifest.spec, manifest.storage) | {"toolchain": dict(manifest.toolchain)}
 
 
-def _refuse_foreign(order: Order) -> None:
+def _refuse_foreign(order: BuildJob) -> None:
     """A folder without an order must be empty, or hold nothing but shards of this very spec."""
     ours = {relative_path(order.spec, order.storage, *key) for key in shard_keys(order.spec)}
     for name in order.folder.names():
@@ -169,11 +169,11 @@ def _refuse_foreign(order: Order) -> None:
             raise NcagenError(f"{order.folder} holds files that are not ours ({name}): use another --out")
 
 
-def _is_card(order: Order) -> bool:
+def _is_card(order: BuildJob) -> bool:
     return order.spec.canonical().encode() in order.folder.read(card.CARD, SMALL_BYTES).to_pybytes()
 
 
-def _belongs(order: Order, name: str) -> bool:
+def _belongs(order: BuildJob, name: str) -> bool:
     try:
         data = pa.BufferReader(order.folder.read(name, most_bytes(order)))
         if order.storage == "parquet":

@@ -122,9 +122,9 @@ def _band(spec: Spec, name: str | None) -> Band:
 
 
 def _rows(spec: Spec, split: str, band: Band, shards: Iterable[int], endless: bool) -> Iterator[dict[str, np.ndarray]]:
-    from ncagen.complexity.bands import Tally
     from ncagen.factory.plan import pilot
     from ncagen.factory.search import search
+    from ncagen.selection import Tally
 
     reached = False
     for shard in shards:

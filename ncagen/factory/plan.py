@@ -10,14 +10,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ncagen.automaton import rng
-from ncagen.complexity.bands import Tally, inside, ratios
-from ncagen.complexity.score import token_gzip_lengths
+from ncagen import philox
 from ncagen.dataset.manifest import SPLITS
 from ncagen.dataset.shard import Rows
+from ncagen.deflate.lengths import token_gzip_lengths
 from ncagen.errors import NcagenError
-from ncagen.factory.work import describe, pack
-from ncagen.sources import nca, selfcheck
+from ncagen.factory.make_shard import describe, pack
+from ncagen.selection import Tally, inside, ratios
+from ncagen.sources.nca import selfcheck
+from ncagen.sources.nca import source as nca
 from ncagen.spec import BANDS, Band, Spec
 
 # Candidates of a pilot, and those that are tried before a band that none fell into is called out of reach; fewer, by
@@ -68,7 +69,7 @@ def noise_lengths(spec: Spec) -> np.ndarray:
     tokens = spec.scored_frames * spec.patches
     numbers = np.arange(NOISE_SAMPLES, dtype=np.uint64)
     cells = tokens * spec.patch**2
-    draws = rng.words(0, rng.STREAMS["pilot"], rng.START_CELLS, numbers, cells).astype(np.uint64)
+    draws = philox.words(0, philox.STREAMS["pilot"], philox.START_CELLS, numbers, cells).astype(np.uint64)
     digits = (draws * np.uint64(spec.states) >> np.uint64(16)).reshape(NOISE_SAMPLES, tokens, -1)
     powers = spec.states ** np.arange(spec.patch**2, dtype=np.uint64)
     return token_gzip_lengths((digits @ powers).astype(spec.token_dtype))
@@ -97,7 +98,7 @@ def pilot(spec: Spec, storage: str = "parquet") -> Pilot:
 
     Where a band gets none of them, more are tried before it is given up.
     """
-    stream = rng.STREAMS["pilot"]
+    stream = philox.STREAMS["pilot"]
     warm_up(spec)
     noise = noise_lengths(spec)
     lengths: list[np.ndarray] = []

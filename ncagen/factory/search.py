@@ -10,13 +10,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ncagen.automaton import cpu
-from ncagen.automaton.rng import STREAMS
-from ncagen.complexity.bands import Tally, choose, ratios
 from ncagen.dataset.shard import SHARD_CANDIDATES, Rows
 from ncagen.errors import NcagenError
-from ncagen.sources import nca
-from ncagen.sources.selfcheck import check
+from ncagen.philox import STREAMS
+from ncagen.selection import Tally, choose, ratios
+from ncagen.sources.nca import cpu
+from ncagen.sources.nca import source as nca
+from ncagen.sources.nca.selfcheck import check
 from ncagen.spec import Band, Spec
 
 FEWEST_CANDIDATES = 16  # a batch has a cost of its own

@@ -19,8 +19,8 @@ from ncagen.dataset.folder import mapped
 from ncagen.dataset.manifest import File
 from ncagen.dataset.shard import DamagedShard
 from ncagen.errors import NcagenError
-from ncagen.hub.patience import Patience
 from ncagen.hub.remote import KIND
+from ncagen.hub.retry import Patience
 from ncagen.version import VERSION
 
 FETCHES = 3  # of one file, until it is the right one

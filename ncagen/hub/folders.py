@@ -16,8 +16,8 @@ from ncagen.dataset.manifest import MANIFEST, MOST_BYTES, File, Manifest, Manife
 from ncagen.dataset.shard import DamagedShard
 from ncagen.errors import NcagenError
 from ncagen.hub.cache import TRIES, is_of, named_right, read
-from ncagen.hub.patience import Patience
 from ncagen.hub.remote import Remote
+from ncagen.hub.retry import Patience
 
 
 class Cached(Folder):

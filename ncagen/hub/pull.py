@@ -13,16 +13,16 @@ from pathlib import Path
 import huggingface_hub
 import pyarrow as pa
 
+from ncagen.dataset.atomic_write import write
 from ncagen.dataset.card import CARD, PICTURE
-from ncagen.dataset.files import write
 from ncagen.dataset.folder import mapped
 from ncagen.dataset.manifest import MANIFEST, MOST_BYTES, File, Manifest, read_manifest
 from ncagen.dataset.shard import DamagedShard
 from ncagen.errors import NcagenError
 from ncagen.hub.cache import FETCHES, drop_wrong, is_of, named_right, right
 from ncagen.hub.folders import Cached
-from ncagen.hub.patience import Patience
 from ncagen.hub.remote import KIND
+from ncagen.hub.retry import Patience
 from ncagen.version import VERSION
 
 Progress = Callable[[int], None]

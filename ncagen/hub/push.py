@@ -23,12 +23,12 @@ from ncagen.dataset.card import CARD
 from ncagen.dataset.folder import Folder
 from ncagen.dataset.manifest import MANIFEST, read_manifest
 from ncagen.errors import NcagenError
-from ncagen.hub.drawing import Drawing
+from ncagen.hub.errors import not_logged_in
 from ncagen.hub.names import check_name
-from ncagen.hub.patience import Patience
-from ncagen.hub.pieces import Piece, groups, papers, shards
+from ncagen.hub.preview import Drawing
 from ncagen.hub.remote import Operation, Remote, RemoteFile
-from ncagen.hub.troubles import not_logged_in
+from ncagen.hub.retry import Patience
+from ncagen.hub.upload_files import Piece, groups, papers, shards
 
 # Of one commit: few enough that little is sent again, many enough that the Hub's limit on commits is far.
 GROUP_FILES, GROUP_BYTES = 64, 2**29

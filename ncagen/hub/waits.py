@@ -11,7 +11,7 @@ from contextvars import ContextVar
 
 from huggingface_hub.utils import get_session
 
-from ncagen.hub.troubles import PASSING, asked_wait
+from ncagen.hub.errors import PASSING, asked_wait
 
 # Twice the window in which the Hub counts requests, which its RateLimit-Policy header gives as w=300.
 LONGEST_ASKED = 600.0

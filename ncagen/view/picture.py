@@ -10,7 +10,7 @@ from typing import BinaryIO
 import numpy as np
 from PIL import Image
 
-from ncagen.automaton import tokens
+from ncagen.sources.nca import tokens
 from ncagen.spec import Spec
 from ncagen.view.palette import palette
 

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ncagen.automaton import tokens
 from ncagen.dataset.manifest import SPLITS, Manifest
+from ncagen.sources.nca import tokens
 from ncagen.spec import Spec
 from ncagen.view.palette import palette
 

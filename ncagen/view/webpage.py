@@ -18,10 +18,10 @@ from pathlib import Path
 
 import numpy as np
 
-from ncagen.automaton import rules
 from ncagen.dataset.folder import Folder, folder_at
 from ncagen.dataset.manifest import Manifest, read_manifest
 from ncagen.dataset.reader import Dataset
+from ncagen.sources.nca import rules
 from ncagen.spec import BANDS, DOMAINS, Band, Spec, SpecError
 from ncagen.version import VERSION
 from ncagen.view.figures import figures

@@ -12,7 +12,7 @@ from conftest import contents
 
 from ncagen.dataset.manifest import BUILDING, order_of, read_manifest
 
-WATCH = Path(__file__).with_name("watch.py")
+OBSERVER = Path(__file__).with_name("observer.py")
 
 
 def hashes(folder: Path) -> dict[str, str]:
@@ -45,7 +45,7 @@ def watched(folder: Path, *oracles: Path, claim: Path | None = None) -> Iterator
             allowed.setdefault(name, []).append(digest)
     if claim:
         allowed[BUILDING].append(expected(claim)[BUILDING])
-    command = [sys.executable, WATCH, folder]
+    command = [sys.executable, OBSERVER, folder]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         process.stdin.write(json.dumps(allowed) + "\n")
         process.stdin.flush()

@@ -8,20 +8,20 @@ from pathlib import Path
 
 from conftest import NCAGEN, hear_interrupts
 
-from ncagen.dataset.files import is_temporary
+from ncagen.dataset.atomic_write import is_temporary
 
 # 31 shards, about two seconds of work. The flags and the settings are the same order.
 LONGER = {"tokens": "8M", "validation": 0, "band": "high", "rows_per_shard": 256}
 LONGER_FLAGS = ["--tokens=8M", "--validation=0", "--band=high", "--rows-per-shard=256", "--workers=2"]
 LONGER_SHARDS = 31
 
-STRIKE = Path(__file__).with_name("strike")
+INJECT = Path(__file__).with_name("inject")
 STOPPED = "ncagen: stopped; the same command goes on from here\n"
 
 
 def struck(step: str, **fault: object) -> dict[str, str]:
-    """The environment of a process that is harmed at a step, as strike/sitecustomize.py has it."""
-    path = os.pathsep.join([str(STRIKE), os.environ["PYTHONPATH"]])
+    """The environment of a process that is harmed at a step, as inject/sitecustomize.py has it."""
+    path = os.pathsep.join([str(INJECT), os.environ["PYTHONPATH"]])
     return {**os.environ, "PYTHONPATH": path, "FAULT": json.dumps({"step": step} | fault)}
 
 

@@ -18,11 +18,11 @@ from pathlib import Path
 
 import pytest
 from conftest import FLAGS, ROOT, Run, make, run, spec_of, without_waiting
-from ray_support import ONE_AT_A_TIME, RayCluster, descendants, is_alive, wait_for
+from ray_cluster import ONE_AT_A_TIME, RayCluster, descendants, is_alive, wait_for
 
 from faults.oracle import assert_recovered, watched
 from faults.processes import LONGER_FLAGS, LONGER_SHARDS, STOPPED, shards, start, struck, temporary
-from ncagen.factory.fleet import TRIES
+from ncagen.factory.scheduler import TRIES
 from ncagen.version import VERSION
 
 pytestmark = [pytest.mark.slow, ONE_AT_A_TIME]
@@ -120,15 +120,15 @@ import sys
 sys.path.insert(0, {str(ROOT / "tests")!r})
 from conftest import spec_of
 from ncagen.dataset.folder import Folder
-from ncagen.factory import fleet
-from ncagen.factory.cluster.engine import connect
-from ncagen.factory.work import Order
+from ncagen.factory import scheduler
+from ncagen.factory.ray.executor import connect
+from ncagen.factory.make_shard import BuildJob
 
-order = Order(spec_of(), "parquet", Folder(sys.argv[1]))
-with connect(sys.argv[2], None, order, "torch", 1.0) as engine_of:
+order = BuildJob(spec_of(), "parquet", Folder(sys.argv[1]))
+with connect(sys.argv[2], None, order, "torch", 1.0) as executor_of:
     try:
-        fleet.build(order, engine_of(lambda rows, candidates: None))
-    except fleet.ShardsFailed as error:
+        scheduler.build(order, executor_of(lambda rows, candidates: None))
+    except scheduler.ShardsFailed as error:
         print(error)
 """
 

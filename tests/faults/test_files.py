@@ -21,8 +21,8 @@ from ncagen.dataset.folder import Folder
 from ncagen.dataset.manifest import order_of, read_manifest
 from ncagen.errors import NcagenError
 from ncagen.factory.claim import claim
-from ncagen.factory.fleet import build, threads
-from ncagen.factory.work import Order, intact
+from ncagen.factory.make_shard import BuildJob, intact
+from ncagen.factory.scheduler import build, threads
 
 SHARD = "data/high/train-00001-of-00003"
 CLOCK = Path(__file__).with_name("clock.c")
@@ -93,7 +93,7 @@ def test_a_damaged_shard_is_made_again(copied, smoke, storage, damage):
             harm(path, 8 * (len(data) - 300))
     before = {p: p.stat().st_mtime_ns for p in folder.rglob("*.*") if p != path}
     made = []
-    order = Order(spec_of(), storage, Folder(folder))
+    order = BuildJob(spec_of(), storage, Folder(folder))
     with watched(folder, smoke(storage)):
         build(order, threads(order, 2, lambda rows, candidates: made.append(rows if candidates else 0)))
     assert_recovered(folder, smoke(storage))
@@ -104,7 +104,7 @@ def test_a_damaged_shard_is_made_again(copied, smoke, storage, damage):
 @pytest.mark.parametrize("storage", ["parquet", "arrow"])
 def test_no_flipped_bit_passes_for_intact(copied, storage):
     spec, folder = spec_of(), copied(storage)
-    order = Order(spec, storage, Folder(folder))
+    order = BuildJob(spec, storage, Folder(folder))
     path = folder / f"{SHARD}.{storage}"
     assert intact(order, "train", spec.bands[0], 1) is not None
     bits = 8 * path.stat().st_size
@@ -155,7 +155,7 @@ def test_temporary_files_of_dead_writers_are_swept(copied, smoke):
     elsewhere = folder / "data/high" / name.format("another-host", gone.pid)
     for path in (stale, mine, alive, elsewhere):
         path.write_bytes(b"half a shard")
-    order = Order(spec_of(), "parquet", Folder(folder))
+    order = BuildJob(spec_of(), "parquet", Folder(folder))
     claim(order)
     assert sorted(temporary(folder)) == sorted([alive, elsewhere])
     make(folder, order.spec)

@@ -6,7 +6,7 @@ import pyarrow as pa
 import pytest
 
 from faults.oracle import watched
-from ncagen.dataset.files import write
+from ncagen.dataset.atomic_write import write
 
 SHARD = "data/high/train-00001-of-00003.parquet"
 SECONDS = 0.2  # many looks

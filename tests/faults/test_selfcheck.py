@@ -69,10 +69,10 @@ def test_a_worker_of_a_cluster_that_would_compute_other_rows_makes_no_shard(tmp_
     program = """
 import os, sys
 from ncagen.__main__ import main
-import ncagen.factory.cluster.connection as connection
+import ncagen.factory.ray.connection as connection
 from ncagen.commands import build
 sys.argv = ["ncagen", *sys.argv[1:]]
-import ncagen.sources.selfcheck
+import ncagen.sources.nca.selfcheck
 os.environ["FAULT"] = '{"step": "compute", "on": "kernel"}'  # for the processes that Ray starts
 main()
 """

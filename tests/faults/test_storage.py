@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 import pytest
 import s3
 from conftest import FLAGS, Run, contents, make, run, spec_of
-from ray_support import ONE_AT_A_TIME, descendants, wait_for
+from ray_cluster import ONE_AT_A_TIME, descendants, wait_for
 
 from faults.processes import start
 from ncagen.dataset.manifest import BUILDING

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-from ncagen.automaton import definition, rng, rules, tokens
-from ncagen.complexity.score import token_gzip_lengths
+from ncagen import philox
+from ncagen.deflate.lengths import token_gzip_lengths
+from ncagen.sources.nca import definition, rules, tokens
 from ncagen.spec import AUTOMATON_VERSION, Spec, from_settings
 
 SPECS = {
@@ -35,7 +36,7 @@ def golden(name: str) -> dict[str, np.ndarray]:
     """Rules, start grids, scored trajectories, their tokens and lengths, in both streams."""
     spec, found = spec_of(name), {}
     for split in ("train", "validation"):
-        stream = rng.STREAMS[split]
+        stream = philox.STREAMS[split]
         drawn = rules.sample_rules(spec, stream, CANDIDATES)
         grids = definition.trajectories(spec, stream, CANDIDATES, spec.scored_frames)
         patches = tokens.patch_tokens(spec, grids)

@@ -13,8 +13,8 @@ import yaml
 import ncagen.cli
 import ncagen.commands.push
 import ncagen.dataset.verify
-import ncagen.sources.nca
-from ncagen.complexity.score import token_gzip_lengths
+import ncagen.sources.nca.source
+from ncagen.deflate.lengths import token_gzip_lengths
 
 try:
     import httpx2  # the library's second version

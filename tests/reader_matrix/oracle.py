@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 import ncagen
-from ncagen.dataset.order import Order
+from ncagen.dataset.shuffle import Shuffle
 
 SEED = 5
 ROWS = 97  # a prime: no batch size, number of ranks or pack divides it
@@ -39,7 +39,7 @@ class Oracle:
         tokens = self.data.rows(np.arange(len(self.data)))["input_ids"][:, :LENGTH].astype(np.int64)
         self._number = {row.tobytes(): number for number, row in enumerate(tokens)}
         assert len(self.data) == len(self._number) == ROWS and len(self.held_out) == VALIDATION
-        self._order = Order(self.data.group_sizes, SEED)
+        self._order = Shuffle(self.data.group_sizes, SEED)
 
     def order(self, epoch: int) -> list[int]:
         """The row number at each position of an epoch."""

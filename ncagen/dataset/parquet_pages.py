@@ -1,0 +1,234 @@
+"""A shard's Parquet file, its footer and its pages, decoded into NumPy arrays.
+
+pyarrow could read it, with three faults here. What a page's header claims is what it allocates, and it neither shows
+nor bounds that: a file of some hundred bytes can have it unpack gigabytes. What shows a footer's columns ends the
+process where they are damaged. And it puts lists together value by value, which takes three fifths of the time where
+all lists have one length.
+
+This covers pages as ncagen writes them: of version 1, zstd, with a checksum, without dictionaries or nulls, each column
+in its own encoding. Others are named as such (OtherLayout); `rowgroups` tells what becomes of them. Sources:
+parquet-format's parquet.thrift, Encodings.md and README.md ("Nested Encoding").
+"""
+
+import struct
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import lru_cache, partial
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+
+from ncagen.dataset.parquet_thrift import read_struct, read_unsigned
+from ncagen.dataset.shard import DamagedShard, Rows
+from ncagen.spec import Spec
+
+# Of the footer, and of each row group in it; four columns take some hundred bytes.
+LARGEST_FOOTER = 1 << 14
+LARGEST_FOOTER_GROUP = 1 << 12
+
+END = b"PAR1"
+# Of the root, the list's three and each other column: physical type (INT32, INT64, FLOAT) and repetition (REQUIRED 0,
+# OPTIONAL 1, REPEATED 2).
+SCHEMA = [(None, 0), (None, 1), (None, 2), (1, 1), (2, 1), (1, 1), (4, 1)]
+
+UNLIKE = "its pages are not as ncagen writes them"
+
+ZSTD = 6
+PLAIN, RLE, BYTE_STREAM_SPLIT = 0, 3, 9
+
+# Levels of rows of one length take about five bytes a row.
+LEVEL_BYTES = 16
+
+_ZSTD = pa.Codec("zstd")
+
+
+class Column(NamedTuple):
+    """How a column is stored: its encoding, bytes of a value, and the level at which a value is there and not null."""
+
+    encoding: int
+    size: int
+    defined: int
+
+
+# A checksum does not cover its page's header, so what is not fixed here could be read otherwise without being noticed.
+COLUMNS = (Column(BYTE_STREAM_SPLIT, 4, 3), Column(PLAIN, 8, 1), Column(PLAIN, 4, 1), Column(PLAIN, 4, 1))
+
+
+class OtherLayout(DamagedShard):
+    """Pages that are not laid out as ncagen writes them, whether or not they are sound."""
+
+
+class Page(NamedTuple):
+    """A data page: how many values it has, and its unpacked bytes."""
+
+    values: int
+    data: memoryview
+
+
+class Chunk(NamedTuple):
+    """What the footer says of a column in a row group.
+
+    start: where its first page is in the file, the dictionary's where it has one. packed: bytes of all its pages there.
+    """
+
+    codec: int
+    values: int
+    has_dictionary: bool
+    start: int
+    packed: int
+
+
+class RowGroup(NamedTuple):
+    """What the footer says of a row group."""
+
+    rows: int
+    chunks: list[Chunk]
+
+
+def read_footer(data: pa.Buffer, most_groups: int) -> list[RowGroup]:
+    """The row groups of a Parquet file. Raises DamagedShard for a file that is not built as a shard is.
+
+    most_groups: how many there may be, by what a row group takes of a footer at most.
+    """
+    with _otherwise("its footer is not that of a shard"):
+        (size,) = struct.unpack("<I", data[-8:-4].to_pybytes())
+        if data[-4:].to_pybytes() != END or size > LARGEST_FOOTER + LARGEST_FOOTER_GROUP * most_groups:
+            raise ValueError
+        view = memoryview(data).cast("B")
+        footer, _ = read_struct(view, len(view) - 8 - size)  # FileMetaData: 2 schema, 4 row groups
+        if [(element.get(1), element.get(3)) for element in footer[2]] != SCHEMA:
+            raise DamagedShard("its columns are not those of its manifest's spec")
+        groups = []
+        for group in footer[4]:  # RowGroup: 1 columns, 3 rows
+            if len(group[1]) != len(COLUMNS):
+                raise ValueError
+            groups.append(RowGroup(group[3], [_chunk(chunk) for chunk in group[1]]))
+        return groups
+
+
+def _chunk(fields: dict) -> Chunk:
+    """fields: a ColumnChunk: 1 another file's path, 3 what it holds, 8 and 9 how it is encrypted."""
+    if fields.keys() & {1, 8, 9}:
+        raise ValueError
+    column = fields[3]  # ColumnMetaData: 4 codec, 5 values, 7 bytes, 9 first data page, 11 dictionary page
+    has_dictionary = 11 in column
+    # As pyarrow has it: some writers name a dictionary page at 0, or after the data, where there is none.
+    start = min(column[9], column[11]) if column.get(11, 0) > 0 else column[9]
+    return Chunk(column[4], column[5], has_dictionary, start, column[7])
+
+
+def read_group(data: pa.Buffer, group: RowGroup, spec: Spec, names: Sequence[str]) -> dict[str, np.ndarray]:
+    """Columns of a row group by name, each [row] or [row, token]. Raises OtherLayout, DamagedShard.
+
+    data: the file's bytes. names: the columns wanted.
+    """
+    if any(chunk.codec != ZSTD or chunk.has_dictionary for chunk in group.chunks):
+        raise OtherLayout(UNLIKE)
+    shapes = [(spec.row_tokens, spec.token_dtype), (1, "uint64"), (1, "int32"), (1, "float32")]
+    found = {}
+    for name, column, chunk, (width, dtype) in zip(Rows._fields, COLUMNS, group.chunks, shapes, strict=True):
+        if name in names:
+            values = _column(data, chunk, column, np.empty(group.rows * width, dtype), width)
+            found[name] = values.reshape(-1, width) if width > 1 else values
+    return found
+
+
+def _column(data: pa.Buffer, chunk: Chunk, column: Column, values: np.ndarray, width: int) -> np.ndarray:
+    """Fills values [value], `width` of them a row, and returns them."""
+    done = 0
+    with _otherwise(UNLIKE, OtherLayout):
+        for page in _pages(data, chunk.start, len(values), column, width):
+            rest = page.data
+            if width > 1:
+                begin = partial(_rows_begin, first=done % width, count=page.values, width=width)
+                rest = _after_levels(rest, begin)
+            rest = _after_levels(rest, partial(_none_is_null, defined=column.defined, count=page.values))
+            _unpack(rest, column, values[done : done + page.values])
+            done += page.values
+    return values
+
+
+def _pages(data: pa.Buffer, at: int, left: int, column: Column, width: int) -> Iterator[Page]:
+    """The pages that hold the next `left` values, bounded, checked and unpacked."""
+    view = memoryview(data).cast("B")
+    while left:
+        # PageHeader: 1 type (0 is a data page), 2 bytes unpacked, 3 packed, 4 checksum, 5 values, encoding, of levels.
+        header, at = read_struct(view, at)
+        size, packed, values = header[2], header[3], header[5][1]
+        if header[1] != 0 or [header[5][n] for n in (2, 3, 4)] != [column.encoding, RLE, RLE]:
+            raise ValueError
+        if not 1 <= values <= left:
+            raise DamagedShard("a page has more values than its rows")
+        if not 0 <= size <= values * column.size + LEVEL_BYTES * (values // width + 2):
+            raise OtherLayout("a page is larger than its values can be")
+        page = data[at : at + packed]
+        if zlib.crc32(page) != header[4] & 0xFFFFFFFF:
+            raise DamagedShard("a page does not match its checksum")
+        yield Page(values, memoryview(_ZSTD.decompress(page, size)).cast("B"))
+        left, at = left - values, at + packed
+
+
+def _unpack(packed: memoryview, column: Column, values: np.ndarray) -> None:
+    """Fills values [value] from the bytes that they are stored in."""
+    count, width = len(values), values.dtype.itemsize
+    if len(packed) != count * column.size:
+        raise DamagedShard("a page does not hold its values")
+    if column.encoding == PLAIN:
+        values[:] = np.frombuffer(packed, values.dtype.newbyteorder("<"))
+        return
+    streams = np.frombuffer(packed, np.uint8).reshape(column.size, count)  # all lowest bytes, all second ones, ...
+    if width < column.size and streams[width:].max():
+        raise DamagedShard("a page has values that are too large")
+    values[:] = streams[width - 1]
+    for stream in streams[: width - 1][::-1]:
+        values <<= 8
+        values |= stream
+
+
+def _after_levels(page: memoryview, regular: Callable[[bytes], bool]) -> memoryview:
+    """What follows a page's levels, which say where rows begin and what is null; they must be as our rows have them."""
+    end = 4 + int.from_bytes(page[:4], "little")
+    if not regular(bytes(page[4:end])):
+        raise DamagedShard("a page has rows of other lengths, or nulls")
+    return page[end:]
+
+
+@lru_cache
+def _rows_begin(levels: bytes, first: int, count: int, width: int) -> bool:
+    """Whether values first, first + 1, ... of a list column are those of rows of `width`: level 0 begins a row."""
+    return bool((_levels(levels, 1, count) == ((first + np.arange(count)) % width != 0)).all())
+
+
+@lru_cache
+def _none_is_null(levels: bytes, defined: int, count: int) -> bool:
+    return bool((_levels(levels, defined.bit_length(), count) == defined).all())
+
+
+def _levels(levels: bytes, bits: int, count: int) -> np.ndarray:
+    """Levels of `bits` bits in Parquet's mix of runs and packed groups of eight: uint8[count]."""
+    found, done, at = np.empty(count, np.uint8), 0, 0
+    while done < count:
+        header, at = read_unsigned(levels, at)
+        packed, length = header & 1, header >> 1
+        some = levels[at : at + (length * bits if packed else 1)]
+        if packed:
+            digits = np.unpackbits(np.frombuffer(some, np.uint8), bitorder="little").reshape(-1, bits)
+            run = (digits << np.arange(bits, dtype=np.uint8)).sum(axis=1)[: count - done]
+        else:
+            run = np.full(min(length, count - done), some[0])
+        if not len(run):
+            raise DamagedShard("a page's levels are cut short")
+        found[done : done + len(run)] = run
+        done, at = done + len(run), at + len(some)
+    return found
+
+
+@contextmanager
+def _otherwise(line: str, error: type[DamagedShard] = DamagedShard) -> Iterator[None]:
+    """Says this of whatever cannot be read."""
+    try:
+        yield
+    except (LookupError, TypeError, ValueError, AttributeError, OSError, struct.error, pa.ArrowException):
+        raise error(line) from None

@@ -1,0 +1,142 @@
+"""The exact length of what gzip makes of a row of data at level 9, computed without any zlib.
+
+The length is that of madler's zlib (1.2.12 to 1.3.x; memLevel 8, 32 KB window), which compressed the
+published data. zlib-ng, libdeflate and others compress differently, so the same Python code gives other
+numbers on other machines. In a gzip member (RFC 1952) of 10 + 8 bytes around the deflate stream, this is
+`len(zlib.compress(data, 9)) + 12`.
+
+`lz77.py` finds the matches, `huffman.py` counts the bits. Not covered: the compressed bytes, other levels.
+Every function here may be called from several threads at once; the kernels release the GIL.
+"""
+
+import numpy as np
+
+from ncagen.deflate import huffman, lz77
+from ncagen.kernels import kernel
+
+OVERHEAD = 18  # bytes of a gzip header and trailer
+_NOT_SHORT = -1
+
+
+@kernel
+def _long_bits(data, head, prev, counts, ends, trees):
+    blocks = lz77.parse_faithful(data, head, prev, counts, ends)
+    return huffman.stream_bits(counts, ends, blocks, trees)
+
+
+@kernel
+def _short_length(words, n, at_least, scratch, trees):
+    """gzip length of the n <= SHORT bytes in words, 0 if it is surely below at_least, or _NOT_SHORT.
+
+    Let m be the bytes of the block under the better of the fixed and its own code. deflate takes m bytes, or
+    n + 5 if n + 4 <= m. That never falls as m grows, and m is at most the fixed code's size. So the latter
+    bounds the length before any tree is built.
+    """
+    links, heads3, heads4, counts = scratch
+    if not lz77.parse_short(words, n, links, heads3, heads4, counts):
+        return _NOT_SHORT
+    if at_least > 0:
+        _, fixed = huffman.extra_and_fixed_bits(counts)
+        most = (fixed + 10) >> 3
+        if OVERHEAD + (n + 5 if n + 4 <= most else most) < at_least:
+            return 0
+    return OVERHEAD + ((huffman.after_block(counts, n, 0, trees) + 7) >> 3)
+
+
+@kernel
+def _words_of_tokens(tokens, row, words):
+    """The bytes of tokens[row] as little-endian int32, in the form of `lz77.words_of_bytes`."""
+    word = np.uint64(0)
+    for t in range(tokens.shape[1] - 1, -1, -1):
+        token = np.uint64(tokens[row, t])
+        words[4 * t + 3] = word << np.uint64(8) | token >> np.uint64(24)
+        words[4 * t + 2] = word << np.uint64(16) | token >> np.uint64(16)
+        words[4 * t + 1] = word << np.uint64(24) | token >> np.uint64(8)
+        word = word << np.uint64(32) | token
+        words[4 * t] = word
+
+
+@kernel
+def _score_tokens(tokens, at_least, out, words, scratch, trees):
+    for row in range(len(tokens)):
+        _words_of_tokens(tokens, row, words)
+        out[row] = _short_length(words, 4 * tokens.shape[1], at_least, scratch, trees)
+
+
+@kernel
+def _score_bytes(data, out, words, scratch, trees):
+    for row in range(len(data)):
+        lz77.words_of_bytes(data[row], words)
+        out[row] = _short_length(words, data.shape[1], 0, scratch, trees)
+
+
+def defined_length(data):
+    """The gzip length of data uint8[byte], of any length, by `lz77.parse_faithful`, which follows zlib step by step.
+
+    Short rows are scored by a faster parser, which must give the same.
+    """
+    blocks = len(data) // lz77.BLOCK + 1
+    head, prev = np.zeros(lz77.WINDOW, np.int32), np.zeros(lz77.WINDOW, np.int32)
+    counts, ends = np.zeros((blocks, huffman.SYMBOLS), np.int32), np.zeros(blocks, np.int64)
+    bits = _long_bits(data, head, prev, counts, ends, huffman.tree_scratch())
+    return OVERHEAD + (bits + 7) // 8
+
+
+def gzip_length(data):
+    """Returns the gzip length in bytes (int) of any bytes-like `data`, of any length."""
+    return int(_lengths(np.frombuffer(data, np.uint8)[np.newaxis])[0])
+
+
+def gzip_lengths(rows):
+    """Returns int32[row], the gzip length in bytes of each row of `rows`.
+
+    rows: integers of any width [row, item], whose little-endian bytes are scored, item by item.
+    Raises ValueError if rows is not a two-dimensional, C-contiguous array of integers.
+    """
+    rows = np.asarray(rows)
+    if rows.dtype.kind not in "iu":
+        raise ValueError(f"rows must be integers, not {rows.dtype}: use rows.astype(...) or rows.view(...) first")
+    if rows.ndim != 2:
+        raise ValueError(f"rows must have two axes [row, item], not the shape {rows.shape}")
+    if not rows.flags.c_contiguous:
+        raise ValueError("rows must be C-contiguous: use np.ascontiguousarray(rows) first")
+    little = rows.astype(rows.dtype.newbyteorder("<"), copy=False)
+    return _lengths(np.ndarray((len(rows), rows.shape[1] * rows.itemsize), np.uint8, little))
+
+
+def _lengths(data):
+    """int32[row]: the gzip lengths of data uint8[row, byte]."""
+    data = np.require(data, requirements="W")  # read-only arrays are another type, compiled anew
+    out = np.full(len(data), _NOT_SHORT, np.int32)
+    if data.shape[1] <= lz77.SHORT:
+        words, *scratch = lz77.short_scratch()
+        _score_bytes(data, out, words, tuple(scratch), huffman.tree_scratch())
+    for row in np.flatnonzero(out == _NOT_SHORT):
+        out[row] = defined_length(data[row])
+    return out
+
+
+def token_gzip_lengths(tokens, at_least=0, out=None):
+    """Returns int32[row], the gzip length in bytes of each row of tokens, stored as little-endian int32.
+
+    tokens: uint16 or uint32 [row, token], C-contiguous, below 2**31 if an int32 is to hold them.
+    at_least: if positive, a row may get 0 in place of its length, where that is proven to be less.
+    out: int32[row] to write to and return, or None for a new array.
+    Raises ValueError for any other tokens or out.
+    """
+    if tokens.ndim != 2 or tokens.dtype not in (np.uint16, np.uint32) or not tokens.flags.c_contiguous:
+        raise ValueError(
+            f"tokens must be a C-contiguous uint16 or uint32 [row, token], not {tokens.dtype} {tokens.shape}"
+        )
+    if out is None:
+        out = np.empty(len(tokens), np.int32)
+    elif out.shape != (len(tokens),) or out.dtype != np.int32 or not out.flags.c_contiguous:
+        raise ValueError(f"out must be a C-contiguous int32 of shape ({len(tokens)},), not {out.dtype} {out.shape}")
+    tokens = np.require(tokens, requirements="W")  # as above
+    out[:] = _NOT_SHORT
+    if 4 * tokens.shape[1] <= lz77.SHORT:
+        words, *scratch = lz77.short_scratch()
+        _score_tokens(tokens, at_least, out, words, tuple(scratch), huffman.tree_scratch())
+    for row in np.flatnonzero(out == _NOT_SHORT):
+        out[row] = defined_length(tokens[row].astype("<u4").view(np.uint8))
+    return out

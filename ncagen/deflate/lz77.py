@@ -1,0 +1,302 @@
+"""The matches zlib's deflate finds at level 9, as counts of literals, lengths and distances.
+
+`parse_faithful` follows `deflate_slow` and `longest_match` of zlib's `deflate.c` step by step, for any
+length; it is the definition. `parse_short` finds the same matches for inputs of up to SHORT bytes with other
+means: there none of zlib's limits binds, but for one that it watches, so a match is simply the nearest of the
+longest.
+
+Not covered: other levels and strategies, preset dictionaries, flushes, memLevel other than 8, windows other
+than 32 KB.
+"""
+
+import numpy as np
+
+from ncagen.deflate.huffman import DISTANCE, END_OF_BLOCK, SYMBOLS
+from ncagen.kernels import inlined, kernel, trailing_zeros
+
+MIN_MATCH, MAX_MATCH = 3, 258
+WINDOW = 32768
+MAX_DISTANCE = WINDOW - (MAX_MATCH + MIN_MATCH + 1)
+TOO_FAR = 4096  # a match of three bytes further away than this is not used
+CHAIN = 4096  # candidates that level 9 looks at
+GOOD_MATCH, GOOD_CHAIN = 32, 1024  # the same, once a match of GOOD_MATCH bytes waits
+BLOCK = 16383  # symbols that close a block: lit_bufsize - 1 at memLevel 8
+SHORT = 4096  # below, chains have no more than CHAIN candidates and no match is TOO_FAR
+
+_BITS3, _BITS4 = 12, 13  # of the two hash tables of parse_short
+_LOW3 = np.uint64(0xFFFFFF)
+_GOLDEN = np.uint64(0x9E3779B97F4A7C15)
+_EIGHT, _SIXTEEN, _LOW16 = np.uint64(8), np.uint32(16), np.uint32(0xFFFF)
+_BYTE, _HASH = np.uint64(255), np.uint64(WINDOW - 1)
+_INDEX = SHORT * 2 - 1  # changes no index in use; tells the compiler that it is not negative
+
+
+def _tables():
+    """RFC 1951, 3.2.5: the symbol of a length; that of a distance d, at d - 1 or 256 + (d - 1) // 128."""
+    length_symbol = np.zeros(MAX_MATCH + 1, np.int16)
+    start = MIN_MATCH
+    for code in range(28):
+        width = 1 << max(code // 4 - 1, 0)
+        length_symbol[start : start + width] = 257 + code
+        start += width
+    length_symbol[MAX_MATCH] = 285
+    distance_symbol = np.zeros(512, np.int16)
+    start = 0
+    for code in range(30):
+        width = 1 << max(code // 2 - 1, 0)
+        for d in range(start, start + width, 1 if start < 256 else 128):
+            distance_symbol[d if d < 256 else 256 + d // 128] = DISTANCE + code
+        start += width
+    return length_symbol, distance_symbol
+
+
+LENGTH_SYMBOL, DISTANCE_SYMBOL = _tables()
+
+
+@inlined
+def _count_match(counts, length, distance):
+    d = distance - 1
+    counts[LENGTH_SYMBOL[length & 511]] += 1
+    counts[DISTANCE_SYMBOL[(d if d < 256 else 256 + (d >> 7)) & 511]] += 1
+
+
+# --------------------------------------------------------------------------------------------- the definition
+
+
+@kernel
+def _insert(data, i, head, prev):
+    """`INSERT_STRING`: puts position i at the head of its chain. Returns the position that was there."""
+    h = (np.int64(data[i]) << 10 ^ np.int64(data[i + 1]) << 5 ^ np.int64(data[i + 2])) & (WINDOW - 1)
+    candidate = head[h]
+    prev[i & (WINDOW - 1)] = candidate
+    head[h] = i
+    return candidate
+
+
+@kernel
+def _common(data, a, b, most):
+    """How many bytes at a and b agree, at most `most`."""
+    length = 0
+    while length < most and data[a + length] == data[b + length]:
+        length += 1
+    return length
+
+
+@kernel
+def _longest_match(data, i, candidate, prev, best):
+    """`longest_match`: (length, position) of a match at i longer than `best`, else (best, -1)."""
+    source = -1
+    most = min(MAX_MATCH, len(data) - i)
+    chain = GOOD_CHAIN if best >= GOOD_MATCH else CHAIN
+    limit = max(i - MAX_DISTANCE, 0)
+    while best < most:
+        if data[candidate + best] == data[i + best]:
+            length = _common(data, candidate, i, most)
+            if length > best:
+                best, source = length, candidate
+        candidate = prev[candidate & (WINDOW - 1)]
+        chain -= 1
+        if candidate <= limit or chain == 0:  # so only the first candidate can be at MAX_DISTANCE itself
+            break
+    return best, source
+
+
+@kernel
+def parse_faithful(data, head, prev, counts, ends):
+    """Counts the symbols of each block of data uint8[byte]. Returns the number of blocks.
+
+    head and prev are int32[WINDOW] scratch, counts int32[block, SYMBOLS] and ends int64[block] the result,
+    with room for len(data) // BLOCK + 1 blocks: each one's symbols, and the position after its last byte.
+
+    Positions count from the start of the data; zlib's from the start of a window of 64 KB, which slides by 32
+    KB. Nobody can tell: position 0 stands for "none" in both, and the position that becomes zlib's next 0 is
+    by then (`strstart` >= 32,507 after the slide) more than MAX_DISTANCE away, as is everything that slides
+    out.
+    """
+    n = len(data)
+    for h in range(WINDOW):
+        head[h] = 0
+    counts[:, :] = 0
+    block, symbols = 0, 0
+    length, source = MIN_MATCH - 1, 0
+    pending = False  # whether data[i - 1] waits to become a literal or the start of a match
+    i = 0
+    while i < n:
+        previous_length, previous_source = length, source
+        candidate = _insert(data, i, head, prev) if n - i >= MIN_MATCH else 0
+        length = MIN_MATCH - 1
+        if candidate != 0 and previous_length < MAX_MATCH and i - candidate <= MAX_DISTANCE:
+            length, source = _longest_match(data, i, candidate, prev, previous_length)
+            if length == MIN_MATCH and i - source > TOO_FAR:
+                length = MIN_MATCH - 1
+        if previous_length >= MIN_MATCH and length <= previous_length:
+            _count_match(counts[block], previous_length, i - 1 - previous_source)
+            symbols += 1
+            after = i - 1 + previous_length
+            for j in range(i + 1, min(after, n - MIN_MATCH + 1)):
+                _insert(data, j, head, prev)
+            i = after
+            pending = False
+            length = MIN_MATCH - 1
+        else:
+            if pending:
+                counts[block, data[i - 1]] += 1
+                symbols += 1
+            pending = True
+            if symbols < BLOCK:
+                i += 1
+        if symbols == BLOCK:  # what waits as a literal belongs to the next block
+            counts[block, END_OF_BLOCK] = 1
+            ends[block] = i
+            block += 1
+            symbols = 0
+            i += pending
+    if pending:
+        counts[block, data[n - 1]] += 1
+    counts[block, END_OF_BLOCK] = 1
+    ends[block] = n
+    return block + 1
+
+
+# --------------------------------------------------------------------------------------------- short and fast
+
+
+@kernel
+def words_of_bytes(data, words):
+    """words[i] = the 8 bytes of data uint8[byte] from i on, little-endian, zeros after the end."""
+    word = np.uint64(0)
+    for i in range(len(data) - 1, -1, -1):
+        word = word << _EIGHT | np.uint64(data[i])
+        words[i] = word
+
+
+@kernel
+def _link(words, n, links, heads3, heads4):
+    """links[i] = the last position before i whose first 3 (low half) or 4 (high half) bytes hash alike."""
+    heads3[:] = 0
+    heads4[:] = 0
+    for i in range(1, n - 2):  # 0 is "none" in zlib too, which never finds a match at position 0
+        word = words[i & _INDEX]
+        a = (word << np.uint64(40)) * _GOLDEN >> np.uint64(64 - _BITS3)
+        b = (word << np.uint64(32)) * _GOLDEN >> np.uint64(64 - _BITS4)
+        links[i & _INDEX] = np.uint32(heads3[a]) | np.uint32(heads4[b]) << _SIXTEEN
+        heads3[a] = i
+        heads4[b] = i
+    if n >= 3:  # the fourth byte of the last word is not there
+        links[n - 3] &= _LOW16
+    for i in range(max(n - 2, 0), n):
+        links[i] = 0
+
+
+@inlined
+def _extent(words, a, b, most):
+    """How many bytes at a and b agree, at most `most`."""
+    length = 0
+    while length < most:
+        differ = words[(a + length) & _INDEX] ^ words[(b + length) & _INDEX]
+        if differ != 0:
+            length += trailing_zeros(differ) >> 3
+            break
+        length += 8
+    return min(length, most)
+
+
+@inlined
+def _longest(words, links, i, most, best):
+    """(length, position) of the nearest longest match of more than `best` bytes at i; best < most."""
+    source = 0
+    here = words[i & _INDEX]
+    c = np.int64(links[i & _INDEX] >> _SIXTEEN)
+    if best < 7:  # one comparison tells up to 8 bytes
+        bits = max(best * 8 + 7, 31)
+        while c != 0:
+            same = trailing_zeros(words[c & _INDEX] ^ here)
+            if same > bits:
+                source = c
+                best = _extent(words, c, i, most) if same == 64 else min(same >> 3, most)
+                bits = best * 8 + 7
+                if best >= most:
+                    return best, source
+                if best >= 7:
+                    c = np.int64(links[c & _INDEX] >> _SIXTEEN)
+                    break
+            c = np.int64(links[c & _INDEX] >> _SIXTEEN)
+    if best >= 7:  # the 8 bytes that would end a longer match
+        tail = words[(i + best - 7) & _INDEX]
+        while c != 0:
+            if words[(c + best - 7) & _INDEX] == tail:
+                length = _extent(words, c, i, most)
+                if length > best:
+                    best, source = length, c
+                    if best >= most:
+                        return best, source
+                    tail = words[(i + best - 7) & _INDEX]
+            c = np.int64(links[c & _INDEX] >> _SIXTEEN)
+    if best < 3:
+        c = np.int64(links[i & _INDEX] & _LOW16)
+        while c != 0:
+            if (words[c & _INDEX] ^ here) & _LOW3 == 0:
+                return 3, c
+            c = np.int64(links[c & _INDEX] & _LOW16)
+    return best, source
+
+
+@kernel
+def _zlib_hash(word):
+    """`UPDATE_HASH` over the three lowest bytes of word."""
+    word &= _LOW3
+    return (word << np.uint64(10) ^ word >> _EIGHT << np.uint64(5) ^ word >> np.uint64(16)) & _HASH
+
+
+@kernel
+def _crowded(words, i):
+    """Whether more than GOOD_CHAIN positions before i share zlib's hash, so that it may stop early."""
+    h = _zlib_hash(words[i])
+    members = 0
+    for c in range(1, i):
+        members += _zlib_hash(words[c]) == h
+    return members > GOOD_CHAIN
+
+
+@kernel
+def parse_short(words, n, links, heads3, heads4, counts):
+    """Counts the symbols of the only block of n <= SHORT bytes in words uint64[byte].
+
+    Returns False, with counts undefined, where zlib's GOOD_CHAIN limit might bind: ask parse_faithful then.
+    """
+    _link(words, n, links, heads3, heads4)
+    for s in range(SYMBOLS):
+        counts[s] = 0
+    counts[END_OF_BLOCK] = 1
+    i = 0
+    while i < n:
+        length, source = _longest(words, links, i, min(MAX_MATCH, n - i), MIN_MATCH - 1)
+        if length < MIN_MATCH:
+            counts[words[i & _INDEX] & _BYTE] += 1
+            i += 1
+            continue
+        most = min(MAX_MATCH, n - i - 1)
+        while length < most:  # lazily: a longer match at the next byte wins
+            if length >= GOOD_MATCH and i > GOOD_CHAIN and _crowded(words, i + 1):
+                return False
+            longer, elsewhere = _longest(words, links, i + 1, most, length)
+            if longer <= length:
+                break
+            counts[words[i & _INDEX] & _BYTE] += 1
+            i += 1
+            length, source = longer, elsewhere
+            most = min(MAX_MATCH, n - i - 1)
+        _count_match(counts, length, i - source)
+        i += length
+    return True
+
+
+def short_scratch():
+    """Arrays that one thread needs to parse short inputs: words, links, heads3, heads4, counts."""
+    return (
+        np.zeros(2 * SHORT, np.uint64),
+        np.zeros(2 * SHORT, np.uint32),
+        np.zeros(1 << _BITS3, np.uint16),
+        np.zeros(1 << _BITS4, np.uint16),
+        np.zeros(SYMBOLS, np.int32),
+    )

@@ -1,0 +1,67 @@
+"""The nodes of a Ray cluster, counted beside the work: asking a head that is gone may never return."""
+
+import threading
+import time
+from typing import NamedTuple
+
+from ncagen.factory.ray.workers import Node
+
+COUNT_SECONDS = 2.0
+
+
+class Count(NamedTuple):
+    """The nodes that were alive at some time."""
+
+    alive: list[Node]
+
+
+class NodeMonitor:
+    """Knows the nodes of the cluster that `ray` is connected to. head: its address.
+
+    loss: when a node was last missed, in seconds of time.monotonic; minus infinity before.
+    """
+
+    def __init__(self) -> None:
+        import ray
+
+        self.head = ray.get_runtime_context().gcs_address
+        self.loss = float("-inf")
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+        self._news: Count | None = None
+        self._alive: set[str] = set()
+        self._look()
+
+    @property
+    def silence(self) -> float:
+        """Seconds since the head last answered."""
+        return time.monotonic() - self._heard
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._stop.set()
+
+    def news(self) -> Count | None:
+        """The nodes that are alive, if others than when this was last asked."""
+        news, self._news = self._news, None
+        return news
+
+    def _watch(self) -> None:
+        while not self._stop.wait(COUNT_SECONDS):
+            try:
+                self._look()
+            except Exception:  # a head that is restarted, or a connection that ends: the silence tells
+                continue
+
+    def _look(self) -> None:
+        import ray
+
+        nodes = [node for node in ray.nodes() if node["Alive"]]
+        self._heard = time.monotonic()
+        alive = {node["NodeID"] for node in nodes}
+        if self._alive - alive:
+            self.loss = self._heard
+        if alive != self._alive:
+            self._alive, self._news = alive, Count(nodes)
