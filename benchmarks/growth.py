@@ -1,10 +1,11 @@
-"""How a build's cost grows: with its tokens, and with its workers. python benchmarks/growth.py [TOKENS ...]
+"""How a build's cost grows: with its tokens, and with its workers.
 
 Each line is a process of its own, `ncagen build` as a user runs it; its peak resident memory and the seconds of
 processor time are the operating system's own figures. The first build is small and not shown: it compiles the kernels
 if need be. Time should grow as tokens do, memory not at all, and two workers should take half the time of one.
 """
 
+import argparse
 import os
 import shutil
 import subprocess
@@ -32,9 +33,13 @@ def measure(tokens: str, *flags: str) -> tuple[float, float, float]:
 
 
 def main() -> None:
+    """Prints the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("tokens", nargs="*", default=SIZES, help=f"of each build  [{' '.join(SIZES)}]")
+    sizes = parser.parse_args().tokens
     measure("100K", "--validation=0")
     print("tokens  workers  seconds  core-seconds  peak MB")
-    lines = [(size, os.cpu_count() or 1) for size in sys.argv[1:] or SIZES]
+    lines = [(size, os.cpu_count() or 1) for size in sizes]
     for tokens, workers in [*lines, (WORKERS_SIZE, 1), (WORKERS_SIZE, 2)]:
         seconds, core_seconds, peak = measure(tokens, f"--workers={workers}")
         print(f"{tokens:>6}  {workers:7}  {seconds:7.1f}  {core_seconds:12.1f}  {peak:7.0f}", flush=True)

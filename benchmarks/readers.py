@@ -1,4 +1,4 @@
-"""Readers of the same rows compared, in tokens a second of one core: python benchmarks/readers.py [TOKENS]
+"""Readers of the same rows compared, in tokens a second of one core.
 
 Each reader delivers one epoch as batches of 32 rows in one array, the way its own documentation reads local files,
 in a process of its own. What is counted is processor time of the whole process from opening the files on (threads
@@ -6,6 +6,7 @@ included, imports not), so that a busy machine does not favour anyone. Readers a
 round. The packages are those of `make conformance`, in their environments; ncagen checks every shard's hash meanwhile.
 """
 
+import argparse
 import json
 import os
 import resource
@@ -106,9 +107,9 @@ def run(reader: int, data: Path, shuffle: bool) -> dict:
 def prepare(data: Path, tokens: str) -> None:
     """The same rows in every format."""
     command = [sys.executable, "-m", "ncagen"]
-    for storage in ("parquet", "arrow"):
-        order = ["--tokens", tokens, "--validation", "0", "--band", "high", "--format", storage]
-        subprocess.run([*command, "build", *order, "--out", data / storage, "--quiet"], check=True, cwd=ROOT)
+    for file_format in ("parquet", "arrow"):
+        order = ["--tokens", tokens, "--validation", "0", "--band", "high", "--format", file_format]
+        subprocess.run([*command, "build", *order, "--out", data / file_format, "--quiet"], check=True, cwd=ROOT)
     for to in ("litdata", "mds"):
         out = ["--to", to, "--out", data / to, "--quiet"]
         subprocess.run([*command, "export", data / "parquet", *out], check=True, cwd=ROOT)
@@ -136,4 +137,6 @@ if __name__ == "__main__":
     if len(sys.argv) == 4:
         print(json.dumps(measure(int(sys.argv[1]), sys.argv[2], sys.argv[3] == "1")))
     else:
-        main(sys.argv[1] if len(sys.argv) > 1 else "40M")
+        parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+        parser.add_argument("tokens", nargs="?", default="40M", help="of the rows that are read  [40M]")
+        main(parser.parse_args().tokens)

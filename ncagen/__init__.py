@@ -1,11 +1,12 @@
 """Synthetic language-model data from random neural cellular automata, bit for bit reproducible.
 
-`ncagen.open(folder)` reads a finished dataset and `ncagen.Stream` gives its rows in batches, with numpy and pyarrow
-alone; `ncagen.open("user/name")` reads one on the Hugging Face Hub, with huggingface_hub. The factory behind
-`ncagen build`, and behind `ncagen.generate`, which gives a build's rows without a file, is imported only where it is
-used.
+Reading needs numpy and pyarrow alone: `ncagen.open(folder)` opens a finished dataset and `ncagen.Stream` gives its rows
+in batches; `ncagen.open("user/name")` reads one on the Hugging Face Hub, with huggingface_hub. Making and checking need
+the build extra: `ncagen.build`, `rebuild`, `verify`, and `generate`, which gives a build's rows without a file. `rule`,
+`tokens_to_grids` and `gzip_length` show what a row is. docs/python.md has all of them.
 """
 
+from ncagen.api import build, grids_to_tokens, gzip_length, rebuild, rule, tokens_to_grids, verify
 from ncagen.dataset.layout import Layout
 from ncagen.dataset.mixture import Mixture
 from ncagen.dataset.reader import Dataset
@@ -16,4 +17,21 @@ from ncagen.factory.generate import generate
 from ncagen.opening import open
 from ncagen.version import VERSION as __version__
 
-__all__ = ["Dataset", "Layout", "Mixture", "NcagenError", "Stream", "Tokens", "__version__", "generate", "open"]
+__all__ = [
+    "Dataset",
+    "Layout",
+    "Mixture",
+    "NcagenError",
+    "Stream",
+    "Tokens",
+    "__version__",
+    "build",
+    "generate",
+    "grids_to_tokens",
+    "gzip_length",
+    "open",
+    "rebuild",
+    "rule",
+    "tokens_to_grids",
+    "verify",
+]

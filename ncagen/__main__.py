@@ -1,16 +1,9 @@
-"""The command's entry: says plainly which extra is missing, whether the command line or a command asks for it."""
+"""The command's entry: one line where a package is missing, whether the command line or a command imports it."""
 
 import os
 import sys
 
-EXTRAS = {
-    "click": "build",
-    "numba": "build",
-    "llvmlite": "build",
-    "tqdm": "build",
-    "huggingface_hub": "hub",
-    "PIL": "view",
-}
+from ncagen import hints
 
 
 def main() -> None:
@@ -20,10 +13,10 @@ def main() -> None:
 
         status = cli.run(sys.argv[1:])
     except ModuleNotFoundError as error:
-        extra = EXTRAS.get((error.name or "").split(".")[0])
-        if extra is None:
+        package = hints.missing(error)
+        if package is None:
             raise
-        print(f"ncagen: {error.name} is not installed: pip install 'ncagen[{extra}]'", file=sys.stderr)
+        print(f"ncagen: {package} is not installed: {hints.install(package)}", file=sys.stderr)
         sys.exit(2)
     if status:
         os._exit(status)  # a compiler or a cluster left half way has much to say when Python takes it apart

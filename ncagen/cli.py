@@ -1,6 +1,7 @@
-"""The command line: parses, calls, and words the errors. Every error a user can cause is one line and status 2."""
+"""Runs the command line: parses, calls, and prints errors. Every error a user can cause is one line and status 2."""
 
 import io
+import logging
 import os
 import signal
 import sys
@@ -8,6 +9,7 @@ import threading
 import time
 
 import click
+from click.shell_completion import shell_complete
 
 from ncagen.commands.audit import audit
 from ncagen.commands.bench import bench
@@ -27,18 +29,23 @@ from ncagen.errors import NcagenError
 from ncagen.version import VERSION
 
 STOP_SECONDS = 1.5
+QUIET = {"--quiet", "--json"}
+COMPLETE = "_NCAGEN_COMPLETE"  # click's name for a command `ncagen`; its script for the shell sets it
+COMPLETIONS = ("bash_source", "zsh_source", "fish_source", "bash_complete", "zsh_complete", "fish_complete")
 RESUMABLE = ["build"], ["export"], ["pull"], ["push"], ["rebuild"]
 
 
 def run(arguments: list[str]) -> int:
     """Runs one command and returns the exit status."""
-    stopped = "stopped; the same command goes on from here" if arguments[:1] in RESUMABLE else "stopped"
+    stopped = "stopped; run the same command to resume" if arguments[:1] in RESUMABLE else "stopped"
     asked = _stop_in_time(stopped)
     if isinstance(sys.stderr, io.TextIOWrapper):
         sys.stderr.reconfigure(errors="replace")
     try:
         take_stdout()
-        status = _run(arguments)
+        _set_notices(arguments)
+        instruction = os.environ.get(COMPLETE)
+        status = _complete(instruction) if instruction else _run(arguments)
         sys.stdout.flush()
         return status
     except KeyboardInterrupt:
@@ -49,11 +56,11 @@ def run(arguments: list[str]) -> int:
 
 
 def _format_error(error: Exception) -> int:
-    """The one line for an error that a user can cause; anything else goes on as it is."""
+    """The one line for an error that a user can cause; any other error is raised again."""
     if isinstance(error, NcagenError):
         return _fail(str(error), error.status)
     if isinstance(error, click.ClickException):
-        return _fail(error.format_message())
+        return _fail(_usage(error))
     if isinstance(error, CannotPrint):
         drop_stdout()
         return PIPE_CLOSED if isinstance(error.error, BrokenPipeError) else _fail(f"cannot print: {error}")
@@ -63,6 +70,15 @@ def _format_error(error: Exception) -> int:
     return _fail(said if error.filename is None else f"{error.filename}: {said}")
 
 
+def _usage(error: click.ClickException) -> str:
+    """The message of a usage error; a missing argument and an unknown command name the help to read."""
+    message = error.format_message()
+    context = getattr(error, "ctx", None)
+    if context is None or not message.startswith(("No such command", "Missing argument")):
+        return message
+    return f"{message.removesuffix('.')}; see {context.command_path} --help"
+
+
 def _run(arguments: list[str]) -> int:
     """One command without click's own handling of errors, signals and closed pipes."""
     try:
@@ -70,6 +86,20 @@ def _run(arguments: list[str]) -> int:
             return main.invoke(context) or 0
     except click.exceptions.Exit as left:
         return left.exit_code
+
+
+def _set_notices(arguments: list[str]) -> None:
+    """Has `compile_notice` say nothing where a command is to be quiet. By name: the module imports numba."""
+    level = logging.ERROR if QUIET & set(arguments) else logging.NOTSET
+    logging.getLogger("ncagen.compile_notice").setLevel(level)
+
+
+def _complete(instruction: str) -> int:
+    """What a shell asks for: the script that switches completion on, or the words that fit. Raises NcagenError."""
+    if instruction not in COMPLETIONS:
+        known = ", ".join(name for name in COMPLETIONS if name.endswith("_source"))
+        raise NcagenError(f"{COMPLETE} {instruction!r} is not known: use {known}")
+    return shell_complete(main, {}, "ncagen", COMPLETE, instruction)
 
 
 def _stop_in_time(message: str) -> threading.Event:
@@ -112,6 +142,12 @@ def _fail(message: str, status: int = CANNOT) -> int:
 
 
 @click.group(
+    epilog="""\b
+Completion in your shell: run the line for it, or put it into the shell's startup file.
+  bash  eval "$(_NCAGEN_COMPLETE=bash_source ncagen)"
+  zsh   eval "$(_NCAGEN_COMPLETE=zsh_source ncagen)"
+  fish  _NCAGEN_COMPLETE=fish_source ncagen | source
+""",
     invoke_without_command=True,
     no_args_is_help=False,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},

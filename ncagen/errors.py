@@ -1,7 +1,11 @@
-"""The one exception a user may see: a single clear line, which `cli` prints before it exits."""
+"""The exceptions that a user may see: one clear line each, which `cli` prints before it exits."""
 
 
 class NcagenError(Exception):
     """What is wrong, what is allowed, what to type instead. `status` is the command's exit status."""
 
     status = 2
+
+
+class SpecError(NcagenError):
+    """A setting that no dataset can have."""

@@ -1,11 +1,11 @@
-"""How this package compiles its kernels: without the interpreter's lock, and kept on disk between runs.
+"""Compiles the kernels of this package with numba: without the interpreter's lock, and cached on disk between runs.
 
-A kernel allocates nothing; its arrays are made outside. Numba counts references to an array at every call that takes
-it, atomically; in a function called for every cell or byte this costs more than the work, so the counting is turned
-off (`_nrt`, an option without a public name: dropping it changes no result, only the time).
+A kernel allocates nothing; its callers make the arrays. Numba counts references to an array, atomically, at every call
+that takes it. In a function that is called for every cell or byte this costs more than the work, so the counting is
+turned off (`_nrt`, an option without a public name: it changes the time, not the result).
 
-Numba's cache on disk notices a change of the file that a kernel stands in, not of the files it calls. A stale kernel
-would make other rows, so the hash of all kernel sources is made part of the cache's stamp.
+Numba's cache on disk detects a change of the file that contains a kernel, but not of the files that it calls. A stale
+kernel would make different rows, so the hash of all kernel sources is added to the cache's stamp.
 """
 
 import hashlib
@@ -16,23 +16,32 @@ import numba
 from llvmlite import ir
 from numba.extending import intrinsic
 
+from ncagen.compile_notice import watch
+
 _OPTIONS = {"nogil": True, "error_model": "numpy", "_nrt": False}
-_SOURCES = ("kernels.py", "philox.py", "spec.py", "sources/nca/*.py", "deflate/*.py")
+_SOURCES = (
+    "kernels.py",
+    "philox.py",
+    "sources/nca/cpu_kernels.py",
+    "sources/nca/rules.py",
+    "sources/nca/simd.py",
+    "deflate/*.py",
+)
 
 
 def kernel(function):
-    """A function compiled by numba on first use. Indices are not checked; callers pass arrays of the right shape."""
+    """Decorates a function that numba compiles on first use. Indices are not checked: callers pass the right shapes."""
     return _compiled(function, _OPTIONS)
 
 
 def inlined(function):
-    """The same for a small function in a hot loop, inlined wherever it is called."""
+    """The same as `kernel`, for a small function in a hot loop: it is inlined wherever it is called."""
     return _compiled(function, _OPTIONS | {"forceinline": True})
 
 
 @intrinsic
 def trailing_zeros(typing, number):
-    """Trailing zero bits of a uint64, 64 for 0: one instruction, which neither Python nor NumPy offers."""
+    """Counts the trailing zero bits of a uint64, 64 for 0: one instruction that neither Python nor NumPy offers."""
 
     def generate(context, builder, signature, args):
         return builder.cttz(args[0], ir.Constant(ir.IntType(1), 0))
@@ -41,7 +50,8 @@ def trailing_zeros(typing, number):
 
 
 def _compiled(function, options):
-    """Compiled, with a cache where numba finds a folder for one and lets its stamp be set, else without."""
+    """Compiles a function, with a disk cache if numba finds a folder for it and its stamp can be set."""
+    watch()
     try:
         compiled = numba.njit(cache=True, **options)(function)
         index = compiled._cache._cache_file
@@ -53,7 +63,7 @@ def _compiled(function, options):
 
 @cache
 def _sources() -> str:
-    """The hash of every file that a kernel may be compiled from."""
+    """Returns the hash of every file that a kernel may be compiled from."""
     root = Path(__file__).parent
     digest = hashlib.sha256()
     for pattern in _SOURCES:

@@ -1,4 +1,4 @@
-"""The one gate for numbers that users give: whole numbers, and shares that sum to 1. No other package is needed.
+"""Checks every number that a user gives: whole numbers, and shares that sum to 1. No other package is needed.
 
 Python's numbers and the scalars of NumPy and torch are taken alike and become Python's int or Fraction, so that what is
 kept of them is JSON and does not depend on who gave them. A bool, a str and a float are no whole numbers, even where

@@ -1,4 +1,4 @@
-"""What `ncagen.open` was given: a folder of this machine, a URL, or the name of a dataset on the Hub.
+"""Opens what `ncagen.open` is given: a folder of this machine, a URL, or the name of a dataset on the Hub.
 
 A folder that is there comes first. The library is imported only for a name, so reading a folder needs numpy and
 pyarrow alone.
@@ -10,6 +10,7 @@ from pathlib import Path
 from ncagen.dataset.folder import Folder, folder_at
 from ncagen.dataset.reader import Dataset
 from ncagen.errors import NcagenError
+from ncagen.hints import needed_by
 from ncagen.hub.names import is_name
 
 
@@ -45,20 +46,24 @@ def place(path: str | os.PathLike | Folder, revision: str | None = None, stream:
         return _on_hub(path, revision or "main", stream)
     if revision is not None or stream:
         raise NcagenError(f"{path} is not a dataset on the Hub: leave revision and stream out, or use user/name")
+    if not isinstance(path, Folder) and "://" not in str(path) and _is_missing(Path(path)):
+        raise NcagenError(f"{path} does not exist: use a dataset's folder, a URL or user/name on the Hub")
     return folder_at(path)
 
 
+def _is_missing(path: Path) -> bool:
+    """Whether there is nothing under a path; False where that cannot be found out, as without permission."""
+    try:
+        return not path.exists()
+    except OSError:
+        return False
+
+
 def _on_hub(name: str, revision: str, stream: bool) -> Folder:
-    try:
+    with needed_by(f"there is no folder {name}; reading it from the Hub"):
         from ncagen.hub.folders import cached, streamed
-    except ModuleNotFoundError as error:
-        if error.name != "huggingface_hub":
-            raise
-        raise NcagenError(
-            f"there is no folder {name}; to read it from the Hub, huggingface_hub is needed: pip install 'ncagen[hub]'"
-        ) from None
     try:
-        return streamed(name, revision) if stream else cached(name, revision)
+        return Folder(streamed(name, revision) if stream else cached(name, revision))
     except NcagenError as error:
         if not Path(name).parent.is_dir():
             raise

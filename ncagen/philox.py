@@ -2,10 +2,10 @@
 
 The generator of Salmon, Moraes, Dror, Shaw, "Parallel Random Numbers: As Easy as 1, 2, 3" (SC 2011), in plain
 NumPy. Integers only, so every platform and device gets the same bits; the paper's published answers are tested.
-This module covers the bits alone: what they are turned into stands in `rules` (weights, start cells) and
-`definition` (temperature).
+Not covered: how the bits become weights and start cells (`sources/nca/rules.py`) and noise
+(`sources/nca/definition.py`).
 
-    key     = (seed, stream)                          one stream a split
+    key     = (seed, stream)                          one stream for each split
     counter = (block, purpose, number's low word, number's high word)
 
 A block is 128 bits, read as eight 16-bit words: the low half of its first 32-bit word, the high half, the low half
@@ -16,7 +16,7 @@ import numpy as np
 
 STREAMS = {"train": 0, "validation": 1, "test": 2, "pilot": 3}
 
-# What a block is used for. PERCEPTION, HIDDEN and OUTPUT are addressed by the rule's number, the others by the
+# The purposes of blocks. PERCEPTION, HIDDEN and OUTPUT are addressed by the rule's number, the others by the
 # candidate's; step t of a trajectory (1 is the first) takes its noise from purpose NOISE + t.
 PERCEPTION, HIDDEN, OUTPUT, START_WEIGHTS, START_CELLS, NOISE = 0, 1, 2, 3, 4, 16
 
@@ -29,10 +29,9 @@ _32 = np.uint64(32)
 
 
 def philox(counter: np.ndarray, key: tuple[int, int]) -> np.ndarray:
-    """The 128 random bits at each counter.
+    """Computes the 128 random bits at each counter.
 
-    counter: uint32[..., 4]. key: two integers below 2**32.
-    Returns uint32[..., 4].
+    counter: uint32[..., word], 4 words. key: seed and stream, each below 2**32. Returns uint32[..., word], 4 words.
     """
     c0, c1, c2, c3 = (counter[..., i].astype(np.uint64) for i in range(4))
     k0, k1 = key
@@ -51,9 +50,9 @@ def philox(counter: np.ndarray, key: tuple[int, int]) -> np.ndarray:
 
 
 def words(seed: int, stream: int, purpose: int, numbers: np.ndarray, count: int, first_block: int = 0) -> np.ndarray:
-    """The first `count` 16-bit words from block `first_block` on, for each candidate or rule number.
+    """Computes `count` 16-bit words from block `first_block` on, for each candidate or rule number.
 
-    numbers: uint64[batch]. Returns uint16[batch, count].
+    seed, stream, purpose: below 2**32. numbers: uint64[batch]. Returns uint16[batch, word].
     """
     blocks = -(-count // 8)
     counter = np.empty((len(numbers), blocks, 4), np.uint32)

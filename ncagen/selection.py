@@ -1,13 +1,62 @@
-"""Gzip lengths to bands: which candidates a band keeps, and by what name it rejects the others.
+"""Selects candidates by bands: which are kept, and under which name the others are rejected.
 
-Only integers are compared. The length itself comes from `score`.
+Only integers are compared. What the integer is (a gzip length) is the source's `Measure`.
 """
 
+import math
+import re
 from dataclasses import dataclass
+from decimal import Decimal
+from fractions import Fraction
 
 import numpy as np
 
-from ncagen.spec import Band, Spec
+from ncagen.errors import SpecError
+from ncagen.row_format import Measure
+
+# The bands of gzip ratio that the paper compares, as fractions of the scored bytes: low <= ratio < high.
+BANDS = {"low": (0.2, 0.3), "medium": (0.3, 0.4), "upper": (0.4, 0.5), "high": (0.5, 1.0)}
+
+# The paper's best band for each kind of text that the model will learn afterwards.
+DOMAINS = {"web": "high", "math": "high", "code": "medium"}
+
+HIGHEST_RATIO = 2  # the shortest scored text is 40 bytes, which gzip turns into 63 at most
+
+# Of a source without a measure: every candidate is a row.
+ALL = "all"
+
+
+@dataclass(frozen=True)
+class Band:
+    """Ratios of a measure from `low` up to, but not including, `high`; `name` is the folder its rows go to."""
+
+    name: str
+    low: float
+    high: float
+
+    @classmethod
+    def parse(cls, text: str) -> "Band":
+        """A band from its name ("high") or its limits ("0.35-0.45"). Raises SpecError."""
+        if text in BANDS:
+            return cls(text, *BANDS[text])
+        if text == ALL:
+            return cls(ALL, 0.0, float(HIGHEST_RATIO))
+        match = re.fullmatch(r"([0-9]*\.?[0-9]+)-([0-9]*\.?[0-9]+)", text)
+        if not match:
+            raise SpecError(f"band {text!r} is not known: use {', '.join(BANDS)}, or limits such as 0.35-0.45")
+        low, high = float(match[1]), float(match[2])
+        if low >= high:
+            raise SpecError(f"band {text!r} is empty: its first limit must be below its second, as in 0.35-0.45")
+        if high > HIGHEST_RATIO:
+            raise SpecError(f"band {text!r} is out of range: use limits from 0 to {HIGHEST_RATIO}, as in 0.35-0.45")
+        return cls("-".join(f"{Decimal(repr(limit)).normalize():f}" for limit in (low, high)), low, high)
+
+    def limits(self, measure: Measure | None) -> tuple[int, int]:
+        """The scores in this band, first and one past the last, exactly: ceil(limit * denominator)."""
+        if measure is None:
+            return 0, 2**31
+        first, end = (math.ceil(Fraction(repr(limit)) * measure.denominator) for limit in (self.low, self.high))
+        return first, end
 
 
 @dataclass
@@ -24,20 +73,20 @@ class Tally:
         return self.kept + self.below + self.above
 
 
-def inside(spec: Spec, band: Band, lengths: np.ndarray) -> np.ndarray:
-    """Which gzip lengths are in the band. lengths: int32[candidate]. Returns bool[candidate]."""
-    first, end = band.lengths(spec.scored_bytes)
-    return (lengths >= first) & (lengths < end)
+def inside(measure: Measure | None, band: Band, scores: np.ndarray) -> np.ndarray:
+    """Which scores are in the band. scores: int32[candidate]. Returns bool[candidate]."""
+    first, end = band.limits(measure)
+    return (scores >= first) & (scores < end)
 
 
-def choose(spec: Spec, band: Band, lengths: np.ndarray, wanted: int, tally: Tally) -> np.ndarray:
-    """The first `wanted` candidates in the band, as indices into lengths: int32[candidate]; counts into `tally`.
+def choose(measure: Measure | None, band: Band, scores: np.ndarray, wanted: int, tally: Tally) -> np.ndarray:
+    """The first `wanted` candidates in the band, as indices into scores: int32[candidate]; counts into `tally`.
 
-    A length of 0 stands for "proven to be below every band" and is below this one.
+    A score of 0 stands for "proven to be below every band" and is below this one, where there is a measure.
     """
-    first, end = band.lengths(spec.scored_bytes)
-    chosen = np.flatnonzero(inside(spec, band, lengths))[:wanted]
-    seen = lengths[: chosen[-1] + 1] if len(chosen) == wanted else lengths
+    first, end = band.limits(measure)
+    chosen = np.flatnonzero(inside(measure, band, scores))[:wanted]
+    seen = scores[: chosen[-1] + 1] if len(chosen) == wanted else scores
     tally.kept += len(chosen)
     tally.below += int((seen < first).sum())
     tally.above += int((seen >= end).sum())
@@ -50,8 +99,3 @@ def ratio_counts(ratios: np.ndarray) -> np.ndarray:
     A ratio on a bin's limit belongs above it, however it was rounded.
     """
     return np.bincount(np.floor(ratios * 50 + 1e-6).astype(np.int64))
-
-
-def ratios(spec: Spec, lengths: np.ndarray) -> np.ndarray:
-    """Gzip ratio, compressed bytes by scored bytes. lengths: int32[row]. Returns float32[row]."""
-    return (lengths / spec.scored_bytes).astype(np.float32)

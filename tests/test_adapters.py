@@ -8,12 +8,14 @@ import subprocess
 import sys
 import textwrap
 from itertools import islice
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from conftest import SETTINGS
 
 import ncagen
+from ncagen.dataset.passes import Span
 from ncagen.errors import NcagenError
 
 torch = pytest.importorskip("torch")
@@ -184,7 +186,7 @@ def test_iterators_of_one_loader_do_not_mix(high, epochs):
     with pytest.raises(NcagenError) as caught:
         next(one)
     assert str(caught.value) == (
-        "this pass ended when another began: with persistent_workers a loader has one at a time"
+        "this pass ended when another started: with persistent_workers a loader runs one at a time"
     )
 
 
@@ -201,10 +203,13 @@ def test_a_batch_comes_with_the_state_that_resumes_after_it(high, epochs, worker
 @pytest.mark.parametrize(
     ("options", "line"),
     [
-        ({"in_order": False}, "in_order=False gives batches in an order that no state can resume: leave it out"),
+        (
+            {"in_order": False},
+            "in_order is not an option of Loader: leave it out, since no state can resume batches in another order",
+        ),
         (
             {"sampler": [0]},
-            "sampler is the loader's own: leave it out, or use Rows with a DataLoader of yours",
+            "sampler is not an option of Loader: leave it out, or use Rows with a DataLoader of yours",
         ),
         ({"rank": 0}, "rank 0 and world None: give both, or none to have torch's"),
         ({"rank": 2, "world": 2}, "rank 2 is out of range: use 0 to 1"),
@@ -235,7 +240,7 @@ def test_a_loader_has_nothing_for_others_to_rebuild(high):
         with pytest.raises(AttributeError) as caught:
             getattr(loader, name)
         assert str(caught.value) == (
-            f"a Loader has no {name}, since it gives its batches alone: leave it out of what rebuilds loaders, such as"
+            f"a Loader has no {name}, since it only yields batches: leave it out of what rebuilds loaders, such as"
             " Ray's prepare_data_loader; to resume under transformers' Trainer, use ignore_data_skip=True and load the"
             " loader's own state"
         )
@@ -315,7 +320,7 @@ def test_the_transform_is_the_layout(high):
     apply = transform(high, ncagen.Layout(labels="next"))
     rows = high.rows(np.arange(3))
     found = apply({"input_ids": rows["input_ids"].tolist(), "candidate": rows["candidate"].tolist()})
-    expected = ncagen.Layout(labels="next")(high.manifest.spec, rows["input_ids"])
+    expected = ncagen.Layout(labels="next")(high.row_format, rows["input_ids"])
     assert set(found) == {"input_ids", "labels"}
     for name, column in expected.items():
         assert np.array_equal(np.stack(found[name]), column)
@@ -335,7 +340,7 @@ def test_a_workers_state_does_not_fit_another_number_of_workers(high):
     for reader in (Batches(high, 16, seed=5), Loader(high, 16, seed=5)):
         with pytest.raises(NcagenError) as caught:
             reader.load_state_dict(reader.state_after(0) | part | {"batch": 3})
-        assert str(caught.value).startswith("the state is of worker 1 alone: load it into the StatefulDataLoader")
+        assert str(caught.value).startswith("the state is from worker 1 alone: load it into the StatefulDataLoader")
 
 
 @pytest.mark.parametrize("workers", [0, 2])
@@ -400,3 +405,18 @@ def test_ranks_of_torch_distributed_share_a_mixture(smoke, high, tmp_path, reade
     whole = np.concatenate([b["input_ids"] for b in ncagen.Stream(mixture, 64, layout=ncagen.Layout(), seed=5)])
     together = np.stack([np.load(tmp_path / f"{rank}.npy") for rank in range(2)], axis=1).reshape(-1, 1024)
     assert len(whole) == 400 and np.array_equal(together, whole)
+
+
+def test_iterations_that_start_together_keep_their_passes(high, monkeypatch):
+    """The first worker of two iterations may have the same number; the siblings of both must still find their pass."""
+    memory = sharing.SharedMemory()
+    memory.move(Span(0, None))
+
+    def begin(token: int) -> Span:
+        monkeypatch.setattr(sharing, "get_worker_info", lambda: SimpleNamespace(id=0, seed=token))
+        monkeypatch.setattr(sharing, "_token", lambda seed, number: seed)
+        return memory.begin(lambda span: Span(span.start + 1, None))
+
+    first = {token: begin(token) for token in range(sharing.SLOTS)}
+    assert len({span.start for span in first.values()}) == sharing.SLOTS
+    assert {token: begin(token) for token in range(sharing.SLOTS)} == first

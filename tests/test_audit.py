@@ -1,4 +1,4 @@
-"""What the audit says of sound files, and that each fault is found by the check that is meant to find it."""
+"""Audits sound files and files with injected faults: the check for a fault finds it, and no other check does."""
 
 import json
 from collections.abc import Callable
@@ -13,13 +13,14 @@ from ncagen.audit.checks import Check, check, temperature
 from ncagen.audit.figures import chosen_rows, look
 from ncagen.audit.neighbours import agreement, around, follows
 from ncagen.audit.page import page, verdict
-from ncagen.audit.parts import Source, of_dataset, of_files
+from ncagen.audit.parts import Audited, of_dataset, of_files
 from ncagen.audit.rowlength import guess
 from ncagen.audit.shape import Shape
 from ncagen.audit.tokenfiles import read
 from ncagen.dataset.reader import Dataset
 from ncagen.errors import NcagenError
 from ncagen.export import engine, formats
+from ncagen.sources import source_of
 
 SOUND = {
     "aligned": "ok",
@@ -36,7 +37,7 @@ ROWS = 120
 GRID = 38
 
 
-def checks_of(source: Source) -> dict[str, Check]:
+def checks_of(source: Audited) -> dict[str, Check]:
     return {result.name: result for result in check(look(source, None))}
 
 
@@ -87,7 +88,7 @@ def with_swaps(rows: np.ndarray) -> np.ndarray:
 
 
 def spliced(rows: np.ndarray) -> np.ndarray:
-    """Five rows go on with another row's grids from grid 13 on."""
+    """Five rows continue with another row's grids from grid 13 on."""
     rows[:5, 13 * GRID :] = rows[5:10, 13 * GRID :]
     return rows
 
@@ -103,15 +104,15 @@ def with_wrong_delimiter(rows: np.ndarray) -> np.ndarray:
 
 
 def with_late_copy(rows: np.ndarray) -> np.ndarray:
-    """A row that differs from another in its first grid alone."""
+    """A row that differs from another in its first grid only."""
     rows[9, GRID:] = rows[8, GRID:]
     return rows
 
 
-# -- what is sound --------------------------------------------------------------------------------------------------
+# -- sound rows -----------------------------------------------------------------------------------------------------
 
 
-def test_a_dataset_of_ours_is_sound(smoke):
+def test_a_built_dataset_is_sound(smoke):
     done = run("audit", smoke(), "--band", "high")
     assert (done.status, done.err) == (0, "")
     lines = done.out.splitlines()
@@ -120,10 +121,10 @@ def test_a_dataset_of_ours_is_sound(smoke):
         str(smoke()),
         "rows   27 grids of 12 x 12 in 10 states, patches of 2 x 2",
         "tokens 1,026 a row, by the manifest",
-        "part   high train (train): looked at all of 200 rows",
-        "part   high validation (validation): looked at all of 20 rows",
+        "part   high train (train): read all of 200 rows",
+        "part   high validation (validation): read all of 20 rows",
     ]
-    assert "ok    aligned     all rows are whole; delimiters stand where they belong" in lines
+    assert "ok    aligned     all rows are whole; delimiters are in place" in lines
     assert "ok    ids         0 to 10,001, the highest seen is 10,001" in lines
     assert "ok    one rule    each row has one rule throughout" in lines
     assert lines[-1] == f"ok: {smoke()}"
@@ -145,7 +146,7 @@ def test_as_json(smoke):
     assert checks["leakage"]["streams_differ"] and checks["leakage"]["text"].endswith("; use --rows all to be sure")
 
 
-def test_every_band_and_split_is_looked_at(smoke):
+def test_every_band_and_split_is_read(smoke):
     source = of_dataset(str(smoke()), None, None)
     assert [part.name for part in source.parts] == [
         "high train",
@@ -165,7 +166,7 @@ def test_a_dataset_on_the_hub(smoke, tmp_path):
         at.publish(smoke())
         done = at.run("audit", NAME, "--band=high", "--split=validation")
     assert (done.status, done.err) == (0, "")
-    assert done.out.splitlines()[3] == "part   high validation (validation): looked at all of 20 rows"
+    assert done.out.splitlines()[3] == "part   high validation (validation): read all of 20 rows"
 
 
 @pytest.mark.parametrize("to", ["nanogpt", "llmc"])
@@ -175,6 +176,19 @@ def test_exports_are_sound(smoke, tmp_path, to):
     assert [(part.split, part.rows) for part in source.parts] == [("train", 200), ("validation", 20)]
     assert source.shape.row_tokens == 1026
     assert verdicts(checks_of(source)) == SOUND | {"leakage": "ok"}
+
+
+def test_grids_that_are_not_square_are_sound(built, tmp_path):
+    dataset = built("high", grid="10x14")
+    assert verdicts(checks_of(of_dataset(str(dataset.folder), None, None))) == SOUND
+    dataset.rows(np.arange(40), columns=("input_ids",))["input_ids"].tofile(tmp_path / "rows.bin")
+    done = run("audit", tmp_path / "rows.bin", "--grid=10x14", "--json")
+    result = json.loads(done.out)
+    assert (done.status, result["height"], result["width"], result["row_tokens"]) == (0, 10, 14, 28 * 37)
+    assert {name: check["verdict"] for name, check in result["checks"].items()} == SOUND
+    wrong = json.loads(run("audit", tmp_path / "rows.bin", "--grid=14x10", "--json").out)["checks"]
+    assert (wrong["aligned"]["verdict"], wrong["consistent"]["verdict"]) == ("ok", "look")
+    assert wrong["consistent"]["agreement"] < 0.7  # neighbours across a wrong width are no neighbours
 
 
 def test_the_released_codes_rows_are_sound(audited):
@@ -235,7 +249,11 @@ def test_sampled_rows_are_evenly_spaced():
     ("change", "found", "text"),
     [
         (with_swaps, {}, ""),
-        (with_copies, {"duplicates": "look"}, "3 of 123 rows are copies of others, 3 are from their second grid on"),
+        (
+            with_copies,
+            {"duplicates": "look"},
+            "3 of 123 rows are copies of others, 3 are copies from the second grid on",
+        ),
         (spliced, {"one rule": "bad"}, "5 of 120 rows change their rule, the first is rows.bin row 0 at grid 13"),
         (
             with_wrong_id,
@@ -249,7 +267,7 @@ def test_sampled_rows_are_evenly_spaced():
         ),
     ],
 )
-def test_a_fault_is_found_by_its_check_alone(rows, audited, change, found, text):
+def test_a_fault_is_found_by_its_check_only(rows, audited, change, found, text):
     results = audited(change(rows.copy()))
     assert verdicts(results) == SOUND | found
     for name in found:
@@ -258,7 +276,7 @@ def test_a_fault_is_found_by_its_check_alone(rows, audited, change, found, text)
 
 def test_a_copy_from_the_second_grid_on(rows, audited):
     results = audited(with_late_copy(rows.copy()))
-    assert results["duplicates"].text == "0 of 120 rows are copies of others, 1 are from their second grid on"
+    assert results["duplicates"].text == "0 of 120 rows are copies of others, 1 are copies from the second grid on"
 
 
 @pytest.mark.parametrize(
@@ -267,7 +285,7 @@ def test_a_copy_from_the_second_grid_on(rows, audited):
         (lambda flat: np.roll(flat, -1), "120 of 120 rows have delimiters out of place, the first is rows.bin row 0;"
          " its first start-of-grid is token 37"),
         (lambda flat: flat[flat < 10_000], "113 of 113 rows have delimiters out of place, the first is rows.bin row 0;"
-         " it has none: is --no-delimiters meant?; rows.bin: 702 tokens are left over after the last row"),
+         " it has none: use --no-delimiters if there are none; rows.bin: 702 tokens are left over after the last row"),
     ],
 )  # fmt: skip
 def test_rows_that_are_all_misaligned(rows, audited, change, text):
@@ -325,7 +343,7 @@ def test_validation_rows_that_are_training_rows(rows, audited):
     results = audited(rows[:70], other)
     assert verdicts(results) == SOUND | {"leakage": "bad"}
     assert results["leakage"].text == (
-        "of 30 validation rows 10 are in training, 10 from their second grid on, 10 share a first grid, 10 a rule"
+        "of 30 validation rows 10 are in training, 10 from the second grid on, 10 share a first grid, 10 a rule"
     )
 
 
@@ -340,7 +358,7 @@ def test_validation_with_rules_of_training(built, audited):
     assert shared * 0.7 <= numbers["rules"] <= shared
 
 
-def test_every_second_step_shows_no_rule(rows, audited):
+def test_rows_of_every_second_step_have_no_verdict_on_rules(rows, audited):
     half = np.ascontiguousarray(rows.reshape(ROWS, 27, GRID)[:, ::2]).reshape(ROWS, -1)
     results = audited(half, stride=2, row_tokens=14 * GRID)
     assert verdicts(results) == SOUND | {"consistent": "none", "one rule": "none"}
@@ -354,7 +372,7 @@ def test_a_bad_file_has_status_1(rows, tmp_path):
     assert done.out.splitlines()[-1] == f"bad: {tmp_path}"
 
 
-# -- what cannot be read --------------------------------------------------------------------------------------------
+# -- unreadable files ------------------------------------------------------------------------------------------------
 
 UNREADABLE = {
     b"": "is empty: it holds no tokens",
@@ -372,7 +390,7 @@ UNREADABLE = {
 
 
 @pytest.mark.parametrize("content", UNREADABLE)
-def test_what_holds_no_tokens_is_refused(tmp_path, content):
+def test_files_without_tokens_are_refused(tmp_path, content):
     path = tmp_path / "a.bin"
     path.write_bytes(content)
     with pytest.raises(NcagenError) as caught:
@@ -405,7 +423,7 @@ def test_objects_in_numpy_files_are_not_loaded(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [
-        (["{there}/none/of/them"], "{there}/none/of/them is not there: use a dataset's folder, a file of tokens, or"
+        (["{there}/none/of/them"], "{there}/none/of/them does not exist: use a dataset's folder, a file of tokens, or"
          " user/name on the Hub"),
         (["{there}"], "{there} holds neither a dataset (manifest.json) nor train*.bin: use a dataset's folder, or name"
          " a file"),
@@ -417,7 +435,7 @@ def test_objects_in_numpy_files_are_not_loaded(tmp_path):
         (["{there}", "--rows=0"], "--rows '0' is not a number of rows: use 1 or more, or all"),
     ],
 )  # fmt: skip
-def test_what_cannot_be_asked(smoke, tmp_path, arguments, text):
+def test_wrong_arguments_are_one_line(smoke, tmp_path, arguments, text):
     names = {"there": str(tmp_path), "data": str(smoke())}
     done = run("audit", *(argument.format(**names) for argument in arguments))
     assert (done.status, done.out, done.err) == (2, "", f"ncagen: {text.format(**names)}\n")
@@ -443,9 +461,9 @@ def test_agreement_counts_repeats():
     assert (repeats.tolist(), agreed.tolist()) == ([17], [8])  # the first nine lead to 1, the others to 0, 1, ..., 8
 
 
-def test_a_step_is_cleared_by_what_the_row_knows_of_it(built):
+def test_a_step_is_cleared_by_repeats_elsewhere_in_the_row(built):
     dataset = built("medium", trajectories_per_rule=4)
-    shape = Shape.of(dataset.manifest.spec)
+    shape = Shape.of(source_of(dataset.manifest.spec).settings)
     grids = shape.grids_of(shape.patches_of(dataset.rows(np.arange(2), columns=("input_ids",))["input_ids"]))
     other = Dataset(built("medium", seed=1).folder).rows(np.array([0]), columns=("input_ids",))["input_ids"]
     spliced = np.concatenate([grids[0, :13], shape.grids_of(shape.patches_of(other))[0, 13:]])
@@ -453,7 +471,7 @@ def test_a_step_is_cleared_by_what_the_row_knows_of_it(built):
     assert not follows(np.zeros((5, 12, 12), np.uint8), 2)  # one state tells nothing
 
 
-def test_shapes_that_cannot_be():
+def test_impossible_shapes_are_refused():
     with pytest.raises(NcagenError, match="row-tokens 50 is under two grids: use 76 or more"):
         Shape(row_tokens=50)
     with pytest.raises(NcagenError, match="states 1 is out of range: use 2 to 256"):
@@ -462,7 +480,7 @@ def test_shapes_that_cannot_be():
 
 def test_the_page_of_many_parts(smoke):
     source = of_dataset(str(smoke()), "high", "train")
-    many = Source(source.name, source.shape, source.known_by, source.parts * 20)
+    many = Audited(source.name, source.shape, source.known_by, source.parts * 20)
     found = look(many, 5)
     results = check(found)
     text = page(found, results)

@@ -13,9 +13,22 @@ from conftest import ROOT, contents, make, spec_of
 from hub.site import NAME, site
 
 import ncagen
-from ncagen.dataset.card import CARD, size_category, text
-from ncagen.dataset.manifest import read_manifest
-from ncagen.hub.histogram import picture
+from ncagen.dataset import card as cards
+from ncagen.dataset.card import CARD, size_category
+from ncagen.dataset.manifest import Manifest, read_manifest
+from ncagen.factory.check_dataset import card_of
+from ncagen.hub.card import count_ratios
+from ncagen.view.terminal import histogram
+
+
+def text(manifest: Manifest, *more) -> str:
+    """The card of a dataset of automata."""
+    return cards.text(manifest, card_of(manifest.spec), *more)
+
+
+def picture(folder, manifest: Manifest) -> tuple[str, ...]:
+    """The lines of its histogram."""
+    return tuple(histogram(count_ratios(folder, manifest)))
 
 
 def metadata(card: str) -> dict:
@@ -101,18 +114,18 @@ def test_the_selection_that_the_text_names_is_one(smoke):
     assert [row["gzip_bytes"] for row in rows] == [row["gzip_bytes"] for row in every if row["gzip_bytes"] >= 864]
 
 
-@pytest.mark.parametrize("storage", ["parquet", "arrow"])
-def test_the_readers_that_the_text_names_are_those_of_the_format(storage, smoke, tmp_path):
-    card = text(read_manifest(smoke(storage)))
-    assert ("`data/high/train-*-of-00003.parquet` also opens in" in card) == (storage == "parquet")
-    wide = make(tmp_path / "a", spec_of(tokens=5 * 1024, validation=0, bands=["high"], states=17), storage)
+@pytest.mark.parametrize("file_format", ["parquet", "arrow"])
+def test_the_readers_that_the_text_names_are_those_of_the_format(file_format, smoke, tmp_path):
+    card = text(read_manifest(smoke(file_format)))
+    assert ("`data/high/train-*-of-00003.parquet` also opens in" in card) == (file_format == "parquet")
+    wide = make(tmp_path / "a", spec_of(tokens=5 * 1024, validation=0, bands=["high"], states=17), file_format)
     setting = "spark.sql.parquet.enableNestedColumnVectorizedReader=false"
-    assert setting not in card and (setting in text(wide)) == (storage == "parquet")
+    assert setting not in card and (setting in text(wide)) == (file_format == "parquet")
 
 
-@pytest.mark.parametrize("storage", ["parquet", "arrow"])
-def test_the_histogram_counts_every_row_for_training(storage, smoke):
-    lines = picture(smoke(storage), read_manifest(smoke(storage)))
+@pytest.mark.parametrize("file_format", ["parquet", "arrow"])
+def test_the_histogram_counts_every_row_for_training(file_format, smoke):
+    lines = picture(smoke(file_format), read_manifest(smoke(file_format)))
     ratios = np.concatenate(
         [[row["gzip_bytes"] / 1440 for row in ncagen.open(smoke(), band=band)] for band in ("high", "medium")]
     )

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from ncagen.commands.cores import cores, cpu_quota
+from ncagen.cores import cores, cpu_quota
 
 TWO = "31 23 0:28 / {root}/two rw,relatime - cgroup2 cgroup2 rw,nsdelegate\n"
 ONE = "32 31 0:29 {inner} {root}/one/cpu,cpuacct rw,nosuid shared:9 - cgroup cgroup rw,cpu,cpuacct\n"
@@ -97,7 +97,7 @@ def test_a_system_without_control_groups(tmp_path):
 
 def test_a_part_of_a_core_is_one(monkeypatch):
     for quota, wanted in ((0.1, 1), (1.0, 1), (1.5, 2), (1e9, allowed()), (math.inf, allowed())):
-        monkeypatch.setattr("ncagen.commands.cores.cpu_quota", lambda quota=quota: quota)
+        monkeypatch.setattr("ncagen.cores.cpu_quota", lambda quota=quota: quota)
         assert cores() == min(wanted, allowed())
 
 
@@ -133,7 +133,7 @@ def limited():
 def test_a_real_group(limited):
     program = f"""
 import os
-from ncagen.commands.cores import cores
+from ncagen.cores import cores
 before = cores()
 open({str(limited / "cgroup.procs")!r}, "w").write(str(os.getpid()))
 print(before, cores())

@@ -1,6 +1,7 @@
 """The documentation says what is true now."""
 
 import ast
+import builtins
 import importlib.util
 import re
 import subprocess
@@ -55,7 +56,22 @@ def pages_data(tmp_path_factory):
     return folder
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/reading.md"])
+def test_every_block_of_the_readme_imports_what_it_uses():
+    for block in re.findall(r"^```python\n(.*?)^```", (ROOT / "README.md").read_text(), flags=re.M | re.S):
+        nodes = list(ast.walk(ast.parse(block)))
+        made = {node.id for node in nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
+        made |= {alias.name for node in nodes if isinstance(node, ast.Import | ast.ImportFrom) for alias in node.names}
+        assert {node.id for node in nodes if isinstance(node, ast.Name)} - made - set(dir(builtins)) == set(), block
+
+
+def test_the_map_of_the_code_is_complete():
+    text = (ROOT / "docs" / "architecture.md").read_text().partition("## Map of all files")[2]
+    named = {Path(name).name for name in re.findall(r"`([\w/]+\.(?:py|js))`", text)}
+    files = [path for kind in ("py", "js") for path in (ROOT / "ncagen").rglob(f"*.{kind}")]
+    assert {path.name for path in files} - named == set()
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/reading.md", "docs/python.md"])
 def test_the_code_of_a_page_runs(page, pages_data):
     """All Python blocks of a page in turn, as one program; `make conformance` runs what needs other packages."""
     blocks = re.findall(r"^```python\n(.*?)^```", (ROOT / page).read_text(), flags=re.M | re.S)

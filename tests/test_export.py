@@ -20,7 +20,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from conftest import NCAGEN, Run, contents, hear_interrupts, make, run, spec_of
+from conftest import NCAGEN, Run, as_owner, contents, hear_interrupts, make, run, spec_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -33,7 +33,7 @@ from ncagen.export import plan as planning
 from ncagen.export.engine import write
 from ncagen.export.formats import FORMATS, plan
 from ncagen.export.journal import JOURNAL, RECEIPT
-from ncagen.spec import from_settings
+from ncagen.factory.settings import from_settings
 
 ROW = 1026
 GRID = 38
@@ -80,7 +80,7 @@ def export(dataset: Path, to: str, out: Path, band: str | None = None, **options
 def column(dataset: Path, split: str, name: str = "input_ids", band: str | None = None) -> np.ndarray:
     """A column of the source, all shards."""
     rows = Dataset(dataset, split, band)
-    return np.concatenate([getattr(rows.shard(number), name) for number in range(len(rows.records))])
+    return np.concatenate([rows.shard(number)[name] for number in range(len(rows.records))])
 
 
 def expected(dataset: Path, split: str, length: int = ROW, token_offset: int = 0) -> np.ndarray:
@@ -411,7 +411,7 @@ def test_nanogpts_windows_are_whole_rows(one_band, tmp_path):
         [mask] = [line.split(": ")[1] for line in lines if "y[:" in line]
         exec(mask, names)
         layout = ncagen.Layout(seq_len=block, labels="next", ignore_index=-1)
-        rows = layout(spec_of(bands=["high"]), column(one_band, "train"))
+        rows = layout(Dataset(one_band).row_format, column(one_band, "train"))
         number = {row.tobytes(): i for i, row in enumerate(rows["input_ids"])}
         drawn = [number[row.numpy().tobytes()] for row in x]
         assert np.array_equal(names["y"].numpy(), rows["labels"][drawn])
@@ -436,11 +436,11 @@ WRONG = [
     (["--to", "hf", "--length", 1027], "--length 1027 is out of range: use 39 to 1026, the tokens of a row"),
     (
         ["--to", "olmo", "--length", 38],
-        "--length 38 leaves no label, since the first grid of 38 tokens is masked: use 39 to 1026",
+        "--length 38 leaves no label, since the first 38 tokens are masked: use 39 to 1026",
     ),
     (
         ["--to", "hf", "--length", 38],
-        "--length 38 leaves no label, since the first grid of 38 tokens is masked: use 39 to 1026",
+        "--length 38 leaves no label, since the first 38 tokens are masked: use 39 to 1026",
     ),
     (["--to", "llmc", "--zstd"], "llmc has no compressed files: leave --zstd out, or use --to mds or jsonl or hf"),
     (["--to", "mds", "--band", "low"], "{dataset} has no "),
@@ -491,13 +491,11 @@ def refused(dataset: Path, to: str, out: Path, **options) -> str:
 
 def test_a_folder_with_something_else_is_refused(one_band, tmp_path):
     (tmp_path / "notes.txt").write_text("mine")
-    line = f"{tmp_path} holds files that are not ours (notes.txt): use another --out"
+    line = f"{tmp_path} holds unrelated files (notes.txt): use another --out"
     assert refused(one_band, "mds", tmp_path) == line
     assert contents(tmp_path) == {"notes.txt": b"mine"}
     assert refused(one_band, "mds", tmp_path / "notes.txt") == f"{tmp_path}/notes.txt is a file: use another --out"
-    assert (
-        refused(one_band, "mds", one_band / "x") == f"{one_band}/x lies in the dataset's own folder: use another --out"
-    )
+    assert refused(one_band, "mds", one_band / "x") == f"{one_band}/x is inside the dataset's folder: use another --out"
 
 
 def test_another_export_is_refused(one_band, smoke, tmp_path):
@@ -665,7 +663,7 @@ def test_ctrl_c_is_one_line_and_the_export_goes_on(many_shards, tmp_path):
     process.send_signal(signal.SIGINT)
     printed, err = process.communicate(timeout=60)
     assert (process.returncode, printed) == (130, "")
-    assert err == "ncagen: stopped; the same command goes on from here\n"
+    assert err == "ncagen: stopped; run the same command to resume\n"
     assert not (out / "train.bin").exists()
     assert run("export", many_shards, "--to", "nanogpt", "--out", out).status == 0
     assert contents(out) == contents(export(many_shards, "nanogpt", tmp_path / "b"))
@@ -687,7 +685,7 @@ def test_two_exports_to_the_same_folder_do_no_harm(many_shards, tmp_path):
 def test_a_full_disk_is_one_line_and_the_export_goes_on_with_more_room(one_band, tiny_disk, tmp_path, to):
     out = tiny_disk / "a"
     done = run("export", one_band, "--to", to, "--out", out)
-    line = rf"ncagen: no space left in {out}: 0\.\d MB are free; make room and run the same command to go on\n"
+    line = rf"ncagen: no space left in {out}: 0\.\d MB are free; make room and run the same command to resume\n"
     assert (done.status, done.out) == (2, "") and re.fullmatch(line, done.err)
     assert journal_lines(out) > 1
     subprocess.run(["mount", "-o", "remount,size=4m", tiny_disk], check=True)
@@ -699,17 +697,21 @@ def test_a_file_size_limit_is_one_line_and_the_export_goes_on_without(one_band, 
     out = tmp_path / "a"
     limit = lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, resource.RLIM_INFINITY))  # noqa: E731
     done = run("export", one_band, "--to", "nanogpt", "--out", out, preexec_fn=limit)
-    line = f"a file in {out} is over the limit of a file's size here: raise it (ulimit -f) and run the same command"
-    assert done == Run(2, "", f"ncagen: {line} to go on\n")
+    line = f"a file in {out} exceeds the file size limit: raise it (ulimit -f) and run the same command"
+    assert done == Run(2, "", f"ncagen: {line} to resume\n")
     assert run("export", one_band, "--to", "nanogpt", "--out", out).status == 0
     assert contents(out) == contents(export(one_band, "nanogpt", tmp_path / "b"))
 
 
-@pytest.mark.skipif(os.geteuid() == 0 if hasattr(os, "geteuid") else True, reason="root may write anywhere")
 def test_a_folder_that_cannot_be_written_is_named(one_band, tmp_path):
+    dataset = shutil.copytree(one_band, tmp_path / "dataset")
     tmp_path.chmod(0o500)
-    line = f"{tmp_path}/a cannot be written (Permission denied): use another --out"
-    assert refused(one_band, "mds", tmp_path / "a") == line
+
+    def write():
+        line = f"{tmp_path}/a cannot be written (Permission denied): use another --out"
+        assert refused(dataset, "mds", tmp_path / "a") == line
+
+    as_owner(tmp_path, write)
 
 
 @pytest.mark.slow

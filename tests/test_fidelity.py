@@ -1,4 +1,4 @@
-"""Our automaton against the paper's released code, by data that the released code made (tests/data/README.md)."""
+"""Compares the automaton with the paper's released code, by data that the code made (tests/data/README.md)."""
 
 from pathlib import Path
 
@@ -7,21 +7,17 @@ import pytest
 
 from ncagen import philox
 from ncagen.deflate.lengths import token_gzip_lengths
-from ncagen.sources.nca import definition, rules, tokens
-from ncagen.sources.nca import source as nca
+from ncagen.selection import BANDS
+from ncagen.sources.nca import batch, cpu, definition, rules, tokens
 from ncagen.sources.nca.rules import HIDDEN_SCALE, OUTPUT_SCALE, PERCEPTION_SCALE, Rules
-from ncagen.spec import BANDS, Spec, from_settings
+from ncagen.sources.nca.settings import Settings
 
 DATA = Path(__file__).parent / "data"
 SHARES = {"below": (0.0, 0.2), **BANDS}
 
 
-def default_spec(**settings) -> Spec:
-    return from_settings({"tokens": "1M", "band": "high"} | settings)
-
-
 def integer_rules(data) -> Rules:
-    """The reference's float kernels in our units: standard deviation 1, times each layer's scale, rounded."""
+    """Converts the reference's float kernels to integers: standard deviation 1, times each layer's scale, rounded."""
 
     def rounded(kernel, fan_in, scale):
         return np.round(kernel.astype(np.float64) * np.sqrt(fan_in) * scale).astype(np.int16)
@@ -34,7 +30,7 @@ def integer_rules(data) -> Rules:
 
 
 def float_logits(data, grids):
-    """The network in float64, written from the paper's description. grids: uint8[rule, row, column]."""
+    """Computes the network in float64, from the paper's description. grids: uint8[rule, row, column]."""
     one_hot = np.eye(10)[grids]
     wrapped = np.pad(one_hot, [(0, 0), (1, 1), (1, 1), (1, 1)], mode="wrap")
     perception = np.zeros((*grids.shape, 4))
@@ -67,10 +63,10 @@ def test_one_step_agrees_with_the_released_network():
     assert same / cells >= 0.998
 
 
-def test_our_weights_have_the_released_weights_spread():
+def test_weights_have_the_spread_of_the_released_weights():
     data = np.load(DATA / "rules.npz")
-    spec = default_spec()
-    drawn = rules.sample_rules(spec, 0, np.arange(2000, dtype=np.uint64))
+    settings = Settings()
+    drawn = rules.sample_rules(settings, (0, 0), np.arange(2000, dtype=np.uint64))
     theirs = integer_rules(data)
     for name, ours, reference in zip(Rules._fields, drawn, theirs, strict=True):
         assert ours.shape[1:] == reference.shape[1:], name
@@ -78,30 +74,28 @@ def test_our_weights_have_the_released_weights_spread():
         assert abs(int(ours.max()) - int(reference.max())) <= 0.03 * ours.max(), name
 
 
-def test_temperature_and_bias_are_in_the_networks_own_units():
+def test_temperature_and_bias_are_in_the_units_of_the_network():
     data = np.load(DATA / "rules.npz")
     grids = data["states"][:, 5]
     ours = definition.logits(integer_rules(data), grids).astype(np.float64)
-    unit = rules.logit_units(default_spec(), 1.0)
+    unit = rules.logit_units(Settings(), 1.0)
     assert np.abs(ours / unit - float_logits(data, grids)).max() < 3e-3
 
 
 def test_tokens_and_scores_are_the_released_tokenizers():
     data = np.load(DATA / "tokens.npz")
-    spec = default_spec()
-    patches = tokens.patch_tokens(spec, data["grids"])
-    assert (tokens.rows(spec, patches) == data["tokens"]).all()
-    assert (tokens.grids(spec, data["tokens"]) == data["grids"]).all()
+    settings = Settings()
+    patches = tokens.patch_tokens(settings, data["grids"])
+    assert (tokens.rows(settings, patches) == data["tokens"]).all()
+    assert (tokens.grids(settings, data["tokens"]) == data["grids"]).all()
     lengths = token_gzip_lengths(np.ascontiguousarray(patches[:, :10]).reshape(48, 360))
     assert (lengths / 1440 == data["gzip_ratio"]).all()
 
 
-def lengths_of(spec: Spec, candidates: int) -> np.ndarray:
-    stream = philox.STREAMS["pilot"]
-    firsts = range(0, candidates, 1000)
-    return np.concatenate(
-        [nca.batch(spec, stream, np.arange(first, first + 1000, dtype=np.uint64)).lengths for first in firsts]
-    )
+def lengths_of(settings: Settings, candidates: int) -> np.ndarray:
+    key = 0, philox.STREAMS["pilot"]
+    parts = np.arange(candidates, dtype=np.uint64).reshape(-1, 1000)
+    return np.concatenate([batch.run(settings, key, part, backend=cpu).score for part in parts])
 
 
 def kolmogorov_smirnov(a: np.ndarray, b: np.ndarray) -> float:
@@ -115,9 +109,9 @@ def kolmogorov_smirnov(a: np.ndarray, b: np.ndarray) -> float:
     ("reference", "settings", "candidates", "distance"),
     [
         ("colors10_tau1e-4", {}, 50_000, 0.016),
-        ("colors5_tau1e-4", {"states": 5, "band": "low"}, 20_000, None),
+        ("colors5_tau1e-4", {"states": 5}, 20_000, None),
         ("colors15_tau1e-4", {"states": 15}, 20_000, None),
-        ("colors2_tau1e-4", {"states": 2, "band": "low"}, 20_000, None),
+        ("colors2_tau1e-4", {"states": 2}, 20_000, None),
         ("colors10_tau1e-3", {"temperature": 1e-3}, 20_000, None),
         ("colors10_tau1", {"temperature": 1.0}, 2_000, None),
         ("colors10_identity1_tau1e-4", {"identity_bias": 0.1}, 20_000, None),
@@ -125,9 +119,9 @@ def kolmogorov_smirnov(a: np.ndarray, b: np.ndarray) -> float:
 )
 def test_gzip_ratios_are_distributed_as_the_released_filters(reference, settings, candidates, distance):
     theirs = np.round(np.load(DATA / "ratios.npz")[reference].astype(np.float64) * 1440).astype(int)
-    ours = lengths_of(default_spec(**settings), candidates)
+    ours = lengths_of(Settings(**settings), candidates)
     found = kolmogorov_smirnov(ours, theirs)
-    # Where no distance is given: the 0.1 % critical value of the statistic for these sample sizes.
+    # The default distance: the 0.1 % critical value of the statistic for these sample sizes.
     allowed = distance or 1.95 * np.sqrt(1 / len(ours) + 1 / len(theirs))
     shares = {
         name: (
@@ -138,7 +132,7 @@ def test_gzip_ratios_are_distributed_as_the_released_filters(reference, settings
     }
     print(f"{reference}: KS {found:.4f} (allowed {allowed:.4f}), n = {len(ours)} and {len(theirs)}, shares {shares}")
     assert found <= allowed
-    # One point, or what chance moves a share by in a reference of 2,000 or 3,000.
+    # One percentage point, or the sampling error of a share in a reference of 2,000 or 3,000.
     point = max(0.01, 3.3 * np.sqrt(0.25 / len(theirs)) if len(theirs) < 10_000 else 0.0)
     for name, (mine, reference_share) in shares.items():
         assert abs(mine - reference_share) <= point, (name, mine, reference_share)

@@ -180,8 +180,8 @@ def test_a_wrong_file_that_may_not_be_deleted_is_named(lfs, smoke):
     program += "except ncagen.NcagenError as error: print(error)"
     program = program.replace("rows(range(200))", "shard(1)")
     assert lfs.python(program) == (
-        f"{path} is damaged and cannot be deleted (Permission denied): delete it, or set HF_HUB_CACHE to a folder that"
-        " can be written\n"
+        f"{path} is damaged and cannot be deleted (Permission denied): delete it, or set HF_HUB_CACHE to a writable"
+        " folder\n"
     )
 
 
@@ -221,13 +221,13 @@ def test_a_disk_that_is_full_is_one_line(lfs, smoke, tiny_disk):
     lfs.publish(smoke())
     line = lfs.fails("pull", NAME, "--out", tiny_disk / "out")
     assert re.fullmatch(
-        rf"no space left in {tiny_disk}/out: 0\.\d MB are free; make room and run the same command to go on", line
+        rf"no space left in {tiny_disk}/out: 0\.\d MB are free; make room and run the same command to resume", line
     )
     assert not (tiny_disk / "out" / MANIFEST).exists()
     line = lfs.fails("pull", NAME, HF_HOME=str(tiny_disk / "home"))
     assert re.fullmatch(
-        rf"{tiny_disk}/home/hub\S* cannot be written \(No space left on device\): set HF_HUB_CACHE to a folder that"
-        " can be",
+        rf"{tiny_disk}/home/hub\S* cannot be written \(No space left on device\): set HF_HUB_CACHE to a writable"
+        " folder",
         line,
     )
 
@@ -320,9 +320,9 @@ def test_strays_on_the_hub_are_found_and_the_rest_is_the_repositorys(lfs, smoke)
 # --- waits that a server asks for ---
 
 WAITING = """
-import huggingface_hub, ncagen.hub.retry as patience, ncagen
+import huggingface_hub, ncagen.hub.retry as retry, ncagen
 waits = []
-patience.time = type("Clock", (), {"sleep": waits.append})
+retry.time = type("Clock", (), {"sleep": waits.append})
 rows = ncagen.open("user/nca", band="high", stream=STREAM)
 print(len([*rows]), waits)
 """
@@ -351,7 +351,7 @@ def test_a_wait_of_years_is_ten_minutes_and_is_told(stream, method, path, header
     lfs.hub.fault(method, path, Status(429, headers))
     done = lfs.run("-c", WAITING.replace("STREAM", str(stream)))
     assert (done.status, done.out) == (0, "200 [600.0]\n"), done
-    assert f"the Hub answers 429 and asks to wait {asked} s: trying again in 600 s\n" in done.err
+    assert f"the Hub returned 429 and requests a wait of {asked} s: retrying in 600 s\n" in done.err
 
 
 def test_a_wait_within_the_bound_is_kept_and_logged_where_it_is_long(lfs, smoke):
@@ -359,4 +359,4 @@ def test_a_wait_within_the_bound_is_kept_and_logged_where_it_is_long(lfs, smoke)
     lfs.hub.fault("GET", "/resolve/main/manifest", Status(429, {"Retry-After": "120"}))
     done = lfs.run("-c", WAITING.replace("STREAM", "False"))
     assert (done.status, done.out) == (0, "200 [120.0]\n"), done
-    assert done.err == "the Hub answers 429: trying again in 120 s\n"
+    assert done.err == "the Hub returned 429: retrying in 120 s\n"

@@ -61,13 +61,13 @@ def save_source(folder: Path, out: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("storage", ["parquet", "arrow"])
+@pytest.mark.parametrize("file_format", ["parquet", "arrow"])
 @pytest.mark.parametrize("use_xet", [True, False], ids=["xet", "lfs"])
 @pytest.mark.parametrize("environment", ENVIRONMENTS)
-def test_datasets_gives_the_tokens_of_the_source(environment, use_xet, storage, smoke, tmp_path):
-    save_source(smoke(storage), tmp_path / "source")
+def test_datasets_gives_the_tokens_of_the_source(environment, use_xet, file_format, smoke, tmp_path):
+    save_source(smoke(file_format), tmp_path / "source")
     with site(tmp_path, use_xet=use_xet) as at:
-        assert at.push(smoke(storage), "--quiet").status == 0
+        assert at.push(smoke(file_format), "--quiet").status == 0
         version, found, default = json.loads(in_environment(environment, at, LOAD, tmp_path / "source"))
     assert version == {"datasets3": "3.6.0"}.get(environment, version) and default == "high"
     assert found == {

@@ -19,6 +19,7 @@ from hub.site import NAME, OTHER, Run, Site, site
 import ncagen
 from ncagen.dataset.manifest import MANIFEST, read_manifest
 from ncagen.errors import NcagenError
+from ncagen.hints import install
 
 SHARD = "data/high/train-00001-of-00003.parquet"
 
@@ -281,7 +282,7 @@ def test_a_folder_of_something_else_is_left_alone(lfs, smoke, tmp_path):
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine/notes.txt").write_text("mine")
     line = lfs.fails("pull", NAME, "--out", tmp_path / "mine")
-    assert line == f"{tmp_path}/mine holds files that are not ours (notes.txt): use another --out"
+    assert line == f"{tmp_path}/mine holds unrelated files (notes.txt): use another --out"
 
 
 def test_the_hubs_own_files_do_not_disturb_verify(smoke, tmp_path):
@@ -347,13 +348,13 @@ sys.meta_path.insert(0, Blocker())
     opening = program + "import ncagen\ntry: ncagen.open('user/nca')\nexcept ncagen.NcagenError as e: print(e)"
     done = subprocess.run([sys.executable, "-c", opening], capture_output=True, text=True, cwd=tmp_path)
     assert (done.stdout, done.stderr) == (
-        "there is no folder user/nca; to read it from the Hub, huggingface_hub is needed: pip install 'ncagen[hub]'\n",
+        f"there is no folder user/nca; reading it from the Hub needs huggingface_hub: {install('huggingface_hub')}\n",
         "",
     )
     for words in (["push", "a", "user/nca"], ["pull", "user/nca"]):
         pushing = program + f"sys.argv = ['ncagen', *{words}]\nfrom ncagen.__main__ import main\nmain()"
         done = subprocess.run([sys.executable, "-c", pushing], capture_output=True, text=True, cwd=tmp_path)
-        line = "ncagen: huggingface_hub is not installed: pip install 'ncagen[hub]'\n"
+        line = f"ncagen: huggingface_hub is not installed: {install('huggingface_hub')}\n"
         assert (done.returncode, done.stdout, done.stderr) == (2, "", line)
 
 
@@ -380,7 +381,7 @@ def test_a_cache_that_cannot_be_written_is_named_and_can_be_read(lfs, smoke):
         changes = {"HF_HOME": str(home), "HF_HUB_CACHE": str(cache), "HOME": name}
         line = lfs.python(READ_ONLY, **changes)
         assert re.fullmatch(
-            rf"{cache}\S* cannot be written \(Permission denied\): set HF_HUB_CACHE to a folder that can be\n", line
+            rf"{cache}\S* cannot be written \(Permission denied\): set HF_HUB_CACHE to a writable folder\n", line
         )
         cache.chmod(0o755)
         lfs.python("import os; os.umask(0o022)\n" + opened(), **changes)

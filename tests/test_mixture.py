@@ -300,15 +300,15 @@ def test_datasets_of_other_shapes_do_not_mix(high, tmp_path):
     make(tmp_path / "small", spec_of(states=8, tokens=10 * 1024, validation=0, bands=["high"]))
     other = ncagen.open(tmp_path / "small")
     assert error_of(Mixture, [high, other]) == (
-        f"{tmp_path}/small has patch_ids 4096, {high.folder} has 10000: mix datasets of one shape"
+        f"{tmp_path}/small has vocabulary 4098, {high.folder} has 10002: mix datasets of one shape"
     )
-    assert error_of(Mixture, []) == "a mixture of nothing: give one dataset or more"
+    assert error_of(Mixture, []) == "a mixture needs parts: give one dataset or more"
 
 
 def test_parts_that_are_none(high):
     assert error_of(Mixture, high) == (
-        f"the parts {shown(high)} are no list: use a list of datasets, as in [low, high]"
+        f"the parts {shown(high)} are not a list: use a list of datasets, as in [low, high]"
     )
     assert error_of(Mixture, [high, "data/nca"]) == (
-        "the part 'data/nca' is no dataset: use ncagen.open(...) or ncagen.Tokens(...)"
+        "the part 'data/nca' is not a dataset: use ncagen.open(...) or ncagen.Tokens(...)"
     )

@@ -80,7 +80,7 @@ def dataset(request, tmp_path_factory) -> Path:
     states = 10 if request.param == "uint16" else 17
     counts = {"tokens": 900 * 1024, "validation": 20 * 1024, "rows_per_shard": 600}
     make(folder, spec_of(**counts, bands=["high"], states=states))
-    assert read_manifest(folder).spec.token_dtype == request.param
+    assert read_manifest(folder).row_format.token_dtype == request.param
     return folder
 
 
@@ -117,12 +117,14 @@ def test_a_changed_file_is_refused_or_gives_rows_of_the_right_shape(dataset, dat
     for place in data.draw(st.lists(ends, min_size=1, max_size=4)):
         content[place] = data.draw(st.sampled_from([0, 1, 127, 128, 255]) | st.integers(0, 255))
     try:
-        rows = ShardFile(pa.py_buffer(bytes(content)), "parquet", manifest.spec, record, hash_checked=True).rows()
+        rows = ShardFile(pa.py_buffer(bytes(content)), "parquet", manifest.row_format, record, hash_checked=True).rows()
     except DamagedShard as error:
         assert str(error).isprintable() and len(str(error)) < 350
         return
-    wanted = shards.empty_rows(manifest.spec, record.rows)
-    assert [(c.shape, c.dtype) for c in rows] == [(c.shape, c.dtype) for c in wanted]
+    wanted = manifest.row_format.empty(record.rows)
+    assert {n: (c.shape, c.dtype) for n, c in rows.columns.items()} == {
+        n: (c.shape, c.dtype) for n, c in wanted.columns.items()
+    }
 
 
 @pytest.mark.parametrize(
@@ -175,8 +177,9 @@ def test_a_rewritten_shard_is_read_again_after_it_was_let_go(dataset, tmp_path, 
 def test_every_option_of_pyarrow_is_pinned_or_without_effect():
     """A new option of pq.write_table fails here, until it stands in one of the two lists."""
     known = set(inspect.signature(pq.write_table).parameters)
-    assert known - set(shards._PARQUET) - set(WITHOUT_EFFECT) == set()
-    assert set(shards._PARQUET) <= known and not set(shards._PARQUET) & set(WITHOUT_EFFECT)
+    pinned = set(shards.parquet_options(["input_ids", "candidate"]))
+    assert known - pinned - set(WITHOUT_EFFECT) == set()
+    assert pinned <= known and not pinned & set(WITHOUT_EFFECT)
 
 
 def test_the_pinned_options_are_seen_in_a_file(dataset):

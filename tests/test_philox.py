@@ -1,4 +1,4 @@
-"""The random bits: published answers, both implementations, and that distinct candidates are distinct rules."""
+"""Tests random bits: published answers, both implementations, and distinct rules for distinct candidates."""
 
 import hashlib
 
@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from ncagen import philox
-from ncagen.sources.nca import cpu
-from ncagen.spec import Band, Spec
+from ncagen.sources.nca import cpu, cpu_kernels
+from ncagen.sources.nca.settings import Settings
 
 # Random123's kat_vectors for philox4x32 with 10 rounds: counter, key, block.
 PUBLISHED = [
@@ -15,7 +15,7 @@ PUBLISHED = [
     ("ffffffff ffffffff ffffffff ffffffff", "ffffffff ffffffff", "408f276d 41c83b0e a20bc7c6 6d5451fd"),
     ("243f6a88 85a308d3 13198a2e 03707344", "a4093822 299f31d0", "d16cfe09 94fdcceb 5001e420 24126ea1"),
 ]
-SPEC = Spec(tokens=1, bands=(Band.parse("high"),))
+SETTINGS = Settings()
 
 
 def integers(text):
@@ -26,7 +26,8 @@ def numba_block(counter, key):
     """One block from the kernel: uint16[8]."""
     words = np.zeros(8, np.uint16)
     block, purpose, low, high = counter
-    cpu._philox(*(np.uint64(v) for v in (*key, purpose, low | high << 32, block)), words, np.uint64(0))
+    address = (np.uint64(v) for v in (*key, purpose, low | high << 32, block))
+    cpu_kernels.philox_block(*address, words, np.uint64(0))
     return words
 
 
@@ -50,7 +51,7 @@ def test_numpy_and_numba_agree():
 
 
 def test_words_are_addressed():
-    """Word i is word i mod 8 of block i // 8, whatever is drawn around it."""
+    """Word i is word i mod 8 of block i // 8, whatever other words are drawn."""
     numbers = np.array([0, 5, 2**32 + 5, 2**64 - 1], np.uint64)
     words = philox.words(7, 1, 16, numbers, 27)
     assert words.shape == (4, 27)
@@ -84,7 +85,7 @@ def test_words_are_uniform():
 
 def rule_hashes(stream, candidates):
     """A 16-byte hash of each candidate's weights."""
-    drawn, _ = cpu.sample(SPEC, stream, candidates)
+    drawn, _ = cpu.sample(SETTINGS, (0, stream), candidates)
     weights = np.concatenate([w.reshape(len(candidates), -1) for w in drawn], axis=1)
     return [hashlib.blake2b(row, digest_size=16).digest() for row in weights]
 

@@ -20,14 +20,13 @@ from ncagen.dataset import receipt as receipt_module
 from ncagen.dataset.folder import Folder
 from ncagen.dataset.manifest import canonical, read_manifest
 from ncagen.dataset.receipt import MOST_BYTES, read_receipt, write_receipt
-from ncagen.dataset.shard import Rows
 from ncagen.errors import NcagenError
 from ncagen.factory.make_shard import BuildJob, describe, intact, pack
 from ncagen.factory.scheduler import build, threads
+from ncagen.factory.settings import from_settings
 from ncagen.philox import STREAMS
 from ncagen.selection import Tally
-from ncagen.sources.nca import source as nca
-from ncagen.spec import from_settings
+from ncagen.sources.nca.source import Nca
 
 SHARD = "data/high/train-00001-of-00003.parquet"
 
@@ -168,11 +167,11 @@ def test_an_uncompressed_receipt_is_one_too(smoke, receipt, tmp_path):
 
 def test_no_rejected_candidate_is_run(smoke, receipt, tmp_path, monkeypatch):
     seen = []
-    batch = nca.batch
-    monkeypatch.setattr(nca, "batch", lambda *a, **named: seen.append((a[1], a[2])) or batch(*a, **named))
+    batch = Nca.batch
+    monkeypatch.setattr(Nca, "batch", lambda *a, **named: seen.append((a[1][1], a[2])) or batch(*a, **named))
     read = read_receipt(receipt)
     order = BuildJob(read.manifest.spec, "parquet", Folder(tmp_path / "b"), read)
-    build(order, threads(order, 1, lambda rows, candidates: None))
+    build(order, threads(order, 1))
     found = {(stream, int(candidate)) for stream, some in seen for candidate in some}
     kept = [(STREAMS[r.split], int(c)) for r in read.manifest.records for c in read.candidates(r)]
     assert found == set(kept) and sum(len(some) for _, some in seen) == len(kept)
@@ -203,7 +202,7 @@ def test_stopped_at_any_moment_build_and_rebuild_go_on_with_each_other(longer, t
     folder, rebuild = tmp_path / "b", ["rebuild", longer / "r", "--workers=2"]
     stop(folder, signal.SIGKILL, "build", *LONGER_FLAGS)
     said = stop(folder, signal.SIGINT, *rebuild)
-    assert said == "ncagen: stopped; the same command goes on from here" and temporary(folder) == []
+    assert said == "ncagen: stopped; run the same command to resume" and temporary(folder) == []
     copy = Path(shutil.copytree(folder, tmp_path / "c"))
     assert run(*rebuild, "--out", folder, "--quiet") == Run(0, "", "")
     make(copy, from_settings(LONGER))
@@ -225,7 +224,7 @@ def test_an_intact_shard_that_the_receipt_does_not_name_is_made_again(smoke, rec
     folder = tmp_path / "b"
     order = BuildJob(spec_of(), "parquet", Folder(folder))
     band, rows = order.spec.bands[0], ncagen.open(smoke(), band="high").shard(1)
-    backwards = Rows(*(column[::-1] for column in rows))
+    backwards = rows.take(slice(None, None, -1))
     record, data = pack(order.spec, "parquet", "train", "high", 1, backwards, Tally(70))
     order.folder.write(order.name("train", "high", 1), data)
     assert intact(order, "train", band, 1) == (record, describe(data))
@@ -253,7 +252,7 @@ def assert_found_out(path: Path, folder: Path) -> None:
     read = read_receipt(path)
     with pytest.raises(NcagenError) as caught:
         order = BuildJob(read.manifest.spec, "parquet", Folder(folder), read)
-        build(order, threads(order, 2, lambda rows, candidates: None))
+        build(order, threads(order, 2))
     assert str(caught.value) == f"{folder}/{SHARD} {DIFFERS}"
     assert not {SHARD, "manifest.json"} & set(contents(folder)) and temporary(folder) == []
 
@@ -308,7 +307,7 @@ def test_no_part_of_a_receipt_is_read(receipt, tmp_path):
 def test_a_bomb_is_not_unpacked(tmp_path):
     """Two gigabytes in 64 kilobytes."""
     begun = time.monotonic()
-    line = f"is no receipt: it holds more than {MOST_BYTES} bytes"
+    line = f"is not a receipt: it holds more than {MOST_BYTES} bytes"
     assert refusal(tmp_path / "r", compressed(b" " * 2**31)) == line
     assert time.monotonic() - begun < 15
     assert refusal(Path("/dev/zero")) == line
@@ -323,8 +322,8 @@ def test_a_bomb_is_not_unpacked(tmp_path):
         (b"[]", "is damaged: list indices must be integers or slices, not str"),
         (b"PAR1", "is damaged: Expecting value: line 1 column 1 (char 0)"),
         (compressed(b"{}"), "is damaged: 'manifest_version' is missing"),
-        (compressed(b'{"a": 1, "a": 2}'), "is damaged: 'a' stands in it twice"),
-        (compressed(b'{"manifest_version": 9}'), "has version 9, this ncagen reads 1"),
+        (compressed(b'{"a": 1, "a": 2}'), "is damaged: 'a' is in it twice"),
+        (compressed(b'{"manifest_version": 9}'), "has version 9, this ncagen reads 2"),
     ],
 )
 def test_what_is_no_receipt_is_refused(tmp_path, data, line):
@@ -342,7 +341,7 @@ def test_a_file_that_cannot_be_opened_is_named(tmp_path):
 
 def test_a_second_value_for_a_name_is_refused(receipt, tmp_path):
     doubled = json.dumps(value_of(receipt)).replace('"receipt_version": 1', '"gaps": [], "receipt_version": 1').encode()
-    assert refusal(tmp_path / "r", compressed(doubled)) == "is damaged: 'gaps' stands in it twice"
+    assert refusal(tmp_path / "r", compressed(doubled)) == "is damaged: 'gaps' is in it twice"
 
 
 def change(value: dict, at: int, gap: object) -> None:
@@ -350,7 +349,7 @@ def change(value: dict, at: int, gap: object) -> None:
 
 
 NUMBERS = "is damaged: the gaps of high train shard 0 are not positive whole numbers"
-COUNTS = "is damaged: high train shard 0 has 70 rows of {tried} candidates, its gaps say otherwise"
+COUNTS = "is damaged: high train shard 0 has 70 rows of {tried} candidates, but its gaps do not match"
 
 
 @pytest.mark.parametrize(
@@ -424,7 +423,7 @@ def test_a_dataset_too_large_for_a_receipt_is_told_so(smoke, tmp_path, monkeypat
     monkeypatch.setattr("ncagen.dataset.receipt.MOST_BYTES", 1000)
     with pytest.raises(NcagenError) as caught:
         write_receipt(smoke(), tmp_path / "r")
-    line = f"{smoke()} is too large for a receipt: pass on its manifest.json, which rebuilds it too"
+    line = f"{smoke()} is too large for a receipt: share its manifest.json instead, which rebuilds it too"
     assert str(caught.value) == line and list(tmp_path.iterdir()) == []
 
 
@@ -432,7 +431,7 @@ def test_too_large_is_said_before_all_is_read(smoke, tmp_path, monkeypatch):
     """By the number of rows alone, or as soon as the gaps that were read leave no room for those to come."""
     manifest = read_manifest(smoke())
     text = receipt_module._read(written(smoke(), tmp_path / "r"))
-    line = f"{smoke()} is too large for a receipt: pass on its manifest.json, which rebuilds it too"
+    line = f"{smoke()} is too large for a receipt: share its manifest.json instead, which rebuilds it too"
     (tmp_path / "r").unlink()
     least = len(receipt_module._text(manifest, [])) + 2 * manifest.rows
     for most, read in ((least - 9, 0), (least + 20, 380), (len(text) - 1, 420)):

@@ -1,6 +1,6 @@
-"""The automaton a second time: plain Python integers, from docs/automaton.md alone, against the definition.
+"""Compares a second implementation, in plain Python integers from docs/automaton.md only, with the definition.
 
-The first half knows nothing of ncagen but the names of a spec's settings. Numbers in brackets are the sections of
+The first half uses nothing of ncagen except the names of the settings. Numbers in brackets are the sections of
 docs/automaton.md. It is slow and covers single candidates; hashes of the tables are in `test_tables`.
 """
 
@@ -17,10 +17,9 @@ import pytest
 from ncagen.deflate.lengths import token_gzip_lengths
 from ncagen.sources.nca import definition, tokens
 from ncagen.sources.nca.rules import Rules
-from ncagen.spec import PRESETS, Band, Spec
+from ncagen.sources.nca.settings import PRESETS, Settings
 
 DOCUMENT = Path(__file__).parent.parent / "docs" / "automaton.md"
-TRAIN, VALIDATION = 0, 1
 NORMAL, SIGMA = NormalDist(), 0.87962566103423978
 
 
@@ -59,16 +58,16 @@ def gumbel(w):  # [3]
 class Automaton:
     """One candidate's trajectory."""
 
-    def __init__(self, spec, stream, candidate):
-        self.spec, self.key, self.candidate = spec, (spec.seed, stream), candidate
-        self.n, self.g = spec.states, spec.grid
-        self.rule = candidate // spec.trajectories_per_rule
-        self.channels = self.n + 2 if spec.channel_wrap else self.n
+    def __init__(self, settings, key, candidate):
+        self.settings, self.key, self.candidate = settings, key, candidate
+        self.n, self.h, self.w = settings.states, settings.height, settings.width
+        self.rule = candidate // settings.trajectories_per_rule
+        self.channels = self.n + 2 if settings.channel_wrap else self.n
         self.perception = [[self.place(3 * row + column) for column in range(3)] for row in range(3)]
         hidden, output = self.layer(1, 7200, 64), self.layer(2, 1024, 16 * self.n)
         self.hidden = [hidden[4 * j : 4 * j + 4] for j in range(16)]
         self.output = [output[16 * s : 16 * s + 16] for s in range(self.n)]
-        self.T, self.B = self.logit(spec.temperature), self.logit(spec.identity_bias)
+        self.T, self.B = self.logit(settings.temperature), self.logit(settings.identity_bias)
 
     def layer(self, purpose, scale, count, first=0):  # [4]
         return [weight(scale, word(self.key, purpose, self.rule, first + i)) for i in range(count)]
@@ -76,7 +75,7 @@ class Automaton:
     def place(self, place):  # [4] weights[state][channel] of one of the nine neighbours
         drawn = self.layer(0, 800, 4 * self.channels, first=place * 4 * self.channels)
         drawn = [drawn[4 * i : 4 * i + 4] for i in range(self.channels)]
-        if not self.spec.channel_wrap:
+        if not self.settings.channel_wrap:
             return drawn
         first, *states, last = drawn
         states[-1] = [a + b for a, b in zip(states[-1], first, strict=True)]
@@ -90,8 +89,8 @@ class Automaton:
             return int(product.to_integral_value("ROUND_HALF_EVEN"))
 
     def start(self):  # [5]
-        draws = [word(self.key, 4, self.candidate, cell) for cell in range(self.g**2)]
-        if self.spec.start == "uniform":
+        draws = [word(self.key, 4, self.candidate, cell) for cell in range(self.h * self.w)]
+        if self.settings.start == "uniform":
             return [w * self.n >> 16 for w in draws]
         ends = [sum(self.start_weights()[: s + 1]) for s in range(self.n)]
         return [sum(end <= w * ends[-1] >> 16 for end in ends) for w in draws]
@@ -100,11 +99,11 @@ class Automaton:
         return [start_weight(word(self.key, 3, self.candidate, s)) for s in range(self.n)]
 
     def logits(self, grid, cell):  # [6] without bias and noise
-        y, x = divmod(cell, self.g)
+        y, x = divmod(cell, self.w)
         p = [0, 0, 0, 0]
         for row in range(3):
             for column in range(3):
-                state = grid[(y + row - 1) % self.g * self.g + (x + column - 1) % self.g]
+                state = grid[(y + row - 1) % self.h * self.w + (x + column - 1) % self.w]
                 p = [a + b for a, b in zip(p, self.perception[row][column][state], strict=True)]
         u = [max(sum(a * b for a, b in zip(h, p, strict=True)), 0) >> 16 for h in self.hidden]
         return [sum(a * b for a, b in zip(o, u, strict=True)) for o in self.output]
@@ -116,7 +115,7 @@ class Automaton:
 
     def step(self, grid, step):  # [6]
         following = []
-        for cell in range(self.g**2):
+        for cell in range(self.h * self.w):
             scores = [a + b for a, b in zip(self.logits(grid, cell), self.noise(step, cell), strict=True)]
             scores[grid[cell]] += self.B
             following.append(scores.index(max(scores)))
@@ -124,63 +123,63 @@ class Automaton:
 
     def frames(self, count):  # [8]
         grid, recorded = self.start(), []
-        for step in range(self.spec.warmup + self.spec.stride * (count - 1) + 1):
+        for step in range(self.settings.warmup + self.settings.stride * (count - 1) + 1):
             grid = self.step(grid, step) if step else grid
-            if step >= self.spec.warmup and (step - self.spec.warmup) % self.spec.stride == 0:
+            if step >= self.settings.warmup and (step - self.settings.warmup) % self.settings.stride == 0:
                 recorded.append(grid)
         return recorded
 
     def patches(self, grid):  # [8]
-        p, side = self.spec.patch, range(0, self.g, self.spec.patch)
-        corners = [y * self.g + x for y in side for x in side]
-        inside = [dy * self.g + dx for dy in range(p) for dx in range(p)]
+        p = self.settings.patch
+        corners = [y * self.w + x for y in range(0, self.h, p) for x in range(0, self.w, p)]
+        inside = [dy * self.w + dx for dy in range(p) for dx in range(p)]
         return [sum(grid[c + i] * self.n**digit for digit, i in enumerate(inside)) for c in corners]
 
     def row(self, frames):  # [8]
-        first = self.n ** (self.spec.patch**2)
+        first = self.n ** (self.settings.patch**2)
         return [token for grid in frames for token in (first, *self.patches(grid), first + 1)]
 
 
-def spec(**settings):
-    return Spec(tokens=1, bands=(Band.parse("high"),), **settings)
-
-
-DEFAULT = spec()
+DEFAULT = Settings()
+TRAIN, VALIDATION = (0, 0), (0, 1)
 CASES = {
     "default": (DEFAULT, TRAIN, [0, 1, 2**32, 2**64 - 1], 2),
-    "validation, another seed": (spec(seed=2**32 - 1), VALIDATION, [0, 7 * 2**32 + 5], 2),
-    "paper": (spec(**PRESETS["paper"]), TRAIN, [0, 3], 2),
-    "5 states": (spec(states=5), TRAIN, [0, 1], 3),
-    "15 states, grid 8": (spec(states=15, grid=8), TRAIN, [0, 1], 3),
+    "validation, another seed": (DEFAULT, (2**32 - 1, 1), [0, 7 * 2**32 + 5], 2),
+    "paper": (Settings(**PRESETS["paper"]), TRAIN, [0, 3], 2),
+    "5 states": (Settings(states=5), TRAIN, [0, 1], 3),
+    "15 states, grid 8": (Settings(states=15, height=8, width=8), TRAIN, [0, 1], 3),
     "no wrap, identity bias, stride, warmup": (
-        spec(channel_wrap=False, identity_bias=0.25, stride=2, warmup=3),
+        Settings(channel_wrap=False, identity_bias=0.25, stride=2, warmup=3),
         TRAIN,
         [0, 1],
         4,
     ),
-    "negative bias, no warmup": (spec(states=2, identity_bias=-0.5, warmup=0), TRAIN, [0, 1], 4),
-    "patch 3, 2 states": (spec(states=2, patch=3, start="uniform"), TRAIN, [0, 1], 3),
-    "40 states, patch 1, grid 3": (spec(states=40, patch=1, grid=3, temperature=0.05), TRAIN, [0, 1], 5),
-    "trajectories per rule": (spec(trajectories_per_rule=3, warmup=4), TRAIN, [0, 2, 3, 2**32], 2),
-    "temperature 0": (spec(temperature=0.0), TRAIN, [0, 1], 2),
-    "temperature 1": (spec(temperature=1.0), TRAIN, [0, 1], 2),
+    "negative bias, no warmup": (Settings(states=2, identity_bias=-0.5, warmup=0), TRAIN, [0, 1], 4),
+    "patch 3, 2 states": (Settings(states=2, patch=3, start="uniform"), TRAIN, [0, 1], 3),
+    "40 states, patch 1, grid 3": (Settings(states=40, patch=1, height=3, width=3, temperature=0.05), TRAIN, [0, 1], 5),
+    "trajectories per rule": (Settings(trajectories_per_rule=3, warmup=4), TRAIN, [0, 2, 3, 2**32], 2),
+    "6 x 4": (Settings(height=6, width=4), TRAIN, [0, 1], 3),
+    "3 x 10, patch 1": (Settings(height=3, width=10, patch=1, temperature=0.05), VALIDATION, [0, 1], 3),
+    "6 x 15, patch 3": (Settings(states=3, height=6, width=15, patch=3), TRAIN, [0, 1], 3),
+    "temperature 0": (Settings(temperature=0.0), TRAIN, [0, 1], 2),
+    "temperature 1": (Settings(temperature=1.0), TRAIN, [0, 1], 2),
 }
 
 
 @pytest.mark.parametrize("name", CASES)
 def test_the_same_as_the_definition(name):
-    settings, stream, candidates, frames = CASES[name]
-    wanted = definition.trajectories(settings, stream, np.array(candidates, np.uint64), frames)
+    settings, key, candidates, frames = CASES[name]
+    wanted = definition.trajectories(settings, key, np.array(candidates, np.uint64), frames)
     rows = tokens.rows(settings, tokens.patch_tokens(settings, wanted))
     for candidate, grids, row in zip(candidates, wanted, rows, strict=True):
-        automaton = Automaton(settings, stream, candidate)
+        automaton = Automaton(settings, key, candidate)
         found = automaton.frames(frames)
         assert found == grids.reshape(frames, -1).tolist()
         assert automaton.row(found) == row.tolist()
 
 
-def test_trajectories_of_a_rule_share_its_weights_alone():
-    shared = spec(trajectories_per_rule=3)
+def test_trajectories_of_a_rule_share_its_weights_only():
+    shared = Settings(trajectories_per_rule=3)
     a, b, c = (Automaton(shared, TRAIN, candidate) for candidate in (0, 2, 3))
     assert a.perception == b.perception != c.perception
     assert a.start() != b.start()
@@ -190,7 +189,7 @@ def test_trajectories_of_a_rule_share_its_weights_alone():
 def test_the_lowest_of_equals_wins():
     """A rule whose output has equal rows: the identity bias decides, and without it state 0."""
     for bias in (0.0, 0.25, -0.25):
-        settings = spec(temperature=0.0, identity_bias=bias)
+        settings = Settings(temperature=0.0, identity_bias=bias)
         automaton = Automaton(settings, TRAIN, 0)
         automaton.output = [automaton.output[0]] * 10
         rules = Rules(*(np.array([layer]) for layer in (automaton.perception, automaton.hidden, automaton.output)))
@@ -231,6 +230,30 @@ def test_the_worked_example():
         "gzip length": str(length),
         "sha256 of the row as uint16": hashlib.sha256(np.array(row, "<u2").tobytes()).hexdigest(),
     }
-    example = "".join(f"{name:32}{value}\n" for name, value in lines.items())
     assert 4 * len(scored) == 1440
-    assert f"```\n{example}```" in DOCUMENT.read_text(encoding="utf-8")
+    assert example(lines) in DOCUMENT.read_text(encoding="utf-8")
+
+
+def test_the_worked_example_of_a_grid_that_is_not_square():
+    """Every line of the second example in docs/automaton.md."""
+    automaton = Automaton(Settings(height=6, width=10), TRAIN, 0)
+    start, frames = automaton.start(), automaton.frames(61)
+    row = automaton.row(frames)
+    scored = [patch for grid in frames[:10] for patch in automaton.patches(grid)]
+    lines = {
+        "start grid, row 0": text(start[:10]),
+        "start grid, row 1": text(start[10:20]),
+        "T": str(automaton.T),
+        "frame 0, row 0": text(frames[0][:10]),
+        "frame 0, row 1": text(frames[0][10:20]),
+        "tokens of frame 0": text(row[:17]),
+        "scored bytes": str(4 * len(scored)),
+        "gzip length": str(token_gzip_lengths(np.array([scored], np.uint16))[0]),
+        "sha256 of the row as uint16": hashlib.sha256(np.array(row, "<u2").tobytes()).hexdigest(),
+    }
+    assert example(lines) in DOCUMENT.read_text(encoding="utf-8")
+
+
+def example(lines: dict[str, str]) -> str:
+    """A block of the document, a line for each name and value."""
+    return "".join(["```\n", *(f"{name:32}{value}\n" for name, value in lines.items()), "```"])

@@ -1,4 +1,4 @@
-"""The gzip length against known answers, this machine's zlib where that is madler's, and itself."""
+"""Compares the gzip length with known answers, with this machine's zlib if it is madler's, and between both parsers."""
 
 import importlib.util
 import subprocess
@@ -21,7 +21,7 @@ from ncagen.deflate import huffman, lz77
 
 
 def lcg_bytes(seed, n):
-    """n bytes of Knuth's MMIX generator, so that known answers need nobody's random numbers."""
+    """n bytes of Knuth's MMIX generator, so that known answers need no library's random numbers."""
     x, data = seed, bytearray()
     for _ in range(n):
         x = (6364136223846793005 * x + 1442695040888963407) % 2**64
@@ -30,7 +30,7 @@ def lcg_bytes(seed, n):
 
 
 def grid_tokens(seed, states, change=8, noise=0):
-    """uint16[360]: 2x2-patch tokens of ten 12x12 grids of an automaton on a torus, whose rule the seed gives.
+    """uint16[360]: 2x2-patch tokens of ten 12x12 grids of an automaton on a torus, whose rule follows from the seed.
 
     change: of 8 patterns, how many give the cell a new state; noise: of 256 cells, how many are drawn anew.
     """
@@ -106,7 +106,7 @@ def too_far(rng, distance):
 
 
 def crowd(rng, depth, good=0):
-    """A long match behind `depth` of three bytes in its chain, searched while one of `good` bytes waits."""
+    """A long match behind `depth` of three bytes in its chain, searched while one of `good` bytes is pending."""
     decoys = np.resize([65, 66, 67], 3 * depth)
     tail = rng.integers(128, 256, 80)
     start = [9, 6, 65, 66, 67, *tail]
@@ -122,8 +122,8 @@ def far(rng, distance):
     return np.concatenate([[1, 2], base, rng.integers(0, 90, distance - 40), base, [1]])
 
 
-def planted(rng):
-    """Inputs built around rules that others seldom touch."""
+def constructed(rng):
+    """Inputs for rules of zlib that random inputs seldom reach."""
     yield too_far(rng, 4096 + int(rng.integers(-2, 3)))
     yield far(rng, lz77.MAX_DISTANCE + int(rng.integers(-1, 2)))
     yield crowd(rng, 4096 + int(rng.integers(-3, 4)))
@@ -289,8 +289,8 @@ def test_long_lengths(n):
 
 @needs_madlers_zlib
 @pytest.mark.parametrize("seed", range(10))
-def test_planted_rules(seed):
-    for data in planted(np.random.default_rng(seed)):
+def test_constructed_inputs(seed):
+    for data in constructed(np.random.default_rng(seed)):
         check(data)
 
 
@@ -310,7 +310,7 @@ def literal_bits(data, huff=huffman):
 
 
 def only_literals(data):
-    """Bytes of the deflate stream that zlib makes of data without looking for matches."""
+    """Bytes of the deflate stream of data by zlib without matches."""
     encoder = zlib.compressobj(9, zlib.DEFLATED, -15, 8, zlib.Z_HUFFMAN_ONLY)
     return len(encoder.compress(data.astype(np.uint8).tobytes()) + encoder.flush())
 
@@ -383,26 +383,26 @@ def test_many():
 
 
 def parse_both(data):
-    """int32[SYMBOLS], twice: by parse_faithful, and by parse_short, or None where that gives up."""
+    """int32[SYMBOLS], twice: by parse_faithful, and by parse_short, or None if that returns False."""
     data = np.asarray(data).astype(np.uint8)
     counts, ends = np.zeros((len(data) // lz77.BLOCK + 1, huffman.SYMBOLS), np.int32), np.zeros(9, np.int64)
     chains = np.zeros((2, lz77.WINDOW), np.int32)
     assert lz77.parse_faithful(data, chains[0], chains[1], counts, ends) == 1
     words, *scratch = lz77.short_scratch()
-    words[:] = 2**64 - 1  # what an earlier, longer row may have left there
+    words[:] = 2**64 - 1  # values that an earlier, longer row may have left
     lz77.words_of_bytes(data, words)
     return counts[0], scratch[-1] if lz77.parse_short(words, len(data), *scratch) else None
 
 
 @settings(max_examples=300, deadline=None)
 @given(st.lists(pieces, max_size=14).map(assemble).filter(lambda data: len(data) <= lz77.SHORT))
-def test_both_parses_count_the_same(data):
+def test_both_parsers_count_the_same(data):
     faithful, short = parse_both(np.frombuffer(data, np.uint8))
     if short is not None:
         np.testing.assert_array_equal(short, faithful)
 
 
-def test_both_parses_count_the_same_on_samples():
+def test_both_parsers_count_the_same_on_samples():
     rng = np.random.default_rng(3)
     compared = 0
     for k in range(1500):
@@ -415,14 +415,14 @@ def test_both_parses_count_the_same_on_samples():
     assert compared > 1400
 
 
-def test_short_parse_gives_up_where_chains_may_be_cut():
+def test_the_short_parser_refuses_chains_that_may_be_cut():
     rng = np.random.default_rng(0)
     assert parse_both(crowd(rng, 1000, 40))[1] is not None
     assert parse_both(crowd(rng, 1030, 40))[1] is None
     assert parse_both(crowd(rng, 1030, 20))[1] is not None
 
 
-# ----------------------------------------------------------------------------------------- changed on purpose
+# ------------------------------------------------------------------------------------------ injected faults
 
 
 def plain(module, *changes):
@@ -450,7 +450,7 @@ def plain_length(data, lz=lz77, huff=huffman):
 
 
 def test_compilation_changes_nothing():
-    """Neither numba nor its `_nrt=False`, forced inlining and intrinsic decide anything."""
+    """Numba, with `_nrt=False`, forced inlining and the intrinsic, gives the results of plain Python."""
     lz, huff = plain(lz77), plain(huffman)
     rng = np.random.default_rng(5)
     for kind in KINDS.values():
@@ -502,7 +502,7 @@ CHANGES = [
 
 
 @pytest.mark.parametrize(("inputs", "module", "old", "new"), CHANGES, ids=[f"{c[0]}: {c[3].strip()}" for c in CHANGES])
-def test_a_changed_rule_shows(inputs, module, old, new):
+def test_an_injected_fault_is_detected(inputs, module, old, new):
     changed = plain(module, (old, new))
     lz, huff = (changed, huffman) if module is lz77 else (lz77, changed)
     for data in INPUTS[inputs](np.random.default_rng(11)):
@@ -553,7 +553,7 @@ def test_tokens_are_scored_as_int32(tokens):
     st.integers(0, 255),
     st.integers(0, 1500),
 )
-def test_at_least_never_lies(seed, states, change, noise, at_least):
+def test_only_lengths_below_at_least_become_0(seed, states, change, noise, at_least):
     row = grid_tokens(seed, states, change, noise)[np.newaxis]
     length = lengths.token_gzip_lengths(row)[0]
     bounded = lengths.token_gzip_lengths(row, at_least)[0]
@@ -593,7 +593,7 @@ def test_tokens_refused():
         lengths.token_gzip_lengths(np.zeros((2, 3), np.uint16), out=np.zeros(3, np.int32))
 
 
-def test_threads_do_not_meet(tokens):
+def test_threads_do_not_share_scratch_space(tokens):
     want = lengths.token_gzip_lengths(tokens).tolist()
     results = [None] * 4
 

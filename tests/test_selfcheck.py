@@ -1,22 +1,21 @@
-"""The self-check passes for every kind of spec and backend here, and each thing that it compares can fail it.
+"""The self-check passes for all settings and backends here, and each of its comparisons can fail.
 
-What a corrupted process does as a command is in faults/test_selfcheck.py.
+Not covered: the commands of a process with damaged kernels (`faults/test_selfcheck.py`).
 """
 
 import zlib
 
 import numpy as np
 import pytest
-from conftest import spec_of
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 pytest.importorskip("numba")
 
-from ncagen.sources.nca import cpu, selfcheck
-from ncagen.sources.nca import source as nca
+from ncagen.sources.nca import batch, cpu, selfcheck
 from ncagen.sources.nca.devices import backend
 from ncagen.sources.nca.selfcheck import SelfCheckFailed, check
+from ncagen.sources.nca.settings import Settings
 
 PROCESSOR = "this processor does not compute what ncagen defines: {}; no row was made here: use another machine,"
 MEND = " or delete the __pycache__ folders of ncagen and install ncagen[build] anew"
@@ -24,7 +23,8 @@ MEND = " or delete the __pycache__ folders of ncagen and install ncagen[build] a
 
 @given(
     states=st.integers(2, 30),
-    grid=st.integers(2, 8),
+    high=st.integers(2, 8),
+    wide=st.integers(2, 8),
     seq_len=st.sampled_from([1000, 1024, 16384]),
     warmup=st.sampled_from([0, 10, 5000]),
     stride=st.sampled_from([1, 3, 40]),
@@ -35,29 +35,28 @@ MEND = " or delete the __pycache__ folders of ncagen and install ncagen[build] a
     trajectories_per_rule=st.sampled_from([1, 3]),
 )
 @settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
-def test_it_passes_for_any_spec(grid, **changes):
-    check(spec_of(bands=["0.01-2"], grid=2 * grid, **changes))
+def test_the_check_passes_for_any_settings(high, wide, **values):
+    check(Settings(height=2 * high, width=2 * wide, **values))
 
 
-def test_it_passes_on_torch():
+def test_the_check_passes_on_torch():
     pytest.importorskip("torch")
-    check(spec_of(), backend("torch"))
-    check(spec_of(states=17, start="uniform", temperature=0.01), backend("torch"))
+    check(Settings(), backend("torch"))
+    check(Settings(states=17, width=8, start="uniform", temperature=0.01), backend("torch"))
 
 
-def test_the_default_spec_is_compared_whole():
-    spec = spec_of()
-    assert selfcheck._shortened(spec) == spec
+def test_the_default_settings_are_compared_in_full():
+    assert selfcheck._shortened(Settings()) == Settings()
 
 
-@pytest.mark.skipif("ng" in zlib.ZLIB_RUNTIME_VERSION, reason="its lengths are others")
+@pytest.mark.skipif("ng" in zlib.ZLIB_RUNTIME_VERSION, reason="zlib-ng gives other lengths")
 def test_the_known_lengths_are_those_of_zlib():
     texts = [row.astype("<u4").tobytes() for row in selfcheck.known_tokens()]
     assert tuple(len(zlib.compress(text, 9)) + 12 for text in texts) == selfcheck.KNOWN_LENGTHS
 
 
 class Changed:
-    """The processor's backend, with something about it changed."""
+    """The CPU backend with an injected fault."""
 
     device = "x"
 
@@ -70,7 +69,7 @@ class Changed:
 
 def line(**changes) -> str:
     with pytest.raises(SelfCheckFailed) as caught:
-        check(spec_of(), Changed(**changes))
+        check(Settings(), Changed(**changes))
     assert caught.value.status == 2
     return str(caught.value)
 
@@ -79,7 +78,7 @@ DEVICE = PROCESSOR.replace("this processor", "device x").removesuffix(",") + ", 
 
 
 @pytest.mark.parametrize("name", list(selfcheck.TABLE_SHA256))
-def test_one_entry_of_a_table_fails_it(name):
+def test_one_changed_entry_of_a_table_fails(name):
     def tables():
         found = {key: table.copy() for key, table in cpu.tables().items()}
         found[name][40_000] += 1
@@ -88,9 +87,9 @@ def test_one_entry_of_a_table_fails_it(name):
     assert line(tables=tables) == DEVICE.format(f"its table of {name} values is another")
 
 
-def test_one_cell_of_the_last_grid_fails_it():
-    def rollout(spec, stream, candidates, rules, grids, first_frame, frames):
-        found = cpu.rollout(spec, stream, candidates, rules, grids, first_frame, frames)
+def test_one_changed_cell_of_the_last_grid_fails():
+    def rollout(settings, key, candidates, rules, grids, first_frame, frames):
+        found = cpu.rollout(settings, key, candidates, rules, grids, first_frame, frames)
         if first_frame:
             found[3, -1, -1] ^= 1
         return found
@@ -98,13 +97,13 @@ def test_one_cell_of_the_last_grid_fails_it():
     assert line(rollout=rollout) == DEVICE.format("candidates 0 to 3 have other rows than the definition gives them")
 
 
-def test_a_score_that_is_off_by_one_fails_it(monkeypatch):
-    plain = nca.token_gzip_lengths
-    monkeypatch.setattr(nca, "token_gzip_lengths", lambda tokens, at_least=0: plain(tokens, at_least) + 1)
+def test_a_score_that_is_off_by_one_fails(monkeypatch):
+    plain = batch.token_gzip_lengths
+    monkeypatch.setattr(batch, "token_gzip_lengths", lambda tokens, at_least=0: plain(tokens, at_least) + 1)
     assert line() == DEVICE.format("candidates 0 to 3 have other gzip lengths than the definition gives them")
 
 
-def test_a_bound_that_is_too_high_fails_it(monkeypatch):
+def test_a_bound_that_is_too_high_fails(monkeypatch):
     plain = selfcheck.token_gzip_lengths
 
     def bounded(tokens, at_least=0):

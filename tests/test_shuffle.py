@@ -330,7 +330,7 @@ def test_another_order_is_refused(high, medium):
     ):
         assert error_of(stream.load_state_dict, state | {name: value}) == f"the state's {name} {value} {allowed}"
     assert error_of(stream.load_state_dict, state | {"worker": 1, "batch": 4}) == (
-        "the state is of worker 1 alone: load it into the StatefulDataLoader that it is from, or use a state of Loader"
+        "the state is from worker 1 alone: load it into the StatefulDataLoader that made it, or use a state of Loader"
         " or state_after"
     )
     assert stream.state_dict() == state
@@ -508,6 +508,6 @@ def test_datasets_of_other_shapes_do_not_mix(high, tmp_path):
     make(tmp_path / "small", spec_of(states=8, tokens=10 * 1024, validation=0, bands=["high"]))
     other = ncagen.open(tmp_path / "small")
     assert error_of(Mixture, [high, other]) == (
-        f"{tmp_path}/small has patch_ids 4096, {high.folder} has 10000: mix datasets of one shape"
+        f"{tmp_path}/small has vocabulary 4098, {high.folder} has 10002: mix datasets of one shape"
     )
-    assert error_of(Mixture, []) == "a mixture of nothing: give one dataset or more"
+    assert error_of(Mixture, []) == "a mixture needs parts: give one dataset or more"

@@ -1,5 +1,6 @@
-"""The order: what people may type, what it means exactly, and the line they get for anything else."""
+"""The build spec: what people may type, what it means exactly, and the line they get for anything else."""
 
+import json
 import math
 from fractions import Fraction
 
@@ -7,13 +8,27 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from ncagen.spec import BANDS, Band, Spec, SpecError, from_settings, parse_seq_len, parse_tokens, read_order
+from ncagen.errors import SpecError
+from ncagen.factory.settings import from_settings, parse_seq_len, parse_tokens, read_spec_file
+from ncagen.row_format import Measure
+from ncagen.selection import BANDS, Band
+from ncagen.sources import source_of
+from ncagen.spec import BuildSpec
 
 HIGH = Band("high", 0.5, 1.0)
 
 
-def order(**settings) -> Spec:
+def order(**settings) -> BuildSpec:
     return from_settings({"tokens": "164M", "band": "high"} | settings)
+
+
+def automaton(**settings):
+    """The settings of the spec's source."""
+    return source_of(order(**settings)).settings
+
+
+def measure(denominator: int) -> Measure:
+    return Measure("gzip_bytes", "gzip_ratio", Fraction(denominator))
 
 
 def message(call, *arguments, **settings) -> str:
@@ -36,6 +51,10 @@ def message(call, *arguments, **settings) -> str:
         (" 20m ", 20_000_000),
         (7, 7),
         (1e6, 1_000_000),
+        (1e16, 10**16),
+        ("1e6", 1_000_000),
+        ("1.64E+8", 164_000_000),
+        ("1000e-3", 1),
         ("0.123456789T", 123_456_789_000),
     ],
 )
@@ -44,7 +63,24 @@ def test_tokens_are_read(text, number):
 
 
 @pytest.mark.parametrize(
-    "text", ["", "M", "1e6", "1.5", "0.0001K", "12Q", "1.2.3M", "_1", "\u0661M", "nan", "9" * 5000, True]
+    "text",
+    [
+        "",
+        "M",
+        "1e",
+        "1e6M",
+        "15e-1",
+        "1e999",
+        "1.5",
+        "0.0001K",
+        "12Q",
+        "1.2.3M",
+        "_1",
+        "\u0661M",
+        "nan",
+        "9" * 5000,
+        True,
+    ],
 )
 def test_what_is_no_number_of_tokens_is_refused(text):
     expected = f"tokens {str(text)!r} is not a number of tokens: use digits and K, M, B or T, as in 164M"
@@ -113,12 +149,12 @@ def test_a_band_beyond_any_ratio_is_refused(text):
 
 
 def test_a_band_is_exact():
-    assert HIGH.lengths(1440) == (720, 1440)
-    assert Band.parse("low").lengths(1440) == (288, 432)
-    assert Band.parse("medium").lengths(1440) == (432, 576)
-    assert Band.parse("0.35-0.45").lengths(1000) == (350, 450)
+    assert HIGH.limits(measure(1440)) == (720, 1440)
+    assert Band.parse("low").limits(measure(1440)) == (288, 432)
+    assert Band.parse("medium").limits(measure(1440)) == (432, 576)
+    assert Band.parse("0.35-0.45").limits(measure(1000)) == (350, 450)
     # In floating point 0.07 * 100 and 0.57 * 100 are 7.000000000000001 and 56.99999999999999.
-    assert Band.parse("0.07-0.57").lengths(100) == (7, 57)
+    assert Band.parse("0.07-0.57").limits(measure(100)) == (7, 57)
 
 
 limits = st.decimals(0, 2, places=4, allow_nan=False)
@@ -127,7 +163,7 @@ limits = st.decimals(0, 2, places=4, allow_nan=False)
 @given(limits, limits, st.integers(40, 10**6), st.data())
 def test_a_length_is_in_a_band_if_its_exact_ratio_is(low, high, scored, data):
     assume(low < high)
-    first, end = Band.parse(f"{low:f}-{high:f}").lengths(scored)
+    first, end = Band.parse(f"{low:f}-{high:f}").limits(measure(scored))
     length = data.draw(st.integers(max(0, first - 2), end + 2))
     assert (first <= length < end) == (Fraction(low) <= Fraction(length, scored) < Fraction(high))
 
@@ -135,7 +171,7 @@ def test_a_length_is_in_a_band_if_its_exact_ratio_is(low, high, scored, data):
 @given(st.integers(40, 10**6), st.data())
 def test_the_four_bands_share_out_every_length(scored, data):
     length = data.draw(st.integers(math.ceil(Fraction(1, 5) * scored), scored - 1))
-    bands = [Band.parse(name).lengths(scored) for name in BANDS]
+    bands = [Band.parse(name).limits(measure(scored)) for name in BANDS]
     assert sum(first <= length < end for first, end in bands) == 1
 
 
@@ -148,9 +184,9 @@ def test_a_band_is_its_name(low, high):
 
 
 def test_presets_set_temperature_and_start():
-    assert (order().temperature, order().start) == (1e-4, "categorical")
-    assert (order(preset="paper").temperature, order(preset="paper").start) == (1e-3, "uniform")
-    assert order(preset="paper", temperature=0.5).temperature == 0.5
+    assert (automaton().temperature, automaton().start) == (1e-4, "categorical")
+    assert (automaton(preset="paper").temperature, automaton(preset="paper").start) == (1e-3, "uniform")
+    assert automaton(preset="paper", temperature=0.5).temperature == 0.5
     assert message(order, preset="papre") == "preset 'papre' is not known: use released or paper"
     assert message(order, preset=["paper"]) == "preset ['paper'] is not known: use released or paper"
 
@@ -175,7 +211,7 @@ def test_an_unknown_setting_gets_the_nearest():
     assert message(order, temprature=1) == "setting 'temprature' is not known: did you mean 'temperature'?"
     assert message(order, **{"seq-length": 1}) == "setting 'seq_length' is not known: did you mean 'seq_len'?"
     assert message(order, fromat="arrow") == "setting 'fromat' is not known: did you mean 'format'?"
-    assert message(order, zzz=1).startswith("setting 'zzz' is not known: known are tokens, bands, validation, seed, ")
+    assert message(order, zzz=1).startswith("setting 'zzz' is not known: known are tokens, validation, seed, ")
     assert order(**{"seq-len": "2k"}).seq_len == 2048
 
 
@@ -227,7 +263,7 @@ def test_a_setting_out_of_range_is_refused(setting, value, expected):
 
 
 def test_a_band_between_two_lengths_is_refused():
-    expected = "band '0.5001-0.5002' holds no gzip length of 1440 bytes: make it wider"
+    expected = "band '0.5001-0.5002' holds no gzip_bytes of 1440: make it wider"
     assert message(order, band="0.5001-0.5002") == expected
 
 
@@ -238,26 +274,27 @@ def test_a_largest_vocabulary_is_refused_in_one_short_line():
 def test_orders_are_read_from_toml(tmp_path):
     path = tmp_path / "order.toml"
     path.write_text('tokens = "164M"\nbands = ["high", "medium"]\ntemperature = 0\nout = "here"\nformat = "arrow"\n')
-    spec = from_settings(read_order(path))
-    assert (spec.tokens, spec.temperature) == (164_000_000, 0.0)
+    spec = from_settings(read_spec_file(path))
+    assert (spec.tokens, source_of(spec).settings.temperature) == (164_000_000, 0.0)
     assert [band.name for band in spec.bands] == ["high", "medium"]
 
 
 def test_an_order_that_cannot_be_read_is_refused(tmp_path):
     path = tmp_path / "order.toml"
-    assert message(read_order, path) == f"order '{path}' cannot be read: No such file or directory"
-    assert message(read_order, tmp_path) == f"order '{tmp_path}' cannot be read: Is a directory"
+    assert message(read_spec_file, path) == f"spec file '{path}' cannot be read: No such file or directory"
+    assert message(read_spec_file, tmp_path) == f"spec file '{tmp_path}' cannot be read: Is a directory"
     path.write_text("tokens = \n")
-    assert message(read_order, path) == f"order '{path}' is not TOML: Invalid value (at line 1, column 10)"
+    assert message(read_spec_file, path) == f"spec file '{path}' is not TOML: Invalid value (at line 1, column 10)"
     path.write_bytes(b"\xff\xfe")
-    assert message(read_order, path).startswith(f"order '{path}' is not TOML: ")
+    assert message(read_spec_file, path).startswith(f"spec file '{path}' is not TOML: ")
 
 
 def test_derived_sizes_of_the_default():
     spec = order()
-    assert (spec.patch_ids, spec.vocabulary, spec.token_dtype) == (10_000, 10_002, "uint16")
-    assert (spec.patches, spec.tokens_per_grid, spec.frames, spec.row_tokens) == (36, 38, 27, 1026)
-    assert (spec.scored_frames, spec.scored_bytes) == (10, 1440)
+    rows, [measured] = source_of(spec).row_format, source_of(spec).measures
+    assert (rows.vocabulary, rows.token_dtype, rows.row_tokens, rows.seq_len) == (10_002, "uint16", 1026, 1024)
+    assert (rows.unpredictable, rows.structural) == (38, (10_000, 10_001))
+    assert measured == measure(1440)
     assert (spec.rows("train"), spec.shards("train")) == (160_157, 40)
     assert (spec.rows("validation"), spec.shards("validation")) == (977, 1)
 
@@ -279,19 +316,19 @@ def test_derived_sizes_of_the_default():
     ],
 )
 def test_a_row_is_the_fewest_grids_that_train(settings, frames, row_tokens):
-    spec = order(**settings)
-    assert (spec.frames, spec.row_tokens) == (frames, row_tokens)
-    assert spec.row_tokens - spec.tokens_per_grid < spec.seq_len + 1 <= spec.row_tokens
-    assert spec.scored_bytes == min(10, frames) * spec.patches * 4
+    grids = automaton(**settings)
+    assert (grids.frames, grids.row_tokens) == (frames, row_tokens)
+    assert grids.row_tokens - grids.tokens_per_grid < grids.seq_len + 1 <= grids.row_tokens
+    assert grids.scored_bytes == min(10, frames) * grids.patches * 4
 
 
 @pytest.mark.parametrize(
     ("states", "patch", "dtype"), [(10, 2, "uint16"), (15, 2, "uint16"), (16, 2, "uint32"), (255, 2, "uint32")]
 )
 def test_tokens_take_the_narrower_dtype(states, patch, dtype):
-    spec = order(states=states, patch=patch)
-    assert spec.token_dtype == dtype
-    assert (spec.vocabulary <= 65536) == (dtype == "uint16")
+    rows = source_of(order(states=states, patch=patch)).row_format
+    assert rows.token_dtype == dtype
+    assert (rows.vocabulary <= 65536) == (dtype == "uint16")
 
 
 def test_the_two_delimiters_count_for_the_vocabulary():
@@ -321,13 +358,13 @@ def test_shards_hold_all_rows_and_only_the_last_fewer(tokens, validation, rows_p
 )
 def test_a_spec_survives_its_dict(tokens, seed, bands, temperature, wrap):
     spec = order(tokens=tokens, seed=seed, bands=bands, band=None, temperature=temperature, channel_wrap=wrap)
-    again = Spec.from_dict(spec.to_dict())
-    assert again == spec
+    again = BuildSpec.from_dict(json.loads(spec.canonical()))
+    assert again == spec == BuildSpec.from_dict(spec.to_dict())
     assert again.sha256 == spec.sha256
 
 
 def test_the_identity_of_a_spec_is_pinned():
-    assert order().sha256 == "dea68e1db7507ae54b83c2cd8acecc3e062503574b27cb5dd6cc038dfbe6abd8"
+    assert order().sha256 == "ae7e3d0798c27cf6dd76ede72bdb65939e3800c35d188347dc8e11bd0cd96552"
     assert order().sha256 == order(validation="1M", seed=0, temperature=0.0001, **{"for": "web"}).sha256
     assert order(seed=1).sha256 != order().sha256
     assert order(temperature=-0.0).sha256 == order(temperature=0).sha256
@@ -335,19 +372,21 @@ def test_the_identity_of_a_spec_is_pinned():
 
 def test_a_spec_of_another_version_is_refused():
     values = order().to_dict()
-    expected = "automaton version 2 is not this ncagen's: it makes version 1"
-    assert message(Spec.from_dict, values | {"automaton_version": 2}) == expected
-    assert message(Spec.from_dict, values | {"sede": 1}) == "setting 'sede' is not known: did you mean 'seed'?"
+    other = BuildSpec.from_dict(values | {"source": values["source"] | {"version": 2}})
+    assert message(source_of, other) == "source nca of version 2 is not this ncagen's: it makes version 1"
+    assert message(BuildSpec.from_dict, values | {"sede": 1}) == (
+        "setting 'sede' is not known: known are source, tokens, bands, validation, seed, seq_len, rows_per_shard"
+    )
     del values["bands"]
-    assert message(Spec.from_dict, values) == "the spec is incomplete: 'bands'"
+    assert message(BuildSpec.from_dict, values) == "the spec is incomplete: 'bands'"
 
 
 @pytest.mark.parametrize("name", ["../../etc", "/tmp", "high/..", ""])
 def test_a_band_cannot_name_a_folder_elsewhere(name):
     values = order().to_dict() | {"bands": [{"name": name, "low": 0.5, "high": 1.0}]}
-    assert message(Spec.from_dict, values).startswith(f"band {name!r} is not known: ")
+    assert message(BuildSpec.from_dict, values).startswith(f"band {name!r} is not known: ")
 
 
 def test_a_band_cannot_have_anothers_limits():
     values = order().to_dict() | {"bands": [{"name": "high", "low": 0.4, "high": 1.0}]}
-    assert message(Spec.from_dict, values) == "band 'high' does not have the limits 0.4 and 1.0"
+    assert message(BuildSpec.from_dict, values) == "band 'high' does not have the limits 0.4 and 1.0"

@@ -1,7 +1,7 @@
-"""The tables that randomness is turned into: their hashes, their margins to a rounding limit, and the bounds they give.
+"""Tests the tables of weights, start weights and noise: hashes, margins to a rounding limit, and the bounds they give.
 
 A table is computed in double precision, whose last bits differ between platforms. That cannot move an entry unless its
-real value is about as close to a rounding limit as double precision is wrong. Here both are measured.
+exact value is about as close to a rounding limit as the error of double precision. Both are measured here.
 """
 
 import hashlib
@@ -15,12 +15,12 @@ import numpy as np
 import pytest
 
 from ncagen.sources.nca import rules
-from ncagen.spec import Band, Spec
+from ncagen.sources.nca.settings import Settings
 
 NORMAL = NormalDist()
 SCALES = rules.PERCEPTION_SCALE, rules.HIDDEN_SCALE, rules.OUTPUT_SCALE
 NAMES = (*SCALES, "start", "gumbel")
-MARGIN = 10**6  # a value must be this many times further from a rounding limit than double precision is wrong
+MARGIN = 10**6  # times the error of double precision: the least distance of a value from a rounding limit
 
 DIGITS = 45
 PI = Decimal("3.1415926535897932384626433832795028841971693993751")
@@ -43,7 +43,7 @@ def table(name):
 
 @cache
 def doubles(name):
-    """What the table rounds, by the same formulas in double precision: float64[65536]."""
+    """The values of the table before rounding, by the same formulas in double precision: float64[65536]."""
     if name == "gumbel":
         return np.array([-(2**rules.GUMBEL_SHIFT) * math.log(-math.log((w + 0.5) / 65536)) for w in range(65536)])
     tail = 0.0 if name == "start" else NORMAL.cdf(-2.0)
@@ -56,13 +56,13 @@ def doubles(name):
 
 
 def distances(name):
-    """How far each value is from the nearest limit between two integers: float64[65536]."""
+    """The distance of each value from the nearest rounding limit: float64[65536]."""
     values = doubles(name)
     return np.abs(values - np.floor(values) - 0.5)
 
 
 def unit(name):
-    """What distances and errors are measured in: the exponential's grow with its value. float64[65536]."""
+    """The unit of distances and errors: those of the exponential grow with its value. float64[65536]."""
     return doubles(name) if name == "start" else np.ones(65536)
 
 
@@ -113,7 +113,7 @@ def test_pinned(name):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_no_platform_can_round_otherwise(name):
+def test_no_platform_can_round_differently(name):
     error = max(abs(float(Decimal(doubles(name)[w].item()) - exact(name, w))) / unit(name)[w] for w in sample(name))
     assert 0 < error < 1e-11
     assert (distances(name) / unit(name)).min() > MARGIN * error
@@ -170,13 +170,13 @@ def test_network_stays_inside_its_integers():
 
 @pytest.mark.parametrize("wrap", [True, False])
 def test_logit_bias_and_noise_stay_inside_int32(wrap):
-    """At the spec's limits, for every alphabet: also the sum that decides whether noise can matter."""
+    """At the limits of the settings, for every alphabet: also the sum that decides whether noise can matter."""
     least, most = int(table("gumbel")[0]), int(table("gumbel")[-1])
     largest = 0
     for states in range(2, 257):
-        spec = Spec(tokens=1, bands=(Band.parse("0.01-2"),), states=states, patch=1, channel_wrap=wrap)
-        temperature, bias = rules.logit_units(spec, 1.0), rules.logit_units(spec, 10.0)
-        assert rules.logit_units(spec, -10.0) == -bias
+        settings = Settings(states=states, patch=1, channel_wrap=wrap)
+        temperature, bias = rules.logit_units(settings, 1.0), rules.logit_units(settings, 10.0)
+        assert rules.logit_units(settings, -10.0) == -bias
         reach = (most * temperature >> rules.GUMBEL_SHIFT) - (least * temperature >> rules.GUMBEL_SHIFT)
         largest = max(largest, 1_218_568_320 + bias + reach)
         assert most * temperature < 2**53
@@ -187,8 +187,8 @@ def test_logit_bias_and_noise_stay_inside_int32(wrap):
 def test_logit_units_are_rounded_from_the_exact_root(value):
     for states in (2, 7, 10, 15, 254, 256):
         for wrap in (True, False):
-            spec = Spec(tokens=1, bands=(Band.parse("0.01-2"),), states=states, patch=1, channel_wrap=wrap)
-            found = rules.logit_units(spec, value)
+            settings = Settings(states=states, patch=1, channel_wrap=wrap)
+            found = rules.logit_units(settings, value)
             square = (90000 * Fraction(repr(value))) ** 2 * 576 * (states + 2 * wrap)
             assert (abs(found) - Fraction(1, 2)) ** 2 <= square or found == 0
             assert square <= (abs(found) + Fraction(1, 2)) ** 2

@@ -28,7 +28,7 @@ def flat(tmp_path, ids):
 
 def test_rows_are_windows_that_overlap_by_the_last_label(flat, ids):
     tokens = Tokens(flat)
-    assert len(tokens) == 100 and tokens.spec.row_tokens == 1025 and tokens.spec.vocabulary == 1000
+    assert len(tokens) == 100 and tokens.row_format.row_tokens == 1025 and tokens.row_format.vocabulary == 1000
     rows = tokens.rows(np.array([99, 0, 7]))["input_ids"]
     assert rows.dtype == np.uint16
     for row, number in zip(rows, (99, 0, 7), strict=True):
@@ -75,12 +75,12 @@ def sequences(batches, pack: int) -> list[tuple]:
 @pytest.mark.parametrize("labels", ["same", "next"])
 @pytest.mark.parametrize("pack", [1, 3])
 def test_a_mixture_gives_every_row_of_both_as_each_alone(high, flat, labels, pack):
-    layout = Layout(labels=labels, token_offset=1000, mask_grids=2, mask_delimiters=True, pack=pack)
+    layout = Layout(labels=labels, token_offset=1000, mask_first=76, mask_structural=True, pack=pack)
     tokens = Tokens(flat)
     mixed = list(Stream(Mixture([high, tokens]), 10, layout=layout, seed=1))
     rows = sequences(mixed, pack)
-    alone = Layout(labels=labels, token_offset=1000, mask_grids=2, mask_delimiters=True)
-    text = Layout(labels=labels, mask_grids=0)
+    alone = Layout(labels=labels, token_offset=1000, mask_first=76, mask_structural=True)
+    text = Layout(labels=labels, mask_first=0)
     expected = sequences(Stream(high, 10, layout=alone), 1) + sequences(Stream(tokens, 10, layout=text), 1)
     if pack > 1 and labels == "same":  # the first label of a packed row would be asked of the row before
         ignored = np.int64(-100).tobytes()
@@ -94,7 +94,7 @@ def test_a_mixture_gives_every_row_of_both_as_each_alone(high, flat, labels, pac
 
 
 def test_tokens_alone_have_all_labels_and_no_offset(flat, ids):
-    batch = next(iter(Stream(Tokens(flat), 4, layout=Layout(token_offset=1000, mask_delimiters=True), shuffle=False)))
+    batch = next(iter(Stream(Tokens(flat), 4, layout=Layout(token_offset=1000, mask_structural=True), shuffle=False)))
     assert np.array_equal(batch["input_ids"], ids[:4096].reshape(4, 1024))
     assert np.array_equal(batch["labels"][:, 1:], batch["input_ids"][:, 1:])
 
@@ -133,7 +133,7 @@ def test_workers_of_torch_map_the_file_themselves(high, flat):
 
 def test_a_known_hash_spares_the_reading_and_is_trusted(flat, ids):
     tokens, known = Tokens(flat, vocabulary=1000, sha256="0" * 64), Tokens(flat)
-    assert tokens.sha256 == "0" * 64 and tokens.spec == known.spec
+    assert tokens.sha256 == "0" * 64 and tokens.row_format == known.row_format
     assert Tokens(flat, vocabulary=1000, sha256=known.sha256).identity == known.identity
     assert error_of(Tokens, flat, sha256="0" * 64) == (
         f"{flat} has the sha256 {known.sha256}, not {'0' * 64}: leave sha256 out to take it"
@@ -161,10 +161,10 @@ def test_tokens_that_cannot_be(tmp_path, flat, ids, high):
             " written with (uint16 or uint32), and skip= for a header",
         ),
         ((tmp_path / "llm.bin",), {}, f"{tmp_path}/llm.bin starts with the header of llm.c: use skip=1024"),
-        ((tmp_path / "two.npy",), {}, f"{tmp_path}/two.npy is no file of tokens: it holds several arrays"),
+        ((tmp_path / "two.npy",), {}, f"{tmp_path}/two.npy is not a file of tokens: it holds several arrays"),
         ((flat,), {"dtype": "int32"}, "dtype 'int32' is not known: use uint16 or uint32"),
         ((flat,), {"skip": -1}, "skip -1 is out of range: use 0 or more"),
-        ((flat,), {"sha256": "x"}, "sha256 'x' is no hash: use the sha256 of Tokens, 64 hexadecimal digits"),
+        ((flat,), {"sha256": "x"}, "sha256 'x' is not a hash: use the sha256 of Tokens, 64 hexadecimal digits"),
         ((flat, 1.5), {}, "seq_len 1.5 is not a whole number: use 2 or more"),
         ((flat, 10**6), {}, f"{flat} has no row of 1000001 tokens: it has 103100 tokens"),
         ((ids[:1024],), {}, "the array has no row of 1025 tokens: it has 1024 tokens"),
@@ -188,7 +188,7 @@ def test_tokens_that_cannot_be(tmp_path, flat, ids, high):
         ),
     ]:
         assert error_of(Tokens, *arguments, **options) == message
-    assert error_of(Tokens, tmp_path / "bad.npy").startswith(f"{tmp_path}/bad.npy is no file of tokens: ")
+    assert error_of(Tokens, tmp_path / "bad.npy").startswith(f"{tmp_path}/bad.npy is not a file of tokens: ")
     mixture = Mixture([high, Tokens(ids)])
     assert error_of(Stream, mixture) == ("the array has input_ids alone: give a layout, as in layout=ncagen.Layout()")
     assert error_of(Stream, mixture, layout=Layout(token_offset=1000, vocab_size=10_000)) == (

@@ -23,7 +23,7 @@ def high(smoke):
 
 LAYOUTS = [
     ncagen.Layout(),
-    ncagen.Layout(labels="next", seq_len=100, mask_grids=2, token_offset=9, loss_mask=True, ignore_index=-1),
+    ncagen.Layout(labels="next", seq_len=100, mask_first=2, token_offset=9, loss_mask=True, ignore_index=-1),
     ncagen.Layout(labels=None, attention_mask="ones"),
 ]
 
@@ -34,7 +34,7 @@ def test_it_pickles_and_gives_the_same(high, layout):
     again = pickle.loads(pickle.dumps(apply))
     assert again == apply and hash(again) == hash(apply)
     rows = high.rows(range(3))["input_ids"]
-    wanted = layout(high.manifest.spec, rows)
+    wanted = layout(high.row_format, rows)
     for given in (rows, rows.tolist(), rows.astype(np.int64)):
         found = again({"input_ids": given, "candidate": [1, 2, 3]})
         assert set(found) == set(wanted)

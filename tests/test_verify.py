@@ -15,10 +15,9 @@ from ncagen.dataset import shard as shards
 from ncagen.dataset.folder import Folder
 from ncagen.dataset.manifest import File, Manifest, ManifestError, read_manifest
 from ncagen.dataset.reader import Dataset, open_shard
-from ncagen.dataset.shard import DamagedShard, Record, Rows
-from ncagen.dataset.verify import verify
-from ncagen.deflate.lengths import token_gzip_lengths
-from ncagen.sources.nca.source import rebuild
+from ncagen.dataset.shard import DamagedShard, Record
+from ncagen.factory.check_dataset import verify
+from ncagen.row_format import Rows
 
 SHARD = "data/high/train-00001-of-00003.parquet"
 
@@ -30,7 +29,7 @@ def folder(smoke, tmp_path):
 
 
 def problems(folder: Path, share: float = 0.0) -> list[str]:
-    return verify(folder, token_gzip_lengths, rebuild, share).problems
+    return verify(folder, share).problems
 
 
 def wanted(manifest: Manifest) -> Record:
@@ -42,10 +41,11 @@ def forge(folder: Path, change: Callable[[Rows], Rows | None], **counts: int) ->
     """Rewrites SHARD with changed rows and counts, and makes every hash fit them."""
     manifest = read_manifest(folder)
     record = wanted(manifest)
-    rows = Rows(*(column.copy() for column in open_shard(Folder(folder), manifest, record).rows()))
+    rows = open_shard(Folder(folder), manifest, record).rows()
+    rows = rows.take(np.arange(len(rows)))
     rows = change(rows) or rows
-    forged = replace(record, rows=len(rows.candidate), content_sha256=shards.content_sha256(rows), **counts)
-    data = shards.to_bytes(rows, forged, manifest.storage)
+    forged = replace(record, rows=len(rows), content_sha256=shards.content_sha256(rows), **counts)
+    data = shards.to_bytes(rows, forged, manifest.file_format)
     atomic_write.write(folder / SHARD, data)
     stored = dict(manifest.files) | {SHARD: File(data.size, hashlib.sha256(data).hexdigest())}
     records = tuple(forged if r == record else r for r in manifest.records)
@@ -53,8 +53,8 @@ def forge(folder: Path, change: Callable[[Rows], Rows | None], **counts: int) ->
 
 
 def test_a_sound_dataset_has_no_problems(smoke):
-    for storage in ("parquet", "arrow"):
-        report = verify(smoke(storage), token_gzip_lengths, rebuild, 1.0)
+    for file_format in ("parquet", "arrow"):
+        report = verify(smoke(file_format), 1.0)
         assert (report.problems, report.files, report.rows, report.rebuilt) == ([], 8, 440, 440)
 
 
@@ -83,8 +83,8 @@ def test_a_delimiter_out_of_place_is_found(folder, token, value):
 
 def test_a_wrong_length_is_found(folder):
     def change(rows: Rows) -> None:
-        rows.gzip_bytes[9] += 1
-        rows.gzip_ratio[9] = np.float32(rows.gzip_bytes[9] / 1440)
+        rows["gzip_bytes"][9] += 1
+        rows["gzip_ratio"][9] = np.float32(rows["gzip_bytes"][9] / 1440)
 
     forge(folder, change)
     assert problems(folder) == [f"{SHARD}: row 9: gzip_bytes is not the length of the row's tokens (1 of 70 rows)"]
@@ -92,7 +92,7 @@ def test_a_wrong_length_is_found(folder):
 
 @pytest.mark.parametrize("ratio", [np.float32(0.75), np.float32(np.nan)])
 def test_a_wrong_ratio_is_found(folder, ratio):
-    forge(folder, lambda rows: rows.gzip_ratio.__setitem__(slice(2, 4), ratio))
+    forge(folder, lambda rows: rows["gzip_ratio"].__setitem__(slice(2, 4), ratio))
     assert problems(folder) == [f"{SHARD}: row 2: gzip_ratio is not gzip_bytes by scored bytes (2 of 70 rows)"]
 
 
@@ -101,7 +101,7 @@ def test_a_row_of_another_band_is_found(folder):
 
     def change(rows: Rows) -> None:
         for name in ("input_ids", "gzip_bytes", "gzip_ratio"):
-            getattr(rows, name)[69] = stranger[name]
+            rows[name][69] = stranger[name]
 
     forge(folder, change)
     assert problems(folder) == [f"{SHARD}: row 69: the row is not in band high (1 of 70 rows)"]
@@ -111,7 +111,7 @@ def test_rows_out_of_order_are_found(folder):
     def change(rows: Rows) -> Rows:
         order = np.arange(70)
         order[[10, 11]] = 11, 10
-        return Rows(*(column[order] for column in rows))
+        return rows.take(order)
 
     forge(folder, change)
     assert problems(folder) == [
@@ -121,7 +121,7 @@ def test_rows_out_of_order_are_found(folder):
 
 
 def test_a_row_given_twice_is_found(folder):
-    forge(folder, lambda rows: Rows(*(column[[*range(69), 68]] for column in rows)))
+    forge(folder, lambda rows: rows.take(np.array([*range(69), 68])))
     assert f"{SHARD}: row 69: candidate is not one of this shard's, in order (1 of 70 rows)" in problems(folder)
 
 
@@ -143,21 +143,21 @@ def test_wrong_counts_are_found(folder, counts):
 
 @pytest.mark.parametrize("wrong", [lambda ids: ids.astype(np.uint32), lambda ids: ids[:, :-38].copy()])
 def test_wrong_columns_are_found(folder, wrong):
-    forge(folder, lambda rows: rows._replace(input_ids=wrong(rows.input_ids)))
+    forge(folder, lambda rows: Rows(rows.columns | {"input_ids": wrong(rows.input_ids)}))
     assert problems(folder) == [f"{SHARD}: its columns are not those of its manifest's spec"]
 
 
 def test_a_missing_row_is_found(folder):
-    forge(folder, lambda rows: Rows(*(column[:-1] for column in rows)))
+    forge(folder, lambda rows: rows.take(slice(None, -1)))
     with pytest.raises(ManifestError) as caught:
         problems(folder)
     assert str(caught.value) == f"{folder}/manifest.json is damaged: high train shard 1 has 69 rows, not 70"
 
 
 def test_a_sample_is_the_same_rows_every_time_and_one_of_each_shard_at_least(folder):
-    first, again = (verify(folder, token_gzip_lengths, rebuild, 0.1).rebuilt for _ in range(2))
+    first, again = (verify(folder, 0.1).rebuilt for _ in range(2))
     assert first == again and 20 < first < 80
-    assert verify(folder, token_gzip_lengths, rebuild, 1e-9).rebuilt == 8
+    assert verify(folder, 1e-9).rebuilt == 8
 
 
 # --- files ---
@@ -199,7 +199,8 @@ def test_a_shard_in_anothers_place_is_found(folder):
 def test_rows_that_belie_their_hash_are_found(folder):
     manifest = read_manifest(folder)
     record = wanted(manifest)
-    rows = Rows(*(column.copy() for column in open_shard(Folder(folder), manifest, record).rows()))
+    rows = open_shard(Folder(folder), manifest, record).rows()
+    rows = rows.take(np.arange(len(rows)))
     rows.input_ids[0, 1] ^= 1
     data = shards.to_bytes(rows, record, "parquet")
     atomic_write.write(folder / SHARD, data)
@@ -263,15 +264,24 @@ def test_no_band_can_lead_out_of_the_folder(folder, name):
 @pytest.mark.parametrize(
     ("change", "line"),
     [
-        (lambda v: v.update(manifest_version=2), "has version 2, this ncagen reads 1"),
+        (lambda v: v.update(manifest_version=1), "has version 1, this ncagen reads 2"),
         (lambda v: v["dataset"]["shards"].pop(), "is damaged: its shards are not those of its spec"),
         (lambda v: v["storage"]["files"].popitem(), "is damaged: its files are not those of its shards"),
         (lambda v: v["storage"].update(format="csv"), "is damaged: format 'csv' is not known"),
         (lambda v: v["dataset"]["shards"][0].update(below="x"), "is damaged: (70, "),
         (lambda v: v["dataset"]["shards"][0].update(tried=-1), "is damaged: (70, -1, "),
         (lambda v: v["dataset"]["shards"][0].update(rows=71), "is damaged: high train shard 0 has 71 rows, not 70"),
-        (lambda v: v["dataset"]["spec"].update(automaton_version=2), "is damaged: automaton version 2 is not this "),
-        (lambda v: v["dataset"]["spec"].update(states=1), "is damaged: states 1 is out of range: use 2 to 256"),
+        (lambda v: v["dataset"]["spec"].update(sead=2), "is damaged: setting 'sead' is not known: known are source, "),
+        (lambda v: v["dataset"]["spec"].update(seed=-1), "is damaged: seed -1 is out of range: use 0 to 4294967295"),
+        (lambda v: v["dataset"]["spec"]["source"].pop("name"), "is damaged: the source has no name"),
+        (lambda v: v["dataset"]["spec"]["source"].update(states=[1]), "is damaged: setting 'states' of source nca is "),
+        (lambda v: v["dataset"]["row_format"].update(row_tokens=0), "is damaged: row_tokens 0 is out of range: use 1 "),
+        (lambda v: v["dataset"]["row_format"].update(seq_len=1000), "is damaged: its rows are for 1000 tokens, its sp"),
+        (lambda v: v["dataset"]["row_format"].update(grid=1), "is damaged: the row format is incomplete: RowFormat.__"),
+        (lambda v: v["dataset"]["row_format"]["facts"].pop(), "is damaged: the measure gzip_bytes is not a fact of "),
+        (lambda v: v["dataset"]["row_format"]["facts"][0].update(dtype="int8"), "is damaged: a fact has another type "),
+        (lambda v: v["dataset"]["measures"][0].update(denominator="0"), "is damaged: the measure {'column': 'gzip_by"),
+        (lambda v: v["dataset"]["measures"][0].update(denominator="1440/0"), "is damaged: the measure is incomplete: "),
         (lambda v: v["dataset"].update(shards=5), "is damaged: "),
         (lambda v: v.clear(), "is damaged: 'manifest_version'"),
     ],

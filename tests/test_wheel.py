@@ -36,7 +36,7 @@ def test_the_wheel_of_a_clean_clone_builds_alone(tmp_path):
     assert installed <= {"ncagen", "numpy", "pyarrow", "pip", "setuptools"}
     done = subprocess.run([python, "-m", "ncagen", "build"], capture_output=True, text=True, cwd=tmp_path)
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
-    assert "pip install 'ncagen[build]'" in done.stderr
+    assert "pip install -e '.[build]'" in done.stderr
 
     call(*install, f"{wheel}[build]")
     ncagen = tmp_path / "env" / "bin" / "ncagen"

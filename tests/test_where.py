@@ -11,10 +11,12 @@ from hypothesis import strategies as st
 from test_reader import SMALL, fabricate, raised
 
 import ncagen
-from ncagen.dataset.shard import Rows
-from ncagen.dataset.where import COLUMNS, parse
-from ncagen.spec import from_settings
+from ncagen.dataset.where import parse
+from ncagen.factory.settings import from_settings
+from ncagen.row_format import Rows
+from ncagen.sources import source_of
 
+COLUMNS = ("candidate", "gzip_bytes")
 HAPPY = settings(deadline=None, database=None, suppress_health_check=list(HealthCheck))
 COMPARE = {
     ">=": int.__ge__,
@@ -34,11 +36,11 @@ def made(request, tmp_path_factory) -> tuple:
 
 def chosen(rows: Rows, conditions) -> np.ndarray:
     """The rows that Python's integers select."""
-    columns = {name: [int(value) for value in getattr(rows, name)] for name in COLUMNS}
+    columns = {name: [int(value) for value in rows[name]] for name in COLUMNS}
     return np.array(
         [
             number
-            for number in range(len(rows.candidate))
+            for number in range(len(rows))
             if all(COMPARE[sign](columns[name][number], limit) for name, sign, limit in conditions)
         ],
         np.int64,
@@ -70,7 +72,7 @@ def test_the_selected_rows_are_those_of_exact_integers(made, some):
     found = ncagen.open(folder, where=text)
     assert len(found) == len(wanted) == found.group_sizes.sum()
     for name, column in found.rows(np.arange(len(found))).items():
-        assert np.array_equal(column, getattr(rows, name)[wanted])
+        assert np.array_equal(column, rows[name][wanted])
     for number in (0, -1):
         assert found[number]["candidate"] == rows.candidate[wanted[number]]
     again = ncagen.open(folder, where=found.selection) if found.selection else found
@@ -82,7 +84,7 @@ def test_a_selection_has_one_wording(made):
         assert ncagen.open(made[0], where=text).selection == "gzip_bytes >= 864 and gzip_bytes <= 999"
     assert ncagen.open(made[0]).selection is None
     assert ncagen.open(made[0], where="candidate >= 0").selection is None
-    assert str(parse("candidate == 7", from_settings(SMALL))) == "candidate == 7"
+    assert str(parse("candidate == 7", source_of(from_settings(SMALL)).row_format, None)) == "candidate == 7"
 
 
 def test_a_selection_is_read_in_every_way(made):
@@ -154,9 +156,9 @@ def test_a_threshold_of_the_ratio_is_named_in_bytes(made, text):
 @given(sign=st.sampled_from([">", ">=", "<", "<="]), digits=st.integers(0, 1500))
 @settings(HAPPY, max_examples=100)
 def test_the_named_threshold_selects_what_the_exact_ratio_does(made, sign, digits):
-    text = f"{digits / 1000:.3f}"
+    text, source = f"{digits / 1000:.3f}", source_of(from_settings(SMALL))
     line = raised(lambda: ncagen.open(made[0], where=f"gzip_ratio {sign} {text}"))
-    where = parse(re.search("use '(.*)'", line)[1], from_settings(SMALL))
+    where = parse(re.search("use '(.*)'", line)[1], source.row_format, source.measures[0])
     ratio = Fraction(digits, 1000)
     exact = {">": ratio.__lt__, ">=": ratio.__le__, "<": ratio.__gt__, "<=": ratio.__ge__}[sign]
     lengths = np.arange(2000, dtype=np.int32)

@@ -1,8 +1,8 @@
-"""A dataset or a mixture as a sequence of examples, for loaders that ask by number. NumPy only.
+"""A dataset or a mixture as a sequence of examples, for loaders that index by number. NumPy only.
 
-Example i is the one at position i of the order, so a loader that goes from 0 on, on one machine or with a stride on
-many, gives the rows in the order of a `Stream` of the same seed. The loader's own state then is what resumes it. Who
-asks by number does not tell which pass this is: `set_epoch` does.
+Example i is at position i of the shuffled order, so a loader that counts up from 0, on one machine or with a stride on
+many, gives the rows in the order of a `Stream` of the same seed, and the loader's state resumes it. An index does not
+contain the pass: call `set_epoch` for each.
 """
 
 from collections.abc import Sequence
@@ -13,12 +13,14 @@ from ncagen.dataset.division import Division
 from ncagen.dataset.formats import Part
 from ncagen.dataset.layout import Layout
 from ncagen.dataset.mixture import Mixture
+from ncagen.dataset.options import LAYOUT, redirect
 from ncagen.dataset.stream import Stream
 
 
 class Examples(Sequence):
-    """`examples[i]`: a dict of int64 arrays [place], as the layout has them. `len()`: whole sequences of `epochs`."""
+    """`examples[i]` is a dict of int64 arrays [position], by the layout. `len()`: whole sequences of `epochs`."""
 
+    @redirect(LAYOUT)
     def __init__(
         self,
         data: Part | Mixture,
@@ -40,6 +42,14 @@ class Examples(Sequence):
     def __len__(self) -> int:
         return self._length
 
+    def __repr__(self) -> str:
+        return f"<ncagen.adapters.examples.Examples: {self.described()}>"
+
+    def described(self) -> str:
+        """How many examples of which data, for `repr`."""
+        stream = self._stream
+        return f"{len(self):,} of {stream.data!r}, layout={stream.layout!r}, seed={stream.seed}, epoch={self.epoch}"
+
     def set_epoch(self, epoch: int) -> None:
         """Example 0 is the first of this epoch from now on. Raises NcagenError."""
         self._stream.set_epoch(epoch)
@@ -54,7 +64,7 @@ class Examples(Sequence):
         return self.__getitems__([number])[0]
 
     def __getitems__(self, numbers: Sequence[int]) -> list[dict[str, np.ndarray]]:
-        """Several examples at once, which torch's DataLoader asks for and which reads each row group once."""
+        """Several examples at once, as torch's DataLoader requests them; each row group is read once."""
         for number in numbers:
             if not -len(self) <= number < len(self):
                 raise IndexError(f"example {number} is out of range: there are {len(self)}")

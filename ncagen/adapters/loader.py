@@ -1,13 +1,15 @@
 """A DataLoader in the order of a `Stream`, with a state that any number of workers and ranks can resume. PyTorch only.
 
-The main process sends the numbers of batches to the workers, which keep no state of their own: so a worker that lives
-on, a resume and `set_epoch` need no agreement, and what came out is what was counted.
+The main process sends batch numbers to the workers, which hold no state: so persistent workers, a resume and
+`set_epoch` need no synchronization, and the batches that were yielded are exactly those counted.
 """
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from multiprocessing.context import BaseContext
 from typing import Any
 
+import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from ncagen.adapters.sharing import worker
@@ -16,22 +18,27 @@ from ncagen.dataset.division import Division
 from ncagen.dataset.formats import Part
 from ncagen.dataset.layout import Layout
 from ncagen.dataset.mixture import Mixture
+from ncagen.dataset.options import LAYOUT, redirect
 from ncagen.dataset.shuffle import WINDOW
 from ncagen.dataset.stream import Batch, Stream
 from ncagen.errors import NcagenError
 from ncagen.numbers import whole
 
-OWN = ("batch_sampler", "sampler", "dataset")  # options of DataLoader that are this module's to set
+# Options of DataLoader that are this module's to set, with what to do instead.
+OWN = dict.fromkeys(("batch_sampler", "sampler", "dataset"), "leave it out, or use Rows with a DataLoader of yours") | {
+    "in_order": "leave it out, since no state can resume batches in another order"
+}
 
 
 class Loader:
-    """Batches of int64 tensors [sequence, place] in the order of a `Stream`, through a DataLoader of its own.
+    """Yields batches of int64 tensors [sequence, position] in the order of a `Stream`, read by a DataLoader.
 
-    Every pass is the next epoch. `state_dict()` is what resumes after the last batch given, with any number of workers
-    and ranks and any batch size; `with_states()` pairs each batch with its own. It is no DataLoader itself, so that no
+    Every pass is the next epoch. `state_dict()` resumes after the last batch yielded, with any number of workers and
+    ranks and any batch size; `with_states()` pairs each batch with its state. It is not a DataLoader, so that no
     framework divides it among ranks again.
     """
 
+    @redirect(LAYOUT | OWN)
     def __init__(
         self,
         data: Part | Mixture,
@@ -47,19 +54,29 @@ class Loader:
         tail: str = "drop",
         drop_last: bool = False,
         num_workers: int = 0,
-        **options: Any,
+        collate_fn: Callable[[Tensors], Any] | None = None,
+        pin_memory: bool = False,
+        timeout: float = 0,
+        worker_init_fn: Callable[[int], None] | None = None,
+        multiprocessing_context: str | BaseContext | None = None,
+        generator: torch.Generator | None = None,
+        prefetch_factor: int | None = None,
+        persistent_workers: bool = False,
     ):
-        """layout: `Layout()` if left out. rank, world: those of the process when a pass begins, if left out. seed to
-        drop_last: those of `Stream`. num_workers, options: those of torch's DataLoader (pin_memory,
-        persistent_workers, multiprocessing_context, ...).
+        """batch_size: sequences of a batch of one rank; a sequence is a row, or as many as the layout packs.
 
-        Raises NcagenError.
+        layout: what a batch holds of its rows; `Layout()` if left out. rank, world: those of the process when a pass
+        begins, if left out. seed, shuffle, window, epochs, tail, drop_last: those of `Stream`.
+
+        The others are those of torch's DataLoader. num_workers: processes that read; with 0 this one reads.
+        collate_fn: called with each batch where it was read, and gives what is yielded. pin_memory: copy batches into
+        pinned host memory, for copies to a GPU. timeout: seconds to wait for a worker, 0 for no limit. worker_init_fn:
+        called in each worker with its number. multiprocessing_context: how workers start, "fork", "forkserver" or
+        "spawn". generator: draws the workers' seeds; batches do not depend on it. prefetch_factor: batches that each
+        worker reads ahead, 2 if left out. persistent_workers: keep workers from pass to pass.
+
+        Raises NcagenError; ValueError, from torch, for options of workers without num_workers.
         """
-        for name in OWN:
-            if name in options:
-                raise NcagenError(f"{name} is the loader's own: leave it out, or use Rows with a DataLoader of yours")
-        if not options.get("in_order", True):
-            raise NcagenError("in_order=False gives batches in an order that no state can resume: leave it out")
         self._stream = TorchStream(
             data,
             batch_size,
@@ -73,8 +90,23 @@ class Loader:
             tail=tail,
             drop_last=drop_last,
         )
-        self._options = {"num_workers": whole("num_workers", num_workers, 0), **options}
+        self._options: dict[str, Any] = {
+            "num_workers": whole("num_workers", num_workers, 0),
+            "collate_fn": collate_fn,
+            "pin_memory": pin_memory,
+            "timeout": timeout,
+            "worker_init_fn": worker_init_fn,
+            "multiprocessing_context": multiprocessing_context,
+            "generator": generator,
+            "prefetch_factor": prefetch_factor,
+            "persistent_workers": persistent_workers,
+        }
         self._connect()
+
+    def __repr__(self) -> str:
+        changed = {name: value for name, value in self._options.items() if value or name == "num_workers"}
+        options = ", ".join(f"{name}={value!r}" for name, value in changed.items())
+        return f"<ncagen.adapters.torch.Loader: {self._stream.described()}, {options}>"
 
     def __len__(self) -> int:
         """Batches of a whole pass for this rank. Raises TypeError for a loader without an end."""
@@ -96,7 +128,7 @@ class Loader:
     def __getattr__(self, name: str):
         """Raises AttributeError, for frameworks that would read the dataset in an order of their own."""
         raise AttributeError(
-            f"a Loader has no {name}, since it gives its batches alone: leave it out of what rebuilds loaders, such as"
+            f"a Loader has no {name}, since it only yields batches: leave it out of what rebuilds loaders, such as"
             " Ray's prepare_data_loader; to resume under transformers' Trainer, use ignore_data_skip=True and load the"
             " loader's own state"
         )
@@ -112,18 +144,15 @@ class Loader:
         self._stream.set_epoch(epoch)
 
     def state_dict(self) -> dict:
-        """What resumes after the last batch given: {epoch, position, seed, fingerprint}."""
+        """The state that resumes after the last batch yielded: {epoch, position, seed, fingerprint}."""
         return self._stream.state_dict()
 
     def state_after(self, batches: int) -> dict:
-        """What resumes after every rank has taken this many batches of the pass in progress, or else of the next."""
+        """The state that resumes after this many batches of each rank, of the pass in progress or else the next."""
         return self._stream.state_after(batches)
 
     def load_state_dict(self, state: dict) -> None:
-        """Makes what a state leaves of its pass the next one, from any number of workers or ranks.
-
-        Raises NcagenError.
-        """
+        """Makes the rest of a state's pass the next one, for any number of workers or ranks. Raises NcagenError."""
         self._stream.load_state_dict(state)
 
     def _connect(self) -> None:
@@ -149,11 +178,13 @@ class Loader:
     def _check_latest(self, number: int) -> None:
         """Raises NcagenError where the workers belong to another pass by now."""
         if self._loader.persistent_workers and self._begun != number:
-            raise NcagenError("this pass ended when another began: with persistent_workers a loader has one at a time")
+            raise NcagenError(
+                "this pass ended when another started: with persistent_workers a loader runs one at a time"
+            )
 
 
 class LoaderIterator(Iterator[Tensors]):
-    """One pass over a loader; it begins with its first batch, and its state is its own."""
+    """One pass over a loader, which starts with its first batch and has a separate state."""
 
     def __init__(self, loader: Loader):
         self._loader = loader
@@ -171,7 +202,7 @@ class LoaderIterator(Iterator[Tensors]):
         return batch
 
     def state_dict(self) -> dict:
-        """What resumes after the last batch that this iterator gave."""
+        """The state that resumes after the last batch that this iterator yielded."""
         return self._loader._stream.state_in(self._division, self._given)
 
 
@@ -188,7 +219,7 @@ class _Requests(Sampler):
 
 
 class _Answers(Dataset):
-    """Batches by division and number. A worker is asked for every n-th in turn, and reads rows for several at once."""
+    """Reads batches by division and number. Worker i of n gets every n-th, and reads rows for several at once."""
 
     def __init__(self, stream: Stream):
         self._stream = stream

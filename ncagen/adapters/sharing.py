@@ -1,8 +1,8 @@
-"""What the processes of a PyTorch reader must agree on: the rank, and which pass this is.
+"""Shares between the processes of a PyTorch reader what must be equal in all: the rank and the current pass.
 
-A DataLoader starts its workers anew for each pass, or keeps them, and tells them nothing either way: not that this is
-another pass, nor that `set_epoch` or `load_state_dict` was called. So the next pass is kept in shared memory, where
-every process looks when its first batch is asked for.
+A DataLoader starts its workers for each pass, or keeps them, and passes them no information either way: not that a new
+pass starts, nor that `set_epoch` or `load_state_dict` was called. So the next pass is in shared memory, which every
+process reads when its first batch is requested.
 """
 
 import hashlib
@@ -19,8 +19,8 @@ from torch.utils.data import get_worker_info
 from ncagen.dataset.passes import Memory, Span
 from ncagen.errors import NcagenError
 
-SLOTS = 256  # claims that are kept, one for each worker; more workers share them
-_NEXT, _CURRENT, _CLAIMS = 0, 2, 4  # words: a span has two, a claim three
+SLOTS = 256  # claims that are kept: of the last iterations, so that those that start together find theirs
+_NEXT, _CURRENT, _COUNT, _CLAIMS = 0, 2, 4, 5  # words: a span has two, the count of claims one, a claim three
 _NONE = -1
 
 
@@ -33,6 +33,7 @@ class SharedMemory(Memory):
 
     def __init__(self) -> None:
         self._words = torch.full((_CLAIMS + 3 * SLOTS,), _NONE, dtype=torch.int64).share_memory_()
+        self._words[_COUNT] = 0
         self._begun = 0  # passes of this process, where it is a worker
 
     @property
@@ -62,7 +63,9 @@ class SharedMemory(Memory):
                 return claimed
             if info:
                 words = _words(self.next)
-                self._write(_CLAIMS + 3 * (info.id % SLOTS), [*words, token ^ _digest(words)])
+                count = int(self._words[_COUNT])
+                self._write(_CLAIMS + 3 * (count % SLOTS), [*words, token ^ _digest(words)])
+                self._write(_COUNT, [count + 1])
             return self.take(self.next, after)
 
     def take(self, span: Span, after: Callable[[Span], Span]) -> Span:
@@ -134,7 +137,7 @@ def refuse_accelerate(name: str, instead: str) -> None:
     frame: FrameType | None = sys._getframe(1)
     while frame is not None:
         if frame.f_globals.get("__name__") == "accelerate.data_loader":
-            raise NcagenError(f"accelerate would divide {name} among the ranks once more: {instead}")
+            raise NcagenError(f"accelerate would divide {name} among the ranks again: {instead}")
         frame = frame.f_back
 
 

@@ -13,10 +13,12 @@ RANK and WORLD_SIZE. Models, collation and moving to a device are not here.
 
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
-from typing import Any
 
-import torch
-from torch.utils.data import Dataset, IterableDataset
+from ncagen.hints import needed_by
+
+with needed_by(__name__):
+    import torch
+    from torch.utils.data import Dataset, IterableDataset
 
 from ncagen.adapters.examples import Examples
 from ncagen.adapters.loader import Loader
@@ -26,11 +28,13 @@ from ncagen.dataset.division import Division
 from ncagen.dataset.formats import Part
 from ncagen.dataset.layout import Layout
 from ncagen.dataset.mixture import Mixture
+from ncagen.dataset.options import LAYOUT, redirect
+from ncagen.dataset.shuffle import WINDOW
 from ncagen.dataset.stream import Batch
 from ncagen.errors import NcagenError
-from ncagen.factory.generate import as_spec, share
+from ncagen.factory.generate import as_spec, row_format_of, share
 from ncagen.numbers import whole
-from ncagen.spec import Spec
+from ncagen.spec import BuildSpec
 
 __all__ = ["Batches", "Generated", "Loader", "Rows"]
 
@@ -39,28 +43,49 @@ UNPREPARED = "leave its DataLoader out of prepare(), or have accelerate alone di
 
 
 class Batches(IterableDataset):
-    """A `Stream` as batches of int64 tensors [sequence, place]. Give its DataLoader batch_size=None.
+    """A `Stream` as batches of int64 tensors [sequence, position]. Give its DataLoader batch_size=None.
 
     Every pass of that DataLoader is the next epoch; workers share one pass. `state_after(n)` resumes after the n-th
-    batch that came out of it, with any number of workers and ranks and any batch size. torchdata's StatefulDataLoader
+    batch that it yielded, with any number of workers and ranks and any batch size. torchdata's StatefulDataLoader
     keeps a state for each worker instead, and so resumes with as many workers as it had.
     """
 
+    @redirect(LAYOUT)
     def __init__(
         self,
         data: Part | Mixture,
         batch_size: int,
         *,
         layout: Layout | None = None,
+        seed: int = 0,
+        shuffle: bool = True,
+        window: int | None = WINDOW,
+        epochs: int | None = 1,
         rank: int | None = None,
         world: int | None = None,
-        **options: Any,
+        tail: str = "drop",
+        drop_last: bool = False,
     ):
-        """layout: `Layout()` if left out. rank, world: those of the process when a pass begins, if left out.
+        """layout: `Layout()` if left out. rank, world: those of the process when a pass starts, if left out.
 
-        options: the others of `Stream`. Raises NcagenError.
+        batch_size and the options not listed: as in `Stream`. Raises NcagenError.
         """
-        self.stream = TorchStream(data, batch_size, layout=layout or Layout(), rank=rank, world=world, **options)
+        self.stream = TorchStream(
+            data,
+            batch_size,
+            layout=layout or Layout(),
+            seed=seed,
+            shuffle=shuffle,
+            window=window,
+            epochs=epochs,
+            rank=rank,
+            world=world,
+            tail=tail,
+            drop_last=drop_last,
+        )
+
+    def __repr__(self) -> str:
+        return f"<{__name__}.Batches: {self.stream.described()}>"
 
     def __len__(self) -> int:
         """Batches of a whole pass for this rank. Raises TypeError without an end."""
@@ -122,10 +147,10 @@ class BatchesIterator(Iterator[Tensors]):
             return
         part = self._part()
         if any(state[name] != value for name, value in part.items()):
-            asked = ", ".join(f"{name} {state[name]}" for name in part)
+            saved = ", ".join(f"{name} {state[name]}" for name in part)
             here = ", ".join(f"{name} {value}" for name, value in part.items())
             raise NcagenError(
-                f"the state is of {asked}; this is {here}: use the same, or a state of Loader or state_after, which"
+                f"the state is of {saved}; this is {here}: use the same, or a state of Loader or state_after, which"
                 " fits any number"
             )
         self._division = self._stream.begin_at({name: value for name, value in state.items() if name not in part})
@@ -143,15 +168,27 @@ class BatchesIterator(Iterator[Tensors]):
 
 
 class Rows(Dataset):
-    """Examples by number as int64 tensors [place]; see `Examples`. `set_epoch` reaches workers that are kept, too."""
+    """Examples by number as int64 tensors [position]; see `Examples`. `set_epoch` reaches persistent workers too."""
 
-    def __init__(self, data: Part | Mixture, layout: Layout | None = None, **options: Any):
-        """options: those of `Examples`. Raises NcagenError."""
-        self._examples = Examples(data, layout, **options)
+    @redirect(LAYOUT)
+    def __init__(
+        self,
+        data: Part | Mixture,
+        layout: Layout | None = None,
+        *,
+        shuffle: bool = False,
+        seed: int = 0,
+        epochs: int = 1,
+    ):
+        """layout: `Layout()` if left out. shuffle, seed, epochs: those of `Examples`. Raises NcagenError."""
+        self._examples = Examples(data, layout, shuffle=shuffle, seed=seed, epochs=epochs)
         self._epoch = torch.zeros(1, dtype=torch.int64).share_memory_()
 
     def __len__(self) -> int:
         return len(self._examples)
+
+    def __repr__(self) -> str:
+        return f"<{__name__}.Rows: {self._examples.described()}>"
 
     def __getitem__(self, number: int) -> Tensors:
         return self.__getitems__([number])[0]
@@ -173,16 +210,17 @@ class Rows(Dataset):
 
 
 class Generated(IterableDataset):
-    """Examples as int64 tensors [place] that are made where they are asked for; nothing is read or written.
+    """Examples as int64 tensors [position] that are made on demand; nothing is read or written.
 
     Ranks get equally many rows, and workers share those of their rank: the rows are those of a build, whatever their
     number, but for fewer than `world` at the end, and their order depends on it. Every pass gives the same rows. Needs
-    ncagen[build].
+    the extra `build`.
     """
 
+    @redirect(LAYOUT)
     def __init__(
         self,
-        spec: Spec | Mapping,
+        spec: BuildSpec | Mapping,
         layout: Layout | None = None,
         *,
         split: str = "train",
@@ -192,18 +230,23 @@ class Generated(IterableDataset):
         start_shard: int = 0,
         endless: bool = False,
     ):
-        """layout: `Layout()` if left out. rank, world: those of the process when a pass begins, if left out.
+        """layout: `Layout()` if left out. rank, world: those of the process when a pass starts, if left out.
 
-        spec and the others: those of `ncagen.generate`. Raises NcagenError.
+        spec and the options not listed: as in `ncagen.generate`. Raises NcagenError.
         """
-        self._spec = as_spec(spec, endless)
-        self._share = partial(share, self._spec, split=split, band=band, start_shard=start_shard, endless=endless)
+        spec = as_spec(spec, endless)
+        self._row_format = row_format_of(spec)
+        self._share = partial(share, spec, split=split, band=band, start_shard=start_shard, endless=endless)
         self._layout = layout or Layout()
-        self._layout.check(self._spec)
+        self._layout.check(self._row_format)
         if self._layout.pack > 1:
             raise NcagenError(f"pack {self._layout.pack} is not for single rows: leave it out, or use Loader")
         self._ranks = Ranks(rank, world)
         self._share()  # refuses what cannot be
+
+    def __repr__(self) -> str:
+        spec, options = self._share.args[0], ", ".join(f"{k}={v!r}" for k, v in self._share.keywords.items())
+        return f"<{__name__}.Generated: rows of spec {spec.sha256[:16]}, layout={self._layout!r}, {options}>"
 
     def set_epoch(self, epoch: int) -> None:
         """No change: every epoch has the same rows. Raises NcagenError where Accelerate divides them once more."""
@@ -211,7 +254,7 @@ class Generated(IterableDataset):
 
     def __iter__(self) -> Iterator[Tensors]:
         for row in self._share(*self._divided(), *worker()):
-            laid_out = self._layout(self._spec, row["input_ids"][None])
+            laid_out = self._layout(self._row_format, row["input_ids"][None])
             yield tensors({name: column[0] for name, column in laid_out.items()})
 
     def _divided(self) -> tuple[int, int]:

@@ -1,4 +1,4 @@
-"""A `Stream` within PyTorch's processes: the rank is asked for when a pass begins, and workers agree on the pass."""
+"""A `Stream` in PyTorch's processes: the rank is read when a pass starts, and workers agree on the pass."""
 
 from collections.abc import Mapping
 from typing import Any

@@ -1,17 +1,20 @@
-"""A data loader for torchtitan: batches in ncagen's order for each data-parallel rank, in its checkpoints.
+"""A data loader for torchtitan: batches in ncagen's order for each data-parallel rank, with its state in checkpoints.
 
     config.dataloader = NcaDataLoader.Config(dataset_path="data/nca-high")
 
-in a config function of one's own. torchtitan resumes with as many ranks as it saved with or with others, since the
-state is the same on every rank. Its validator wants a loader of text, and is not served here.
+in your config function. torchtitan resumes with the same or another number of ranks, since the state is the same on
+every rank. torchtitan's validator needs a text loader and is not supported.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-import torch
-from torchtitan.components.dataloader import BaseDataLoader
+from ncagen.hints import needed_by
+
+with needed_by(__name__):
+    import torch
+    from torchtitan.components.dataloader import BaseDataLoader
 
 from ncagen.adapters.torch import Loader
 from ncagen.dataset.layout import Layout
@@ -19,14 +22,14 @@ from ncagen.opening import open as open_dataset
 
 
 class NcaDataLoader(BaseDataLoader):
-    """Yields ({"input": ids, "positions": places}, labels): int64 [sequence, place], already shifted, -100 for no loss.
+    """Yields ({"input": ids, "positions": positions}, labels), all int64 [sequence, position].
 
-    It has no end: epoch follows epoch, each in an order of its own.
+    Labels are already shifted, and -100 where there is no loss. It has no end: each epoch has another order.
     """
 
     @dataclass(kw_only=True, slots=True)
     class Config(BaseDataLoader.Config):
-        """dataset_path: a folder, a URL or user/name. band: which, where it has several. seed: of the order."""
+        """dataset_path: a folder, a URL or user/name. band: needed if it has several. seed: of the row order."""
 
         band: str | None = None
         seed: int = 0
@@ -58,8 +61,8 @@ class NcaDataLoader(BaseDataLoader):
     def __iter__(self) -> Iterator[tuple[dict[str, torch.Tensor], torch.Tensor]]:
         for batch in self._loader:
             ids = batch["input_ids"]
-            places = torch.arange(ids.shape[1]).expand_as(ids)
-            yield {"input": ids, "positions": places}, batch["labels"]
+            positions = torch.arange(ids.shape[1]).expand_as(ids)
+            yield {"input": ids, "positions": positions}, batch["labels"]
 
     def state_dict(self) -> dict[str, Any]:
         """What resumes after the last batch given."""

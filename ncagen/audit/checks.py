@@ -1,7 +1,7 @@
-"""The checks: each takes what one pass found and gives a verdict, a line in plain words, and its numbers.
+"""Checks the figures of one pass: each check returns a verdict, a line of text, and its numbers.
 
-`bad` is for what no trainer should be given: rows cut wrongly, noise, several rules in a row, leakage. `look` is for
-what may be meant. `none` is for what these rows cannot tell.
+`bad` marks rows that should not be trained on: cut wrongly, noise, several rules in a row, leakage. `look` marks rows
+that may be intended. `none` means that the check does not apply, or that these rows cannot decide it.
 """
 
 from collections.abc import Callable
@@ -12,10 +12,9 @@ import numpy as np
 from ncagen.audit.figures import Figures, Rows
 from ncagen.audit.neighbours import CLASSES, TESTABLE_BITS
 from ncagen.audit.parts import VALIDATION
-from ncagen.audit.shape import Shape
-from ncagen.deflate.lengths import token_gzip_lengths
-from ncagen.selection import ratio_counts
-from ncagen.spec import BANDS
+from ncagen.audit.token_figures import TokenFigures
+from ncagen.selection import BANDS, ratio_counts
+from ncagen.sources.nca.noise import noise_lengths
 
 OK, LOOK, BAD, NONE = "ok", "look", "bad", "none"
 
@@ -25,7 +24,6 @@ CONSISTENT, KAPPA_NOISE = 0.95, 0.2
 NOISE_BITS, NOISE_REPEATS, NOISE_RATIO = 0.1, 0.01, 0.98
 CHANGES_BAD, CHANGES_FEW = 0.001, 2
 COMMONEST_LOOK = 0.25
-NOISE_SAMPLES = 64
 SLOPE_RANKS = 1000
 
 # Chance that two draws of the next state disagree, by temperature; measured on rows of the high band with ten states.
@@ -33,7 +31,7 @@ DISAGREE = {1e-4: 0.0008, 1e-3: 0.0067, 1e-2: 0.078, 1e-1: 0.47}
 
 
 class Check(NamedTuple):
-    """A check's result. numbers: plain values for JSON."""
+    """The result of a check. verdict: OK, LOOK, BAD or NONE. text: one line. numbers: plain values for JSON."""
 
     name: str
     verdict: str
@@ -42,24 +40,31 @@ class Check(NamedTuple):
 
 
 def aligned(found: Figures) -> Check:
-    """Every row is whole grids, delimiters stand where they belong and nowhere else, and nothing is left over."""
+    """Checks that rows are whole grids with delimiters in place and nowhere else, and that no tokens are left over."""
     wrong, looked = len(found.misaligned), sum(found.looked.values())
     troubles = [f"{part.name}: {part.trouble}" for part in found.source.parts if part.trouble]
     numbers = {"misaligned": wrong, "looked": looked, "troubles": troubles, "offset": found.offset}
     if not wrong:
-        said = "delimiters stand where they belong" if found.source.shape.delimiters else "rows have no delimiters"
-        return Check("aligned", BAD if troubles else OK, "; ".join(troubles) or f"all rows are whole; {said}", numbers)
+        delimiters = "delimiters are in place" if found.source.shape.delimiters else "rows have no delimiters"
+        return Check(
+            "aligned", BAD if troubles else OK, "; ".join(troubles) or f"all rows are whole; {delimiters}", numbers
+        )
     text = f"{_of(wrong, looked)} rows have delimiters out of place, the first is {_place(found, found.misaligned[0])}"
     if found.offset is None:
-        text += "; it has none: is --no-delimiters meant?"
+        text += "; it has none: use --no-delimiters if there are none"
     elif found.offset:
         text += f"; its first start-of-grid is token {found.offset}"
     return Check("aligned", BAD, "; ".join([text, *troubles]), numbers)
 
 
 def in_range(found: Figures) -> Check:
-    """Ids are those of the vocabulary."""
-    wrong, looked, last = len(found.out_of_range), sum(found.looked.values()), found.source.shape.vocabulary - 1
+    """Checks that all ids are in the vocabulary."""
+    return id_check(found, found.source.shape.vocabulary - 1)
+
+
+def id_check(found: Figures | TokenFigures, last: int) -> Check:
+    """Checks that ids are 0 to `last`."""
+    wrong, looked = len(found.out_of_range), sum(found.looked.values())
     numbers = {"out_of_range": wrong, "looked": looked, "highest": found.highest, "allowed": last}
     if not wrong:
         return Check("ids", OK, f"0 to {last:,}, the highest seen is {found.highest:,}", numbers)
@@ -68,18 +73,18 @@ def in_range(found: Figures) -> Check:
 
 
 def alive(found: Figures) -> Check:
-    """The automaton still moves at the row's end."""
+    """Checks that the automaton still changes at the end of the row."""
     rows = found.rows
     frozen, periodic = int((rows.period == 1).sum()), int((rows.period > 1).sum())
     still, looked = int((rows.one_state & (rows.period == 1)).sum()), len(rows.part)
     numbers = {"frozen": frozen, "periodic": periodic, "one_state": still, "looked": looked}
     share = (frozen + periodic) / looked
-    text = f"{_of(frozen, looked)} rows freeze ({still:,} in one state), {periodic:,} turn in a circle"
+    text = f"{_of(frozen, looked)} rows freeze ({still:,} in one state), {periodic:,} repeat periodically"
     return Check("alive", LOOK if share > DEAD_LOOK else OK, text, numbers)
 
 
 def duplicates(found: Figures) -> Check:
-    """No trajectory occurs twice in a split; those of one state are dead, and not counted here."""
+    """Checks that no trajectory occurs twice in a split. Rows that end in one state are not counted here."""
     whole = later = 0
     for split in _splits(found):
         rows = _moving(_of_split(found, split))
@@ -88,14 +93,19 @@ def duplicates(found: Figures) -> Check:
     numbers = {"whole": whole, "after_first_grid": later, "looked": len(found.rows.part)}
     if not later:
         return Check("duplicates", OK, "no trajectory occurs twice", numbers)
-    text = f"{_of(whole, len(found.rows.part))} rows are copies of others, {later:,} are from their second grid on"
+    text = f"{_of(whole, len(found.rows.part))} rows are copies of others, {later:,} are copies from the second grid on"
     return Check("duplicates", LOOK, text, numbers)
 
 
 def complexity(found: Figures) -> Check:
-    """The gzip ratios: the exact score of the first ten grids, and where noise of this alphabet would be."""
-    ratios = found.rows.length / found.source.shape.scored_bytes
-    ceiling = noise_ratio(found.source.shape)
+    """Checks the gzip ratios, by the exact score of the first ten grids, against that of noise of this alphabet."""
+    shape = found.source.shape
+    ceiling = float(noise_lengths(shape, shape.scored_frames).mean() / shape.scored_bytes)
+    return ratio_check("gzip ratio", found.rows.length / shape.scored_bytes, ceiling)
+
+
+def ratio_check(name: str, ratios: np.ndarray, ceiling: float | None) -> Check:
+    """Checks whether ratios are as high as those of noise. ratios: float[row]. ceiling: ratio of noise, if known."""
     counts = ratio_counts(ratios)
     median = float(np.median(ratios))
     bands = {"below": float((ratios < 0.2).mean())}
@@ -108,25 +118,20 @@ def complexity(found: Figures) -> Check:
         "bands": bands,
         "histogram": {f"{b / 50:.2f}": int(n) for b, n in enumerate(counts) if n},
     }
+    text = f"{ratios.min():.3f} to {ratios.max():.3f}, median {median:.3f}"
+    if ceiling is None:
+        return Check(name, OK, text, numbers)
     like_noise = median >= NOISE_RATIO * ceiling
-    text = f"{ratios.min():.3f} to {ratios.max():.3f}, median {median:.3f}; pure noise has {ceiling:.3f}"
-    return Check("gzip ratio", LOOK if like_noise else OK, text + ": as high as noise" * like_noise, numbers)
-
-
-def noise_ratio(shape: Shape) -> float:
-    """The mean ratio of grids whose cells are drawn uniformly."""
-    draws = np.random.Generator(np.random.PCG64(0)).integers(
-        0, shape.patch_ids, (NOISE_SAMPLES, shape.scored_bytes // 4), dtype=np.uint32
-    )
-    return float(token_gzip_lengths(draws).mean() / shape.scored_bytes)
+    text += f"; pure noise has {ceiling:.3f}" + ": as high as noise" * like_noise
+    return Check(name, LOOK if like_noise else OK, text, numbers)
 
 
 def consistent(found: Figures) -> Check:
-    """One neighbourhood leads to one state, so there is a rule to learn."""
+    """Checks that one neighbourhood leads to one state, so that there is a rule to learn."""
     rows, shape = found.rows, found.source.shape
     if shape.stride != 1:
-        return Check("consistent", NONE, f"cannot be told of grids {shape.stride} steps apart", {})
-    cells = (shape.frames - 1) * shape.grid**2
+        return Check("consistent", NONE, f"undecided for grids {shape.stride} steps apart", {})
+    cells = (shape.frames - 1) * shape.cells
     noise = (rows.bits < NOISE_BITS) & (rows.repeats < NOISE_REPEATS * cells) & (shape.states <= CLASSES)
     total, chance = int(rows.repeats.sum()), float(rows.chance.mean())
     agree = float(rows.agreed.sum() / total) if total else 0.0
@@ -143,7 +148,7 @@ def consistent(found: Figures) -> Check:
     if noise.mean() > 0.5 or (total >= ENOUGH_REPEATS and kappa < KAPPA_NOISE):
         return Check("consistent", BAD, f"noise: {_tells(numbers)}; no rule can be learned", numbers)
     if total < ENOUGH_REPEATS and shape.states > CLASSES:
-        return Check("consistent", NONE, f"cannot be told: {total} repeats are too few", numbers)
+        return Check("consistent", NONE, f"undecided: {total} repeats are too few", numbers)
     text = _agreement(numbers) if total >= ENOUGH_REPEATS else f"{total} repeats are too few; {_tells(numbers)}"
     if noise.any():
         text += f"; {_of(int(noise.sum()), len(noise))} rows are noise, the first is {_first(found, noise)}"
@@ -152,22 +157,22 @@ def consistent(found: Figures) -> Check:
 
 
 def temperature(agree: float) -> float:
-    """The temperature at which two draws of the next state agree so often, 0.0001 to 0.1, within a factor of three."""
+    """Estimates the temperature, 0.0001 to 0.1, within a factor of three. agree: share of equal draws of a state."""
     known = np.log(list(DISAGREE.values())), np.log10(list(DISAGREE))
     return float(f"{10 ** np.interp(np.log(max(1 - agree, 1e-9)), *known):.1g}")
 
 
 def one_rule(found: Figures) -> Check:
-    """No row changes its rule: rows packed or cut wrongly do."""
+    """Checks that no row changes its rule, as rows that are packed or cut wrongly do."""
     rows, shape = found.rows, found.source.shape
     if shape.stride != 1:
-        return Check("one rule", NONE, f"cannot be told of grids {shape.stride} steps apart", {})
+        return Check("one rule", NONE, f"undecided for grids {shape.stride} steps apart", {})
     told, broken = int((rows.usual >= TESTABLE_BITS).sum()), rows.broken > 0
     count = int(broken.sum())
     numbers = {"changes": count, "told": told, "looked": len(broken)}
     if not told:
-        return Check("one rule", NONE, "cannot be told: no row shows a rule", numbers)
-    untold = f"; {len(broken) - told:,} cannot be told" if told < len(broken) else ""
+        return Check("one rule", NONE, "undecided: no row shows a rule", numbers)
+    untold = f"; {len(broken) - told:,} undecided" if told < len(broken) else ""
     if not count:
         return Check("one rule", OK, f"each row has one rule throughout{untold}", numbers)
     text = f"{_of(count, told)} rows change their rule, the first is {_first(found, broken)}"
@@ -176,9 +181,9 @@ def one_rule(found: Figures) -> Check:
 
 
 def leakage(found: Figures) -> Check:
-    """Validation holds no trajectory, no first grid and no rule of training."""
+    """Checks that validation has no trajectory, no first grid and no rule of training."""
     if len(_splits(found)) < 2:
-        return Check("leakage", NONE, "there is one split alone: use --validation with the other's file", {})
+        return Check("leakage", NONE, "there is only one split: use --validation with the file of the other", {})
     train, validation = (_of_split(found, split) for split in _splits(found))
     whole = int(np.isin(_moving(validation).whole, train.whole).sum())
     later = int(np.isin(_moving(validation).later, train.later).sum())
@@ -192,14 +197,14 @@ def leakage(found: Figures) -> Check:
         text += "; they are different streams of rules" * found.source.streams
         sampled = any(part.rows > found.looked[i] for i, part in enumerate(found.source.parts))
         return Check("leakage", OK, text + "; use --rows all to be sure" * sampled, numbers)
-    text = f"of {looked:,} validation rows {whole:,} are in training, {later:,} from their second grid on,"
+    text = f"of {looked:,} validation rows {whole:,} are in training, {later:,} from the second grid on,"
     text += f" {first:,} share a first grid, {rules:,} a rule"
-    meant = found.source.streams and not (whole or later)  # then the rules are alike, not the same
-    return Check("leakage", BAD if (whole or later or rules) and not meant else LOOK, text, numbers)
+    intended = found.source.streams and not (whole or later)  # then the rules are similar, not equal
+    return Check("leakage", BAD if (whole or later or rules) and not intended else LOOK, text, numbers)
 
 
 def ngrams(found: Figures) -> Check:
-    """How tokens are distributed, and what the token before and the patch one grid earlier tell of one."""
+    """Measures how tokens are distributed, and the bits that the previous token and the previous grid tell of one."""
     patches, shape = found.patches.astype(np.uint64), found.source.shape
     ids, counts = np.unique(patches, return_counts=True)
     order = np.argsort(-counts, kind="stable")
@@ -208,7 +213,7 @@ def ngrams(found: Figures) -> Check:
     slope = float(np.polyfit(np.log(ranks), np.log(shares[: len(ranks)]), 1)[0]) if len(ranks) > 1 else 0.0
     numbers = {
         "tokens": int(counts.sum()),
-        "entropy_bits": _entropy(counts),
+        "entropy_bits": entropy(counts),
         "most_bits": float(np.log2(shape.patch_ids)),
         "used": len(ids) / shape.patch_ids,
         "slope": slope,
@@ -222,14 +227,14 @@ def ngrams(found: Figures) -> Check:
 
 
 def told(before: np.ndarray, after: np.ndarray, ids: int) -> float:
-    """Bits that one token tells of another: how much less H(after | before) is than of shuffled pairs.
+    """Estimates the bits that one token tells of another: how much lower H(after | before) is than of shuffled pairs.
 
-    before, after: uint64, below ids <= 2**32. Both estimates are of counts, far too low where most pairs occur once.
-    Their difference is less so.
+    before, after: uint64 of one shape, below ids <= 2**32. Both entropies are estimated from counts, far too low if
+    most pairs occur once. Their difference has less error.
     """
     before, after = before.ravel() * np.uint64(ids), after.ravel()
     shuffled = np.random.Generator(np.random.PCG64(0)).permutation(after)
-    real, mixed = (_entropy(np.unique(before + some, return_counts=True)[1]) for some in (after, shuffled))
+    real, mixed = (entropy(np.unique(before + some, return_counts=True)[1]) for some in (after, shuffled))
     return max(0.0, mixed - real)
 
 
@@ -248,19 +253,20 @@ NEED_NO_SOUND_ROWS = (aligned, in_range)
 
 
 def check(found: Figures) -> list[Check]:
-    """All checks, in the page's order. Rows that are not sound are left out of all but the first two."""
+    """Runs all checks, in the page's order. Rows that are not sound are left out of all except the first two."""
     if len(found.rows.part):
         return [each(found) for each in CHECKS]
     return [each(found) for each in NEED_NO_SOUND_ROWS]
 
 
-def _entropy(counts: np.ndarray) -> float:
+def entropy(counts: np.ndarray) -> float:
+    """Returns the entropy in bits of values that were counted. counts: int64[value]."""
     shares = counts / counts.sum()
     return float(-(shares * np.log2(shares)).sum())
 
 
 def _distribution(rows: Rows) -> dict:
-    """Quantiles of the rows' own agreement, of those that repeat enough."""
+    """Returns quantiles of the agreement within rows, of rows with enough repeats."""
     enough = rows.repeats >= ENOUGH_REPEATS
     if not enough.any():
         return {"told": 0}
@@ -281,7 +287,7 @@ def _agreement(numbers: dict) -> str:
 
 
 def _splits(found: Figures) -> list[str]:
-    """Splits with sound rows, train first."""
+    """Lists the splits with sound rows, train first."""
     return [split for split in ("train", VALIDATION) if len(_of_split(found, split).part)]
 
 
@@ -306,7 +312,7 @@ def _of(some: int, all_: int) -> str:
     return f"{some:,} of {all_:,}"
 
 
-def _place(found: Figures, at: tuple[int, int]) -> str:
+def _place(found: Figures | TokenFigures, at: tuple[int, int]) -> str:
     return f"{found.source.parts[at[0]].name} row {at[1]:,}"
 
 

@@ -1,7 +1,7 @@
-"""One pass over the rows: a few numbers for each, some whole rows for the n-grams, and rules met in both splits.
+"""Reads the rows once: a few numbers for each, some whole rows for the n-grams, and rules that are in both splits.
 
-Memory holds a chunk of rows, about 110 bytes for each row looked at, and samples of fixed size. Validation is read
-first, so that training rows can be held against its rules as they pass.
+Memory use is a chunk of rows, about 110 bytes for each row read, and samples of fixed size. Validation is read first,
+so that training rows can be compared with its rules as they are read. Not covered: verdicts (`checks`).
 """
 
 from collections.abc import Callable, Iterator
@@ -22,27 +22,28 @@ from ncagen.audit.neighbours import (
     pair_shares,
     step_bits,
 )
-from ncagen.audit.parts import VALIDATION, Source
+from ncagen.audit.parts import VALIDATION, Audited
 from ncagen.audit.shape import Shape
 from ncagen.deflate.lengths import token_gzip_lengths
 
 CHUNK_TOKENS = 1 << 18
 NGRAM_PATCHES = 1 << 21
-RULE_ROWS = 2000  # of validation, whose rules are looked for in training
-RULE_PROOFS = 64  # pairs of rows that are proved or not, for each chunk, most alike first
+RULE_ROWS = 2000  # of validation, whose rules are searched in training
+RULE_PROOFS = 64  # pairs of rows that are compared exactly, for each chunk, most alike first
 LONGEST_PERIOD = 8
 
 Columns = TypeVar("Columns", bound=tuple)
 
 
 class Rows(NamedTuple):
-    """Columns of the rows that are sound: aligned, and all ids in range.
+    """Columns [row] of the sound rows: aligned, and all ids in range.
 
-    part, number: int64, which row it is. period: int8, grids after which the last one has been before, 0 for none.
-    one_state, same_start: bool, the last and the first grid are of one state. whole, later, first: uint64, names of
-    all its tokens, its grids but the first, its first grid. length: int32, gzip bytes. repeats, agreed: see
-    `neighbours.agreement`. chance: float64, how often two of its cells are alike. bits: see `neighbours.own_bits`.
-    usual: float32, the median of `neighbours.step_bits`. broken: int64, the first grid that does not follow, or 0.
+    part, number: int64, the index of the part and the row in it. period: int8, how many grids before the last one an
+    equal grid occurs, 0 if it does not. one_state, same_start: bool, the last and the first grid have one state only.
+    whole, later, first: uint64, hashes of all tokens, of all grids except the first, of the first grid. length: int32,
+    gzip bytes. repeats, agreed: int64, see `neighbours.agreement`. chance: float64, how often two of its cells are
+    equal. bits: see `neighbours.own_bits`. usual: float32, the median of `neighbours.step_bits`. broken: int64, the
+    first grid that does not follow, or 0.
     """
 
     part: np.ndarray
@@ -64,13 +65,14 @@ class Rows(NamedTuple):
 
 @dataclass
 class Figures:
-    """What one pass found. looked: rows of each part. misaligned, out_of_range: (part, row) of each such row.
+    """The results of one pass. looked: rows read of each part. misaligned, out_of_range: (part, row) of each such row.
 
-    patches: rows for the n-grams, [row, frame, patch]. one_rule: (training part, row, validation part, row).
-    offset: the first start-of-grid of the first misaligned row, None if it has none.
+    highest: the highest id. rows: columns of the sound rows. patches: some of them, [row, frame, patch]. one_rule:
+    (training part, row, validation part, row). offset: the first start-of-grid of the first misaligned row, None if it
+    has none.
     """
 
-    source: Source
+    source: Audited
     looked: dict[int, int] = field(default_factory=dict)
     misaligned: list[tuple[int, int]] = field(default_factory=list)
     out_of_range: list[tuple[int, int]] = field(default_factory=list)
@@ -82,7 +84,7 @@ class Figures:
 
 
 class _Rules(NamedTuple):
-    """Rows as their rules are compared: places int64[row, part and number], pairs (see `neighbours`) and grids."""
+    """Rows for comparing rules: places int64[row, 2], part and number; shares and bits, see `neighbours`; grids."""
 
     places: np.ndarray
     shares: np.ndarray
@@ -90,8 +92,11 @@ class _Rules(NamedTuple):
     grids: np.ndarray
 
 
-def look(source: Source, most: int | None, progress: Callable[[int], None] = lambda rows: None) -> Figures:
-    """Looks at `most` rows of each part, evenly spaced, or at all."""
+def look(source: Audited, most: int | None, progress: Callable[[int], None] = lambda rows: None) -> Figures:
+    """Reads `most` rows of each part, evenly spaced, or all rows for None.
+
+    progress: called with the number of rows after each chunk. Raises DamagedShard.
+    """
     chosen = [chosen_rows(part.rows, most) for part in source.parts]
     found = Figures(source, looked={i: len(numbers) for i, numbers in enumerate(chosen)})
     validation = {i for i, part in enumerate(source.parts) if part.split == VALIDATION}
@@ -115,7 +120,7 @@ def look(source: Source, most: int | None, progress: Callable[[int], None] = lam
 
 
 def chosen_rows(rows: int, most: int | None) -> np.ndarray:
-    """Numbers of evenly spaced rows, or of all. int64[row]"""
+    """Returns int64[row], the numbers of at most `most` evenly spaced rows of `rows`, or of all for None."""
     if most is None or most >= rows:
         return np.arange(rows)
     return np.linspace(0, rows - 1, most).astype(np.int64)
@@ -127,12 +132,12 @@ def _chunks(shape: Shape, numbers: np.ndarray) -> list[np.ndarray]:
 
 
 def _joined(parts: list[Columns]) -> Columns:
-    """Named columns, one part after the other."""
+    """Concatenates named columns of several chunks."""
     return parts[0] if len(parts) == 1 else type(parts[0])(*map(np.concatenate, zip(*parts, strict=True)))
 
 
 def _sound(found: Figures, chosen: list[np.ndarray], progress: Callable[[int], None]) -> Iterator[tuple]:
-    """Part, numbers and tokens of the sound rows, chunk by chunk, validation first; the others are written down."""
+    """Yields part, numbers and tokens of sound rows by chunk, validation first; records the other rows in `found`."""
     source = found.source
     for i in sorted(range(len(chosen)), key=lambda i: source.parts[i].split != VALIDATION):
         for numbers in _chunks(source.shape, chosen[i]):
@@ -144,7 +149,7 @@ def _sound(found: Figures, chosen: list[np.ndarray], progress: Callable[[int], N
 
 
 def _judge(found: Figures, i: int, numbers: np.ndarray, tokens: np.ndarray) -> np.ndarray:
-    """Which rows are sound. Writes the others down. bool[row]"""
+    """Returns bool[row], true for sound rows. Records the other rows in `found`."""
     shape = found.source.shape
     aligned, in_range = shape.aligned(tokens), shape.in_range(tokens)
     found.misaligned += [(i, int(n)) for n in numbers[~aligned]]
@@ -164,7 +169,7 @@ def _rules(shape: Shape, part: int, number: np.ndarray, patches: np.ndarray) -> 
 
 
 def _rows(shape: Shape, number: np.ndarray, patches: np.ndarray, tokens: np.ndarray, rules: _Rules) -> Rows:
-    """The numbers of a chunk's sound rows."""
+    """Computes the columns of a chunk's sound rows."""
     n, grids, bits = len(number), rules.grids, rules.bits
     cells = grids[0, 1:].size
     flat = patches.reshape(n, -1)
@@ -179,9 +184,9 @@ def _rows(shape: Shape, number: np.ndarray, patches: np.ndarray, tokens: np.ndar
         period=_periods(patches),
         one_state=_one_state(grids[:, -1]),
         same_start=_one_state(grids[:, 0]),
-        whole=_names(tokens),
-        later=_names(flat[:, shape.patches :]),
-        first=_names(flat[:, : shape.patches]),
+        whole=row_names(tokens),
+        later=row_names(flat[:, shape.patches :]),
+        first=row_names(flat[:, : shape.patches]),
         length=token_gzip_lengths(np.ascontiguousarray(scored)),
         repeats=repeats,
         agreed=agreed,
@@ -193,7 +198,7 @@ def _rows(shape: Shape, number: np.ndarray, patches: np.ndarray, tokens: np.ndar
 
 
 def _broken(grids: np.ndarray, steps: np.ndarray) -> np.ndarray:
-    """The steps that do not follow their row's rule, and are not cleared: bool[row, step]."""
+    """Returns bool[row, step], true for steps that break their row's rule and are not cleared."""
     broken = breaks(steps)
     for row, step in np.argwhere(broken):
         broken[row, step] = not follows(grids[row], step)
@@ -201,7 +206,7 @@ def _broken(grids: np.ndarray, steps: np.ndarray) -> np.ndarray:
 
 
 def _periods(patches: np.ndarray) -> np.ndarray:
-    """After how many grids the last one has been before, at most LONGEST_PERIOD; 0 for not. int8[row]"""
+    """Returns int8[row], how many grids before the last one an equal grid occurs, up to LONGEST_PERIOD; else 0."""
     found = np.zeros(len(patches), np.int8)
     for period in range(min(LONGEST_PERIOD, patches.shape[1] - 1), 0, -1):
         found[(patches[:, -1] == patches[:, -1 - period]).all(axis=1)] = period
@@ -212,13 +217,13 @@ def _one_state(grids: np.ndarray) -> np.ndarray:
     return (grids == grids[:, :1, :1]).all(axis=(1, 2))
 
 
-def _names(rows: np.ndarray) -> np.ndarray:
-    """A 64-bit name of each row's bytes: uint64[row]."""
+def row_names(rows: np.ndarray) -> np.ndarray:
+    """Returns uint64[row], a hash of each row's bytes, equal for equal rows. rows: [row, ...] of any dtype."""
     return np.array([int.from_bytes(blake2b(row.tobytes(), digest_size=8).digest()) for row in rows], np.uint64)
 
 
 def _one_rule(rows: _Rules, known: _Rules) -> list[tuple[int, int, int, int]]:
-    """Pairs of a chunk's rows and validation rows that are shown to have one rule."""
+    """Returns pairs of a chunk's rows and validation rows that are proved to share a rule: (part, row, part, row)."""
     pairs = alike((rows.shares, known.shares), (rows.bits, known.bits))[:RULE_PROOFS]
     shown = [(a, b) for a, b in pairs if one_rule(rows.grids[a], known.grids[b])]
     return [(*rows.places[a].tolist(), *known.places[b].tolist()) for a, b in shown]

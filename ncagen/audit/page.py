@@ -1,12 +1,15 @@
-"""An audit as one page of text, and as values for JSON."""
+"""Formats an audit as one page of text, and as plain values for JSON."""
 
 import textwrap
+from collections.abc import Sequence
 
 import numpy as np
 
 from ncagen.audit.checks import BAD, LOOK, Check
 from ncagen.audit.figures import Figures
+from ncagen.audit.parts import Part, TokenPart
 from ncagen.audit.shape import Shape
+from ncagen.audit.token_figures import TokenFigures
 
 WIDTH = 110
 MOST_PARTS = 6
@@ -14,37 +17,82 @@ BARS, BAR = 20, 40
 
 
 def verdict(checks: list[Check]) -> str:
-    """The worst of the checks' verdicts."""
+    """Returns the worst verdict of the checks."""
     found = {check.verdict for check in checks}
     return next((worst for worst in (BAD, LOOK) if worst in found), "ok")
 
 
 def page(found: Figures, checks: list[Check]) -> str:
-    """The text: what was looked at, a line for each check, and its figures."""
-    lines = [*_source(found), ""]
+    """Formats the page: the rows that were read, a line for each check, and figures."""
+    figures = []
+    for check in checks:
+        if check.name == "gzip ratio":
+            figures += ["", *_ratios(check)]
+        elif check.name == "n-grams":
+            figures += ["", *_ngrams(found, check.numbers)]
+    return _page(found, _source(found), checks, figures)
+
+
+def token_page(found: TokenFigures, checks: list[Check]) -> str:
+    """Formats the page of rows that are not grids."""
+    rows = found.source.row_format
+    head = [
+        found.source.name,
+        f"rows   of source {found.source.rows_of}, {rows.vocabulary:,} ids",
+        f"tokens {rows.row_tokens:,} a row, by the manifest",
+    ]
+    figures = []
+    for check in checks:
+        if "histogram" in check.numbers:
+            figures += ["", *_ratios(check)]
+        elif "commonest" in check.numbers:
+            common = ", ".join(f"{token} {share:.1%}" for token, share in check.numbers["commonest"].items())
+            figures += ["", f"{check.numbers['tokens']:,} tokens; the most common: {common}"]
+    return _page(found, head, checks, figures)
+
+
+def _page(found: Figures | TokenFigures, head: list[str], checks: list[Check], figures: list[str]) -> str:
+    lines = [*head, *_parts(found), ""]
     for check in checks:
         start = f"{check.verdict:<5} {check.name:<11} "
         lines += textwrap.wrap(start + check.text, WIDTH, subsequent_indent=" " * len(start))
-    by_name = {check.name: check for check in checks}
-    for name, figures in (("gzip ratio", _complexity), ("n-grams", _ngrams)):
-        if name in by_name:
-            lines += ["", *figures(found, by_name[name].numbers)]
-    return "\n".join([*lines, "", f"{verdict(checks)}: {found.source.name}"])
+    return "\n".join([*lines, *figures, "", f"{verdict(checks)}: {found.source.name}"])
 
 
 def to_dict(found: Figures, checks: list[Check]) -> dict:
-    """Plain values for JSON."""
-    shape, parts = found.source.shape, found.source.parts
+    """Returns the audit as plain values for JSON."""
+    shape = found.source.shape
     return {
         "verdict": verdict(checks),
         "source": found.source.name,
         "states": shape.states,
-        "grid": shape.grid,
+        "height": shape.height,
+        "width": shape.width,
         "patch": shape.patch,
         "delimiters": shape.delimiters,
         "stride": shape.stride,
         "row_tokens": shape.row_tokens,
         "row_tokens_known": found.source.known_by,
+        **_found(found, checks),
+    }
+
+
+def token_dict(found: TokenFigures, checks: list[Check]) -> dict:
+    """Returns the audit of rows that are not grids as plain values for JSON."""
+    rows = found.source.row_format
+    return {
+        "verdict": verdict(checks),
+        "source": found.source.name,
+        "rows_of": found.source.rows_of,
+        "vocabulary": rows.vocabulary,
+        "row_tokens": rows.row_tokens,
+        **_found(found, checks),
+    }
+
+
+def _found(found: Figures | TokenFigures, checks: list[Check]) -> dict:
+    parts: Sequence[Part | TokenPart] = found.source.parts
+    return {
         "parts": [
             {"name": part.name, "split": part.split, "rows": part.rows, "looked": found.looked[i]}
             for i, part in enumerate(parts)
@@ -54,25 +102,31 @@ def to_dict(found: Figures, checks: list[Check]) -> dict:
 
 
 def _source(found: Figures) -> list[str]:
-    shape, parts = found.source.shape, found.source.parts
-    grids = f"{shape.frames} grids of {shape.grid} x {shape.grid} in {shape.states} states"
+    shape = found.source.shape
+    grids = f"{shape.frames} grids of {shape.size} in {shape.states} states"
     lines = [found.source.name, f"rows   {grids}, patches of {shape.patch} x {shape.patch}"]
     known = f"tokens {shape.row_tokens:,} a row, {found.source.known_by}"
-    lines += textwrap.wrap(known, WIDTH, subsequent_indent=" " * 7)
+    return lines + textwrap.wrap(known, WIDTH, subsequent_indent=" " * 7)
+
+
+def _parts(found: Figures | TokenFigures) -> list[str]:
+    parts: Sequence[Part | TokenPart] = found.source.parts
+    lines = []
     for i, part in enumerate(parts[:MOST_PARTS]):
         looked = "all" if found.looked[i] == part.rows else f"{found.looked[i]:,}, evenly spaced,"
-        lines.append(f"part   {part.name} ({part.split}): looked at {looked} of {part.rows:,} rows")
+        lines.append(f"part   {part.name} ({part.split}): read {looked} of {part.rows:,} rows")
     return lines + [f"part   and {len(parts) - MOST_PARTS} more"] * (len(parts) > MOST_PARTS)
 
 
-def _complexity(found: Figures, numbers: dict) -> list[str]:
+def _ratios(check: Check) -> list[str]:
+    numbers = check.numbers
     shares = ", ".join(f"{name} {share:.1%}" for name, share in numbers["bands"].items() if share)
     counts = {float(low): count for low, count in numbers["histogram"].items()}
     width = 0.02 * -(-round((max(counts) - min(counts)) * 50 + 1) // BARS)
     bins = np.floor(np.array(list(counts)) / width + 1e-6).astype(int)
     summed = np.bincount(bins, list(counts.values())).astype(int)
     most = int(summed.max())
-    lines = [f"gzip ratios of {sum(counts.values()):,} rows: {shares}"]
+    lines = [f"{check.name}s of {sum(counts.values()):,} rows: {shares}"]
     for b in range(int(bins.min()), len(summed)):
         bar = "█" * max(1, round(BAR * summed[b] / most)) if summed[b] else ""
         lines.append(f"  {b * width:.2f} {bar:{BAR}} {summed[b]:,}")
@@ -90,6 +144,6 @@ def _ngrams(found: Figures, numbers: dict) -> list[str]:
 
 
 def _cells(shape: Shape, token: int) -> str:
-    """A patch's cells, row by row."""
+    """Formats a patch's cells, row by row."""
     cells = [token // shape.states**k % shape.states for k in range(shape.patch**2)]
     return ("" if shape.states <= 10 else ".").join(map(str, cells[:4])) + "..." * (len(cells) > 4)

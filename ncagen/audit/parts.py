@@ -1,4 +1,8 @@
-"""What an audit looks at: rows of one shape in one or more parts, of a dataset or of flat files."""
+"""Opens the rows of an audit: rows of one shape in one or more parts, of a dataset or of flat files.
+
+Rows of automata are `Audited`, with the shape of their grids; rows of another source are `AuditedTokens`. Not covered:
+reading token files (`tokenfiles`), finding the row length (`rowlength`).
+"""
 
 import os
 from collections.abc import Callable
@@ -15,15 +19,20 @@ from ncagen.dataset.manifest import BUILDING, MANIFEST, SPLITS, read_manifest
 from ncagen.dataset.reader import Dataset
 from ncagen.errors import NcagenError
 from ncagen.hub.names import is_name
+from ncagen.row_format import Measure, RowFormat
+from ncagen.sources import source_of
+from ncagen.sources.nca.source import Nca
+from ncagen.sources.source import Source
 
 TRAIN, VALIDATION = SPLITS
 
 
 @dataclass(frozen=True)
 class Part:
-    """Rows of one file, or of one band and split. `read` gives integers [row, token] of rows by number.
+    """Rows of one file, or of one band and split.
 
-    trouble: what is wrong with the part as a whole, such as tokens that are left over.
+    rows: how many. read: takes int64[row], row numbers, and returns integers [row, token]. trouble: a fault of the
+    whole part, such as tokens that are left over.
     """
 
     name: str
@@ -34,8 +43,12 @@ class Part:
 
 
 @dataclass(frozen=True)
-class Source:
-    """All parts, their shape, how that is known, and whether splits are known to have different rules."""
+class Audited:
+    """The parts of an audit of automata.
+
+    name: of the dataset or file. shape: of all rows. known_by: how the row length is known, as text for the page.
+    streams: whether the splits are known to be different streams of rules.
+    """
 
     name: str
     shape: Shape
@@ -44,20 +57,60 @@ class Source:
     streams: bool = False
 
 
-def of_dataset(place: str | Folder, band: str | None, split: str | None) -> Source:
-    """Every band and split of a dataset, or those named. Raises NcagenError."""
+@dataclass(frozen=True)
+class TokenPart:
+    """The rows of one band and split."""
+
+    name: str
+    split: str
+    dataset: Dataset
+
+    @property
+    def rows(self) -> int:
+        """Number of rows."""
+        return len(self.dataset)
+
+
+@dataclass(frozen=True)
+class AuditedTokens:
+    """The parts of an audit of rows that are not grids.
+
+    name: of the dataset. rows_of: the name of the source of its rows. measure: None if the source has no measures.
+    noise: the mean ratio of uniform noise, None if it is not known.
+    """
+
+    name: str
+    rows_of: str
+    row_format: RowFormat
+    measure: Measure | None
+    noise: float | None
+    parts: tuple[TokenPart, ...]
+
+
+def of_dataset(place: str | Folder, band: str | None, split: str | None) -> Audited | AuditedTokens:
+    """Opens every band and split of a dataset, or those named.
+
+    place: a folder, a URL or a name on the Hub. Raises NcagenError if it cannot be read or has no such rows.
+    """
     folder, name = folder_at(place), str(place)
     manifest = read_manifest(folder)
     there = dict.fromkeys((record.band, record.split) for record in manifest.records)
     wanted = [(b, s) for b, s in there if band in (None, b) and split in (None, s)]
     if not wanted:
-        asked = " ".join(f"--{kind} {value}" for kind, value in (("band", band), ("split", split)) if value)
-        raise NcagenError(f"{name} has no rows of {asked}: it has {', '.join(f'{b} {s}' for b, s in there)}")
-    parts = []
-    for b, s in wanted:
-        dataset = Dataset(folder, s, b)
-        parts.append(Part(f"{b} {s}", s, len(dataset), _reader(dataset)))
-    return Source(name, Shape.of(manifest.spec), "by the manifest", tuple(parts), streams=True)
+        requested = " ".join(f"--{kind} {value}" for kind, value in (("band", band), ("split", split)) if value)
+        raise NcagenError(f"{name} has no rows of {requested}: it has {', '.join(f'{b} {s}' for b, s in there)}")
+    parts = tuple(TokenPart(f"{b} {s}", s, Dataset(folder, s, b)) for b, s in wanted)
+    source = source_of(manifest.spec)
+    if not isinstance(source, Nca):
+        return AuditedTokens(name, source.name, manifest.row_format, manifest.measure, _noise(source), parts)
+    grids = tuple(Part(part.name, part.split, part.rows, _reader(part.dataset)) for part in parts)
+    return Audited(name, Shape.of(source.settings), "by the manifest", grids, streams=True)
+
+
+def _noise(source: Source) -> float | None:
+    """Returns the mean ratio of uniform noise, None if the source has no noise scores."""
+    scores = source.noise_scores()
+    return float(scores.mean() / source.measures[0].denominator) if len(scores) else None
 
 
 def _reader(dataset: Dataset) -> Callable[[np.ndarray], np.ndarray]:
@@ -65,18 +118,23 @@ def _reader(dataset: Dataset) -> Callable[[np.ndarray], np.ndarray]:
 
 
 def is_dataset(name: str) -> bool:
-    """Whether it is to be opened as a dataset: a finished or begun one, a URL, or a name on the Hub."""
+    """Returns whether `name` is a dataset: the folder of a finished or started one, a URL, or a name on the Hub."""
     path = Path(name)
     if path.exists():
         return path.is_dir() and any((path / file).exists() for file in (MANIFEST, BUILDING))
     return "://" in name or is_name(name)
 
 
-def of_files(place: str | os.PathLike, validation: str | os.PathLike | None, shape: Shape, dtype: str) -> Source:
-    """Flat files. A shape without row_tokens gets those that the files show. Raises NcagenError."""
+def of_files(place: str | os.PathLike, validation: str | os.PathLike | None, shape: Shape, dtype: str) -> Audited:
+    """Opens flat files of tokens.
+
+    place: a file, or a folder with train and val files. validation: a file, instead of those of the folder. shape: a
+    row_tokens of 0 is replaced by the length that the files show. dtype: of files without a header, "uint16" or
+    "uint32". Raises NcagenError for files that are missing or cannot be read.
+    """
     path = Path(place)
     if not path.exists():
-        raise NcagenError(f"{place} is not there: use a dataset's folder, a file of tokens, or user/name on the Hub")
+        raise NcagenError(f"{place} does not exist: use a dataset's folder, a file of tokens, or user/name on the Hub")
     train, other = token_files(path)
     files = {
         split: [read(p, dtype, shape.vocabulary) for p in paths] for split, paths in _splits(train, other, validation)
@@ -90,7 +148,7 @@ def of_files(place: str | os.PathLike, validation: str | os.PathLike | None, sha
         found, known_by = guess(shape, first)
         shape = replace(shape, row_tokens=found)
     parts = [_part(file, split, shape.row_tokens) for split, some in files.items() for file in some]
-    return Source(str(place), shape, known_by, tuple(parts))
+    return Audited(str(place), shape, known_by, tuple(parts))
 
 
 def _splits(train: list[Path], other: list[Path], validation: str | os.PathLike | None):

@@ -1,8 +1,8 @@
-"""The tokens of a row, found in a flat file that does not say: where delimiters and rules change, rows change.
+"""Finds the tokens of a row in a flat file that does not state them.
 
-Lengths are tried that rows made for 1k to 16k positions have: whole grids, or cut at the positions or one token after.
-A length is right if rows of it are whole grids under one rule, and the next row is under another. Other lengths, and
-rows of several trajectories, must be given.
+It tries the lengths of rows made for 1k to 16k positions: whole grids, or cut at the positions or one token later. A
+length is right if its rows are whole grids with one rule, and the next row has another rule. Not covered: other
+lengths, and rows of several trajectories; they need --row-tokens.
 """
 
 from dataclasses import dataclass, replace
@@ -11,7 +11,7 @@ import numpy as np
 
 from ncagen.audit.neighbours import breaks, pair_bits, pair_shares, step_bits
 from ncagen.audit.shape import Shape
-from ncagen.spec import DELIMITERS
+from ncagen.sources.nca.settings import DELIMITERS
 
 POSITIONS = (1024, 2048, 4096, 8192, 16384)
 TRIED_TOKENS, MOST_TRIED, LEAST_TRIED = 1 << 15, 24, 4
@@ -20,7 +20,7 @@ NO_RULE = "none that was tried has one rule a row; if it is another, use --row-t
 
 @dataclass(frozen=True)
 class Evidence:
-    """What speaks for a length: of the rows tried, those that are whole, of one rule too, and end with it too."""
+    """The evidence for a length: of `tried` rows, how many are whole, of these have one rule, of these end with it."""
 
     row_tokens: int
     tried: int
@@ -34,15 +34,17 @@ class Evidence:
 
 
 def lengths(shape: Shape) -> list[int]:
-    """The lengths that are tried, shortest first."""
+    """Lists the lengths to try in tokens, shortest first."""
     grid, marked = shape.tokens_per_grid, shape.patches + DELIMITERS
     cut = {n for s in POSITIONS for n in (s, s + 1)}
-    whole = {n // g * grid for s in POSITIONS for g in (grid, marked) for n in (s, s + g)}  # delimiters may be gone
+    whole = {
+        n // g * grid for s in POSITIONS for g in (grid, marked) for n in (s, s + g)
+    }  # also lengths of rows whose delimiters were removed
     return sorted(n for n in cut | whole if n >= 4 * grid)
 
 
 def guess(shape: Shape, tokens: np.ndarray) -> tuple[int, str]:
-    """The best-supported length and the evidence for it. tokens: [token], of any length; little of it is read."""
+    """Returns the best-supported length and its evidence as text. tokens: integers [token]; only samples are read."""
     known = [evidence(replace(shape, row_tokens=n), tokens) for n in lengths(shape) if len(tokens) >= 2 * n]
     default = -(-(POSITIONS[0] + 1) // shape.tokens_per_grid) * shape.tokens_per_grid
     if not known or not max(e.whole for e in known):
@@ -57,7 +59,7 @@ def guess(shape: Shape, tokens: np.ndarray) -> tuple[int, str]:
 
 
 def evidence(shape: Shape, tokens: np.ndarray) -> Evidence:
-    """Tries rows of the shape's length, evenly spaced, each with the row after it."""
+    """Tries evenly spaced rows of the shape's length, each with the next row. tokens: integers [token]."""
     n = shape.row_tokens
     tried = min(len(tokens) // n - 1, max(LEAST_TRIED, min(MOST_TRIED, TRIED_TOKENS // n)))
     first = np.linspace(0, len(tokens) // n - 2, tried).astype(np.int64)
@@ -66,7 +68,7 @@ def evidence(shape: Shape, tokens: np.ndarray) -> Evidence:
     pairs = rows.reshape(tried, 2, n)[whole].reshape(-1, n)
     if shape.stride != 1 or not len(pairs):
         return Evidence(n, tried, int(whole.sum()), 0, 0)
-    grids = shape.grids_of(shape.patches_of(pairs)).reshape(-1, 2 * shape.frames, shape.grid, shape.grid)
+    grids = shape.grids_of(shape.patches_of(pairs)).reshape(-1, 2 * shape.frames, shape.height, shape.width)
     bits = pair_bits(pair_shares(grids, shape.states), grids[0, 1:].size)
     broken = breaks(step_bits(grids, bits, shape.states))
     last = shape.frames - 1

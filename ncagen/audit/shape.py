@@ -1,37 +1,51 @@
-"""How tokens lie in the rows of a file, whoever wrote it: grids, patches, delimiters, and tokens of a row.
+"""The token format of the rows of any file: grids, patches, delimiters, and tokens of a row.
 
-A row begins with a grid and may end in the middle of one, as rows that were cut at 1024 tokens do. Unlike a `Spec`, a
-shape has no rule, no score and no limits of the factory's own.
+A row begins with a grid and may end in the middle of one, as rows that were cut at 1024 tokens do. Not covered: the
+automaton's settings, such as temperature and start.
 """
 
 from dataclasses import dataclass
+from math import gcd
 
 import numpy as np
 
 from ncagen.errors import NcagenError
+from ncagen.sources.nca.options import parse_grid
+from ncagen.sources.nca.settings import DELIMITERS, SCORED_GRIDS, SCORED_TOKEN_BYTES, Patching, Settings
 from ncagen.sources.nca.tokens import patch_grids
-from ncagen.spec import DELIMITERS, SCORED_GRIDS, SCORED_TOKEN_BYTES, Patching, Spec
 
 
 @dataclass(frozen=True)
 class Shape(Patching):
-    """`stride`: steps between recorded grids, where it is known; only 1 shows a rule's steps."""
+    """The token format of rows.
+
+    states: of a cell. height, width: cells of a grid. patch: cells along a side of a patch. delimiters: whether grids
+    are between delimiters. stride: steps between recorded grids; only 1 shows a rule's steps. row_tokens: 0 if unknown.
+    """
 
     states: int = 10
-    grid: int = 12
+    height: int = 12
+    width: int = 12
     patch: int = 2
     delimiters: bool = True
     stride: int = 1
     row_tokens: int = 0
 
     def __post_init__(self):
-        """Raises NcagenError for what no file can have."""
-        for name, least, most in (("states", 2, 256), ("grid", 3, 128), ("patch", 1, 128)):
-            if not least <= (value := getattr(self, name)) <= most:
+        """Raises NcagenError for values out of range, patches that do not fit the grid, and rows of under two grids."""
+        for name, value, least, most in (
+            ("states", self.states, 2, 256),
+            ("grid", self.height, 3, 128),
+            ("grid", self.width, 3, 128),
+            ("patch", self.patch, 1, 128),
+        ):
+            if not least <= value <= most:
                 raise NcagenError(f"{name} {value} is out of range: use {least} to {most}")
-        if self.grid % self.patch:
-            fitting = ", ".join(str(p) for p in range(1, self.grid + 1) if self.grid % p == 0)
-            raise NcagenError(f"grid {self.grid} is not divisible by patch {self.patch}: use a patch of {fitting}")
+        if self.height % self.patch or self.width % self.patch:
+            side = gcd(self.height, self.width)
+            fitting = ", ".join(str(p) for p in range(1, side + 1) if side % p == 0)
+            grid = self.size if self.height != self.width else self.height
+            raise NcagenError(f"grid {grid} is not divisible by patch {self.patch}: use a patch of {fitting}")
         if self.vocabulary > 2**32:
             raise NcagenError(f"states {self.states} with patch {self.patch} is over {2**32} ids: use a smaller patch")
         if self.row_tokens and self.frames < 2:
@@ -39,37 +53,44 @@ class Shape(Patching):
             raise NcagenError(f"row-tokens {self.row_tokens} is under two grids: use {least} or more")
 
     @classmethod
-    def of(cls, spec: Spec) -> "Shape":
-        """The shape of a dataset's rows."""
-        return cls(spec.states, spec.grid, spec.patch, True, spec.stride, spec.row_tokens)
+    def of(cls, settings: Settings) -> "Shape":
+        """Returns the shape of rows with these settings."""
+        return cls(
+            settings.states,
+            settings.height,
+            settings.width,
+            settings.patch,
+            stride=settings.stride,
+            row_tokens=settings.row_tokens,
+        )
 
     @property
     def vocabulary(self) -> int:
-        """Ids that a row may hold: 0 to vocabulary - 1."""
+        """Number of ids: 0 to vocabulary - 1."""
         return self.patch_ids + DELIMITERS * self.delimiters
 
     @property
     def tokens_per_grid(self) -> int:
-        """Patches, and the delimiters if there are any."""
+        """Tokens of a grid: patches, and delimiters if there are any."""
         return self.patches + DELIMITERS * self.delimiters
 
     @property
     def frames(self) -> int:
-        """Whole grids of a row."""
+        """Number of whole grids in a row."""
         return self.row_tokens // self.tokens_per_grid
 
     @property
     def scored_frames(self) -> int:
-        """Grids that the gzip score is taken over."""
+        """Number of grids that are scored."""
         return min(SCORED_GRIDS, self.frames)
 
     @property
     def scored_bytes(self) -> int:
-        """Bytes that the gzip score is taken over."""
+        """Number of bytes that are scored."""
         return self.scored_frames * self.patches * SCORED_TOKEN_BYTES
 
     def aligned(self, tokens: np.ndarray) -> np.ndarray:
-        """Whether delimiters stand where they belong and nowhere else. tokens: [row, token]. Returns bool[row]."""
+        """Returns bool[row], true for rows with delimiters in place and nowhere else. tokens: integers [row, token]."""
         if not self.delimiters:
             return np.ones(len(tokens), bool)
         wanted = np.full(self.row_tokens, -1)
@@ -79,18 +100,24 @@ class Shape(Patching):
         return np.all(marks == wanted, axis=1)
 
     def in_range(self, tokens: np.ndarray) -> np.ndarray:
-        """Whether all ids are of the vocabulary. tokens: [row, token]. Returns bool[row]."""
+        """Returns bool[row], true for rows with all ids in the vocabulary. tokens: integers [row, token]."""
         return np.all((tokens >= 0) & (tokens < self.vocabulary), axis=1)
 
     def patches_of(self, tokens: np.ndarray) -> np.ndarray:
-        """The patches of the whole grids of sound rows.
+        """Extracts the patches of the whole grids of sound rows.
 
-        tokens: [row, token]. Returns uint16 or uint32 [row, frame, patch].
+        tokens: integers [row, token]. Returns uint16 or uint32 [row, frame, patch].
         """
         whole = tokens[:, : self.frames * self.tokens_per_grid].reshape(-1, self.frames, self.tokens_per_grid)
         inner = whole[..., 1:-1] if self.delimiters else whole
         return inner.astype(np.uint16 if self.vocabulary <= 2**16 else np.uint32)
 
     def grids_of(self, patches: np.ndarray) -> np.ndarray:
-        """The cells of patches [row, frame, patch]. Returns uint8[row, frame, row, column]."""
+        """Converts patches to cells. patches: integers [row, frame, patch]. Returns uint8[row, frame, y, x]."""
         return patch_grids(self, patches)
+
+
+def grid_of(text: str) -> dict[str, int]:
+    """Reads height and width in cells from "12" or "12x16", as keywords of `Shape`. Raises SpecError."""
+    height, width = parse_grid(text)
+    return {"height": height, "width": width}

@@ -1,6 +1,6 @@
-"""Flat token files as others publish them: headerless, llm.c's, or NumPy's. Mapped into memory, never copied whole.
+"""Reads flat token files: headerless, llm.c's, or NumPy's. Files are mapped into memory, not copied.
 
-Not read: files whose rows differ in length (an index beside them says where they end), compressed files, text.
+Not covered: files whose rows differ in length (with an index file), compressed files, text.
 """
 
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ SUFFIXES = (".bin", ".npy")
 LLMC_MAGIC, LLMC_HEADER = 20240520, 1024  # 256 int32: magic, version, tokens
 LLMC_DTYPES = {1: "uint16", 7: "uint32"}
 
-# What begins like this holds no plain tokens.
+# First bytes of files that do not contain plain tokens.
 OTHERS = {
     b"PAR1": "a Parquet file",
     b"ARROW1": "an Arrow file",
@@ -31,7 +31,10 @@ LOOKED_AT = 1 << 16
 
 @dataclass(frozen=True)
 class TokenFile:
-    """tokens: integers [token], or [row, token] where the file says so. promised: tokens that its header names."""
+    """A file of tokens.
+
+    tokens: integers [token], or [row, token] if the file has two axes. promised: the number of tokens in its header.
+    """
 
     path: Path
     tokens: np.ndarray
@@ -39,7 +42,7 @@ class TokenFile:
 
 
 def token_files(place: Path) -> tuple[list[Path], list[Path]]:
-    """Train and validation files of a folder, or the file itself as train. Raises NcagenError."""
+    """Lists train and validation files of a folder, or the file as train. Raises NcagenError if there are none."""
     if place.is_file():
         return [place], []
     files = sorted(path for path in place.iterdir() if path.suffix in SUFFIXES and path.is_file())
@@ -52,7 +55,11 @@ def token_files(place: Path) -> tuple[list[Path], list[Path]]:
 
 
 def read(path: Path, dtype: str, vocabulary: int) -> TokenFile:
-    """A file's tokens. Raises NcagenError for what holds none."""
+    """Maps the tokens of a file.
+
+    dtype: of a file without a header, "uint16" or "uint32". vocabulary: number of ids, to detect the other dtype.
+    Raises NcagenError for a file that cannot be read or does not contain tokens.
+    """
     try:
         with path.open("rb") as file:
             start = file.read(LOOKED_AT)
@@ -101,7 +108,7 @@ def _numpy(path: Path) -> np.ndarray:
 
 
 def _check_dtype(path: Path, tokens: np.ndarray, dtype: str, vocabulary: int) -> None:
-    """Refuses tokens that are plainly of the other dtype."""
+    """Raises NcagenError for tokens that are clearly of the other dtype."""
     if dtype == "uint16" and vocabulary <= 2**16 and len(tokens) > 1 and not tokens[1::2].any() and tokens.any():
         raise NcagenError(f"{path} looks like uint32, every second uint16 is 0: use --dtype uint32")
     if dtype == "uint32" and vocabulary <= 2**16 and (tokens >= 2**16).mean() > 0.9:

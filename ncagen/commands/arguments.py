@@ -1,6 +1,7 @@
-"""Where a dataset lies, as every command that reads one takes it: a folder, a URL, or user/name on the Hub."""
+"""The argument for a dataset, the same for every command that reads one: a folder, a URL, or user/name on the Hub."""
 
 import click
+from click.shell_completion import CompletionItem
 
 from ncagen.dataset.folder import Folder
 from ncagen.errors import NcagenError
@@ -10,7 +11,12 @@ from ncagen.opening import is_on_hub, place
 def dataset_argument(command):
     """The argument FOLDER, and the option that goes with a name on the Hub."""
     command = click.option("--revision", help="Of a dataset on the Hub: a branch, a tag or a commit.  [main]")(command)
-    return click.argument("folder", metavar="FOLDER_OR_REPO")(command)
+    return click.argument("folder", metavar="FOLDER_OR_REPO", shell_complete=folders)(command)
+
+
+def folders(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Has the shell complete the name of a folder."""
+    return [CompletionItem(incomplete, type="dir")]
 
 
 def folder_of(text: str, revision: str | None) -> Folder:

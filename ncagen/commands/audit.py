@@ -7,7 +7,7 @@ import click
 
 from ncagen.audit.tokenfiles import DTYPES
 from ncagen.commands.arguments import folder_of
-from ncagen.commands.console import COMPILING, WRONG, progress, waiting
+from ncagen.commands.console import WRONG, progress
 from ncagen.errors import NcagenError
 
 SAMPLE = 20_000
@@ -21,7 +21,7 @@ FLAT = ("states", "grid", "patch", "no_delimiters", "stride", "row_tokens", "dty
 @click.option("--split", help="Of a dataset: this split alone.")
 @click.option("--validation", type=click.Path(path_type=Path), help="Of a file: the validation file that goes with it.")
 @click.option("--states", type=int, help="Of files: states of a cell.  [10]")
-@click.option("--grid", type=int, help="Of files: cells along a side of the grid.  [12]")
+@click.option("--grid", help="Of files: cells of the grid: a side, or height x width as in 12x16.  [12]")
 @click.option("--patch", type=int, help="Of files: cells along a side of a patch.  [2]")
 @click.option("--stride", type=click.IntRange(min=1), help="Of files: steps between grids.  [1]")
 @click.option("--no-delimiters", is_flag=True, default=None, help="Of files: grids follow each other directly.")
@@ -30,7 +30,11 @@ FLAT = ("states", "grid", "patch", "no_delimiters", "stride", "row_tokens", "dty
 @click.option("--rows", default=str(SAMPLE), help=f"Rows of each part to look at, evenly spaced, or all.  [{SAMPLE}]")
 @click.option("--json", "as_json", is_flag=True, help="Machine-readable output; no progress.")
 def audit(place, revision, band, split, rows, as_json, **flags):
-    """Check any file of NCA tokens, ours or others': alignment, noise, rules, leakage, duplicates, complexity.
+    """Check any file of NCA tokens, ours or others'.
+
+    Looks at alignment, noise, rules, leakage, duplicates and complexity.
+
+    Rows of another source than automata are checked as plain tokens: ids, leakage, duplicates, ratio, n-grams.
 
     PATH_OR_REPO is a dataset's folder or its name on the Hub, a flat file of tokens (.bin, .npy), or a folder with
     train*.bin and val*.bin. Status 1 if a check is bad.
@@ -41,24 +45,30 @@ def audit(place, revision, band, split, rows, as_json, **flags):
     """
     most = _most(rows)
     source = _source(place, revision, band, split, {name: value for name, value in flags.items() if value is not None})
-    from ncagen.audit.checks import BAD, check
-    from ncagen.audit.figures import chosen_rows, look
-    from ncagen.audit.page import page, to_dict, verdict
+    from ncagen.audit import checks, figures, page, token_checks, token_figures
+    from ncagen.audit.parts import AuditedTokens
     from ncagen.deflate.lengths import gzip_length
 
-    with waiting(COMPILING, as_json):
-        gzip_length(bytes(40))
-    with progress(sum(len(chosen_rows(part.rows, most)) for part in source.parts), "rows", as_json) as bar:
-        found = look(source, most, bar.update)
-    checks = check(found)
-    click.echo(json.dumps(to_dict(found, checks), indent=1) if as_json else page(found, checks))
-    return WRONG if verdict(checks) == BAD else 0
+    rows = sum(len(figures.chosen_rows(part.rows, most)) for part in source.parts)
+    if isinstance(source, AuditedTokens):
+        with progress(rows, "rows", as_json) as bar:
+            seen = token_figures.look(source, most, bar.update)
+        results = token_checks.check(seen)
+        shown = page.token_dict(seen, results) if as_json else page.token_page(seen, results)
+    else:
+        gzip_length(bytes(40))  # compiles before the bar is drawn
+        with progress(rows, "rows", as_json) as bar:
+            found = figures.look(source, most, bar.update)
+        results = checks.check(found)
+        shown = page.to_dict(found, results) if as_json else page.page(found, results)
+    click.echo(json.dumps(shown, indent=1) if as_json else shown)
+    return WRONG if page.verdict(results) == checks.BAD else 0
 
 
 def _source(place: str, revision: str | None, band: str | None, split: str | None, flags: dict):
     """What is to be looked at, from the flags that fit it. Raises NcagenError for those that do not."""
     from ncagen.audit.parts import is_dataset, of_dataset, of_files
-    from ncagen.audit.shape import Shape
+    from ncagen.audit.shape import Shape, grid_of
 
     if is_dataset(place):
         if flags:
@@ -69,7 +79,9 @@ def _source(place: str, revision: str | None, band: str | None, split: str | Non
     for name, value in (("band", band), ("split", split), ("revision", revision)):
         if value:
             raise NcagenError(f"--{name} is for datasets: {place} has no manifest")
-    shape = {name: flags[name] for name in ("states", "grid", "patch", "stride", "row_tokens") if name in flags}
+    shape = {name: flags[name] for name in ("states", "patch", "stride", "row_tokens") if name in flags}
+    if "grid" in flags:
+        shape |= grid_of(flags["grid"])
     shaped = Shape(**shape, delimiters=not flags.get("no_delimiters"))
     return of_files(place, flags.get("validation"), shaped, flags.get("dtype", DTYPES[0]))
 

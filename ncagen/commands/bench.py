@@ -5,10 +5,9 @@ from dataclasses import asdict
 
 import click
 
-from ncagen.commands.console import COMPILING, waiting
-from ncagen.commands.cores import cores
 from ncagen.commands.spec_options import settings_of, spec_options
-from ncagen.spec import Spec, from_settings
+from ncagen.cores import cores
+from ncagen.spec import BuildSpec
 
 
 @click.command()
@@ -23,25 +22,29 @@ def bench(rounds, workers, as_json, **flags):
 
     workers = workers or cores()
     given = {name: value for name, value in flags.items() if value is not None}
-    even = workers * 4 * Spec.rows_per_shard * Spec.seq_len  # four shards each, so that no worker waits for another
+    even = (
+        workers * 4 * BuildSpec.rows_per_shard * BuildSpec.seq_len
+    )  # four shards each, so that no worker waits for another
     settings = settings_of(None, {"tokens": even, "validation": "0", **given})
-    storage = settings.pop("format", "parquet")
+    file_format = settings.pop("format", "parquet")
     if not settings.get("band") and "for" not in settings:
         settings["band"] = ["high"]
-    spec = from_settings(settings)
     from ncagen.factory.plan import pilot
+    from ncagen.factory.settings import from_settings
 
-    with waiting(COMPILING, as_json):
-        pilot(spec, storage)  # refuses a band that no candidate reaches
-    with waiting(f"building {rounds} times {spec.tokens:,} tokens", as_json, after=0.0):
-        result = run_bench(spec, storage, workers, rounds)
+    spec = from_settings(settings)
+
+    pilot(spec, file_format)  # refuses a band that no candidate reaches
+    if not as_json:
+        click.echo(f"building {rounds} times {spec.tokens:,} tokens", err=True)
+    result = run_bench(spec, file_format, workers, rounds)
     if as_json:
         click.echo(json.dumps(asdict(result), indent=1))
         return 0
     total = sum(result.stage_microseconds.values())
-    click.echo(f"rows a second      {result.rows_per_second:,.0f} on {workers} workers ({storage})")
+    click.echo(f"rows a second      {result.rows_per_second:,.0f} on {workers} workers ({file_format})")
     click.echo(f"tokens a second    {result.tokens_per_second / 1e6:.2f}M")
-    click.echo(f"one zlib call      {result.zlib_microseconds:.1f} us for {spec.scored_bytes} bytes at level 9")
+    click.echo(f"one zlib call      {result.zlib_microseconds:.1f} us for {result.scored_bytes} bytes at level 9")
     click.echo(f"rows a zlib call   {result.ratio:.2f} (rounds: {', '.join(f'{r:.2f}' for r in result.ratios)})")
     click.echo(f"kept               {result.acceptance:.1%} of the candidates")
     click.echo(f"one candidate      {total:.1f} us of one core:")

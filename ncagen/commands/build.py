@@ -1,24 +1,23 @@
 """ncagen build."""
 
 import json
-from contextlib import nullcontext
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
 import click
 
-from ncagen.commands.console import COMPILING, waiting
-from ncagen.commands.cores import cores
+import ncagen
 from ncagen.commands.spec_options import settings_of, spec_options
+from ncagen.cores import cores
 from ncagen.dataset.folder import Folder
 from ncagen.dataset.shard import FORMATS
-from ncagen.errors import NcagenError
-from ncagen.spec import Spec, SpecError, from_settings
+from ncagen.errors import NcagenError, SpecError
+from ncagen.spec import BuildSpec
 
 
 @click.command()
-@click.argument("order", required=False, type=click.Path(path_type=Path))
+@click.argument("spec_file", metavar="[SPEC.toml]", required=False, type=click.Path(path_type=Path))
 @spec_options
 @click.option(
     "--out", help="The dataset's folder, or a URL such as s3://bucket/name; made if missing, resumed if begun."
@@ -31,50 +30,56 @@ from ncagen.spec import Spec, SpecError, from_settings
 @click.option("--plan", "only_plan", is_flag=True, help="Print what the build will take, and build nothing.")
 @click.option("--nodes", type=click.IntRange(min=1), help="With --plan: machines like this one.  [1]")
 @click.option("--quiet", is_flag=True, help="Print errors only.")
-def build(order, out, device, ray, gpus_per_worker, only_plan, nodes, quiet, workers, as_json, **flags):
-    """Make a dataset, or what is missing of it, from flags or from a TOML ORDER.
+def build(spec_file, out, device, ray, gpus_per_worker, only_plan, nodes, quiet, workers, as_json, **flags):
+    """Make a dataset, or what is missing of it, from flags or from a TOML file.
 
     \b
     ncagen build --tokens 164M --band high --out data/nca-high
     ncagen build manifests/paper-high-164M.toml --out data/nca-high
     ncagen build --tokens 10B --band high --out s3://bucket/nca-high --ray auto
     """
-    settings = settings_of(order, flags)
-    storage = settings.pop("format", "parquet")
+    settings = settings_of(spec_file, flags)
+    file_format = settings.pop("format", "parquet")
     out = out or (str(settings["out"]) if "out" in settings else None)
-    if storage not in FORMATS:
-        raise SpecError(f"format {storage!r} is not known: use {' or '.join(FORMATS)}")
+    if file_format not in FORMATS:
+        raise SpecError(f"format {file_format!r} is not known: use {' or '.join(FORMATS)}")
+    from ncagen.factory.settings import from_settings
+
     spec = from_settings(settings)
     if out is None and not only_plan:
         raise SpecError("no folder is given: use --out, as in --out data/nca-high")
     _check_together(device, ray, gpus_per_worker, only_plan, nodes)
     quiet = quiet or as_json
-    from ncagen.commands.build_runner import make_dataset
+    if only_plan:
+        click.echo(_plan(spec, file_format, workers or cores(), nodes or 1, out, as_json))
+        return 0
+    from ncagen.commands.build_runner import run_build
+
+    make = partial(
+        ncagen.build,
+        spec,
+        out,
+        file_format=file_format,
+        workers=workers,
+        device=device,
+        ray=ray,
+        gpus_per_worker=gpus_per_worker or 1.0,
+    )
+    run_build(make, spec, out, quiet, as_json)
+    return 0
+
+
+def _plan(spec: BuildSpec, file_format: str, workers: int, nodes: int, out: str | None, as_json: bool) -> str:
+    """What a build will take, as text or JSON. Raises NcagenError for a folder that holds something else."""
     from ncagen.factory.claim import check, check_size
     from ncagen.factory.make_shard import BuildJob
-    from ncagen.factory.plan import pilot
-    from ncagen.factory.plan import plan as make_plan
-    from ncagen.factory.scheduler import threads
-    from ncagen.sources.nca.devices import backend
+    from ncagen.factory.plan import pilot, plan
 
-    ordered = None if out is None else BuildJob(spec, storage, Folder(out))
-    if ordered is not None:
-        check(ordered)
-    if only_plan or ordered is None:
-        check_size(spec)
-        with waiting(COMPILING, quiet):
-            tried = pilot(spec, storage)
-        planned = make_plan(spec, workers or cores(), nodes or 1, tried)
-        click.echo(json.dumps(asdict(planned), indent=1) if as_json else _plan_text(spec, storage, planned))
-        return 0
-    with _cluster(ray, workers, ordered, device, gpus_per_worker) if ray else nullcontext() as cluster:
-        if not ray:
-            backend(device)
-        with waiting(COMPILING, quiet):
-            pilot(spec, storage)
-        executor_of = cluster or partial(threads, ordered, workers or cores(), device=device)
-        make_dataset(ordered, executor_of, quiet, as_json)
-    return 0
+    if out is not None:
+        check(BuildJob(spec, file_format, Folder(out)))
+    check_size(spec)
+    planned = plan(spec, workers, nodes, pilot(spec, file_format))
+    return json.dumps(asdict(planned), indent=1) if as_json else _plan_text(spec, file_format, planned)
 
 
 def _check_together(device: str, ray: str | None, gpus_per_worker: float | None, plan: bool, nodes: int | None) -> None:
@@ -87,14 +92,7 @@ def _check_together(device: str, ray: str | None, gpus_per_worker: float | None,
         raise NcagenError("--plan measures this machine's cores: leave --ray and --device out, and give --nodes")
 
 
-def _cluster(ray: str, workers: int | None, order, device: str, gpus_per_worker: float | None):
-    """What makes an executor of a report, within a connection to the cluster."""
-    from ncagen.factory.ray.executor import connect
-
-    return connect(ray, workers, order, device, gpus_per_worker or 1.0)
-
-
-def _plan_text(spec: Spec, storage: str, plan) -> str:
+def _plan_text(spec: BuildSpec, file_format: str, plan) -> str:
     machines = f"{plan.workers} workers of this machine"
     if plan.nodes > 1:
         machines = f"{plan.nodes} machines like this one, {plan.workers} workers each"
@@ -102,13 +100,13 @@ def _plan_text(spec: Spec, storage: str, plan) -> str:
     accepted = ", ".join(f"{name} {share:.1%}" for name, share in plan.acceptance.items())
     return "\n".join(
         [
-            f"rows         {plan.rows:,} of {spec.row_tokens} tokens",
-            f"shards       {plan.shards:,} ({plan.files:,} {storage} files)",
+            f"rows         {plan.rows:,} of {plan.row_tokens} tokens",
+            f"shards       {plan.shards:,} ({plan.files:,} {file_format} files)",
             f"candidates   about {plan.candidates:,} (kept: {accepted})",
             f"bytes        about {_size(plan.bytes)}",
             f"time         about {_duration(plan.seconds)} on {machines}",
             f"core-hours   about {plan.core_hours:,.{2 if plan.core_hours < 10 else 0}f}",
-            f"bands        {shares}; pure noise scores {plan.noise_ratio:.3f}",
+            *([] if plan.noise_ratio is None else [f"bands        {shares}; pure noise scores {plan.noise_ratio:.3f}"]),
         ]
     )
 

@@ -1,58 +1,91 @@
-"""Carries out an order with a bar, and says what came of it: the part that `build` and `rebuild` share."""
+"""Runs a build with a progress bar and prints its result: what `build` and `rebuild` share."""
 
 import json
-import threading
 import time
 from collections.abc import Callable
+from typing import Protocol
 
 import click
+from tqdm import tqdm
 
 from ncagen.commands.console import progress
-from ncagen.dataset.manifest import SPLITS
-from ncagen.factory.executor import Executor, Report
-from ncagen.factory.make_shard import BuildJob
-from ncagen.factory.scheduler import build
+from ncagen.dataset.manifest import SPLITS, Manifest
+from ncagen.factory.events import Event, NodesChanged, RowsFound, RowsMade
+from ncagen.spec import BuildSpec
 
 
-def make_dataset(order: BuildJob, executor_of: Callable[[Report], Executor], quiet: bool, as_json: bool) -> None:
-    """Makes the dataset, or what is missing of it. Raises what `scheduler.build` raises."""
-    spec = order.spec
+class Build(Protocol):
+    """`ncagen.build` or `ncagen.rebuild` with all arguments but this."""
+
+    def __call__(self, *, progress: Callable[[Event], object]) -> Manifest: ...
+
+
+def run_build(build: Build, spec: BuildSpec, out: str, quiet: bool, as_json: bool) -> None:
+    """Makes the dataset, or what is missing of it. Raises what `ncagen.build` raises."""
     rows = len(spec.bands) * sum(spec.rows(split) for split in SPLITS)
-    begun = time.monotonic()
     with progress(rows, "rows", quiet or as_json) as bar:
-        kept, lock = [0, 0], threading.Lock()
-
-        def report(rows: int, candidates: int) -> None:
-            with lock:
-                kept[0] += rows if candidates else 0
-                kept[1] += candidates
-                speed = kept[0] * spec.seq_len / (time.monotonic() - begun)
-                share = kept[0] / kept[1] if kept[1] else 0.0
-                nodes = "" if executor.nodes is None else f"{executor.nodes} node{'' if executor.nodes == 1 else 's'}, "
-                bar.set_postfix_str(f"{nodes}{speed / 1e6:.2f}M tokens/s, {share:.1%} kept", refresh=False)
-                bar.update(rows)
-            if executor.nodes == 0:
-                click.echo("no node of the cluster is left: waiting for one", err=True)
-
-        executor = executor_of(report)
-        manifest = build(order, executor)
-    made, tried = kept
-    seconds, size = time.monotonic() - begun, sum(file.bytes for file in manifest.files.values())
+        meter = _Meter(bar, spec.seq_len)
+        manifest = build(progress=meter)
     if as_json:
-        result = {
-            "folder": str(order.folder),
-            "dataset_sha256": manifest.dataset_sha256,
-            "rows": rows,
-            "rows_made": made,
-            "candidates": tried,
-            "bytes": size,
-            "seconds": round(seconds, 3),
-        }
-        click.echo(json.dumps(result, indent=1))
+        click.echo(json.dumps(_result(out, manifest, rows, meter), indent=1))
     elif not quiet:
-        if made:
-            speed = made * spec.seq_len / seconds / 1e6
-            click.echo(f"made {made:,} rows from {tried:,} candidates in {seconds:.1f} s ({speed:.2f}M tokens/s)")
-        else:
-            click.echo(f"nothing to do: {order.folder} is complete")
-        click.echo(f"{order.folder}: {rows:,} rows, {size / 1e6:,.1f} MB, sha256 {manifest.dataset_sha256}")
+        click.echo(meter.summary() if meter.made else f"nothing to do: {out} is complete")
+        size = f"{_bytes(manifest) / 1e6:,.1f} MB"
+        click.echo(f"{out}: {rows:,} rows, {size}, sha256 {manifest.dataset_sha256}")
+
+
+class _Meter:
+    """Counts the rows of a build's events and shows them on a bar."""
+
+    def __init__(self, bar: tqdm, seq_len: int):
+        self.made = self.tried = 0
+        self._bar, self._seq_len = bar, seq_len
+        self._nodes = ""
+        self._begun = time.monotonic()
+
+    def __call__(self, event: Event) -> None:
+        match event:
+            case RowsFound(rows):
+                self._bar.update(rows)
+            case RowsMade(rows, candidates):
+                self.made += rows
+                self.tried += candidates
+                self._show()
+                self._bar.update(rows)
+            case NodesChanged(nodes):
+                self._nodes = f"{nodes} node{'' if nodes == 1 else 's'}, "
+                self._show()
+                if nodes == 0:
+                    click.echo("no node of the cluster is left: waiting for one", err=True)
+
+    @property
+    def seconds(self) -> float:
+        return time.monotonic() - self._begun
+
+    def summary(self) -> str:
+        """One line for the rows that were made."""
+        seconds = self.seconds
+        speed = self.made * self._seq_len / seconds / 1e6
+        return f"made {self.made:,} rows from {self.tried:,} candidates in {seconds:.1f} s ({speed:.2f}M tokens/s)"
+
+    def _show(self) -> None:
+        speed = self.made * self._seq_len / self.seconds
+        share = self.made / self.tried if self.tried else 0.0
+        self._bar.set_postfix_str(f"{self._nodes}{speed / 1e6:.2f}M tokens/s, {share:.1%} kept", refresh=False)
+
+
+def _result(out: str, manifest: Manifest, rows: int, meter: _Meter) -> dict:
+    """What --json prints."""
+    return {
+        "folder": out,
+        "dataset_sha256": manifest.dataset_sha256,
+        "rows": rows,
+        "rows_made": meter.made,
+        "candidates": meter.tried,
+        "bytes": _bytes(manifest),
+        "seconds": round(meter.seconds, 3),
+    }
+
+
+def _bytes(manifest: Manifest) -> int:
+    return sum(file.bytes for file in manifest.files.values())

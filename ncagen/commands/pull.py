@@ -17,7 +17,9 @@ from ncagen.hub.names import check_name
 @click.option("--json", "as_json", is_flag=True, help="Machine-readable output; no progress.")
 @click.option("--quiet", is_flag=True, help="Print errors only.")
 def pull(name, out, revision, as_json, quiet):
-    """Fetch a dataset from the Hugging Face Hub, all of it, every file checked against its hash.
+    """Fetch a dataset from the Hugging Face Hub.
+
+    Fetches all of it, and checks every file against its hash.
 
     \b
     ncagen pull ada/nca-high --revision v1 --out data/nca-high
@@ -28,12 +30,12 @@ def pull(name, out, revision, as_json, quiet):
     from ncagen.hub.folders import cached
     from ncagen.hub.pull import pull as pull_dataset
     from ncagen.hub.quiet import quiet_library
-    from ncagen.hub.retry import Patience
+    from ncagen.hub.retry import RetryPolicy
 
     begun, silent = time.monotonic(), quiet or as_json
     quiet_library()
     source = cached(name, revision)
-    patience = Patience(name, revision, lambda text: None if silent else click.echo(text, err=True))
+    patience = RetryPolicy(name, revision, lambda text: None if silent else click.echo(text, err=True))
     size = sum(file.bytes for file in source.files.values())
     with progress(size, "B", silent) as bar:
         manifest = pull_dataset(source, out, patience, bar.update)

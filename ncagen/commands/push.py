@@ -5,9 +5,9 @@ import time
 
 import click
 
+import ncagen
 from ncagen.commands.arguments import folder_of
 from ncagen.commands.console import count, progress
-from ncagen.commands.cores import cores
 from ncagen.dataset.folder import Folder
 from ncagen.dataset.manifest import Manifest, read_manifest
 from ncagen.errors import NcagenError
@@ -25,22 +25,22 @@ from ncagen.hub.names import check_name
 @click.option("--json", "as_json", is_flag=True, help="Machine-readable output; no progress.")
 @click.option("--quiet", is_flag=True, help="Print errors only.")
 def push(source, name, private, revision, from_revision, tag, dry_run, as_json, quiet):
-    """Put a finished dataset on the Hugging Face Hub, as the dataset USER/NAME with a card.
+    """Put a finished dataset on the Hugging Face Hub.
+
+    It becomes the dataset USER/NAME, with a card.
 
     \b
     ncagen push data/nca-high ada/nca-high --tag v1
 
     FOLDER_OR_REPO is a folder, a URL such as s3://bucket/name, or another user/name on the Hub. Every row is verified
-    before. Readers see the old dataset or the new one, never a mix. A push that was stopped, or
-    failed, goes on with the same command.
+    before. Readers see the old dataset or the new one, never a mix. The same command resumes a push that was stopped
+    or failed.
     """
     check_name(name)
-    from ncagen.hub.histogram import picture
-    from ncagen.hub.preview import draw
     from ncagen.hub.push import Push, check_login, plan
     from ncagen.hub.push import push as push_dataset
     from ncagen.hub.quiet import quiet_library
-    from ncagen.hub.retry import Patience
+    from ncagen.hub.retry import RetryPolicy
 
     begun, silent = time.monotonic(), quiet or as_json
     check_login()
@@ -48,12 +48,12 @@ def push(source, name, private, revision, from_revision, tag, dry_run, as_json, 
     folder = folder_of(source, from_revision)
     manifest = read_manifest(folder)
     _verify(folder, manifest, silent)
-    order = Push(folder, name, revision, private, tag, picture(folder, manifest), draw(folder, manifest))
-    patience = Patience(name, revision, lambda text: None if silent else click.echo(text, err=True))
-    planned, sha = plan(order, patience), None
+    job = Push(folder, name, _card(folder, manifest), revision, private, tag)
+    retry = RetryPolicy(name, revision, lambda text: None if silent else click.echo(text, err=True))
+    planned, sha = plan(job, retry), None
     if not dry_run:
         with progress(sum(file.bytes for file in manifest.files.values()), "B", silent) as bar:
-            sha = push_dataset(order, patience, bar.update)
+            sha = push_dataset(job, retry, bar.update)
     result = {
         "name": name,
         "revision": sha,
@@ -71,14 +71,27 @@ def push(source, name, private, revision, from_revision, tag, dry_run, as_json, 
     return 0
 
 
+def _card(folder: Folder, manifest: Manifest):
+    """What the card says beside the manifest; a picture where Pillow, which draws it, is installed."""
+    from ncagen.factory.check_dataset import card_of
+    from ncagen.hub.card import CardExtras, Picture, count_ratios
+    from ncagen.view.terminal import histogram
+
+    try:
+        from ncagen.view.picture import draw
+    except ModuleNotFoundError:
+        drawn = None
+    else:
+        drawn = draw(folder, manifest)
+    counts = count_ratios(folder, manifest)
+    lines = tuple(histogram(counts)) if len(counts) else ()
+    return CardExtras(card_of(manifest.spec), lines, Picture(*drawn) if drawn else None)
+
+
 def _verify(folder: Folder, manifest: Manifest, silent: bool) -> None:
     """Raises NcagenError unless the folder is what its manifest says."""
-    from ncagen.dataset.verify import verify
-    from ncagen.deflate.lengths import token_gzip_lengths
-    from ncagen.sources.nca.source import rebuild
-
     with progress(manifest.rows, "rows", silent) as bar:
-        problems = verify(folder, token_gzip_lengths, rebuild, progress=bar.update, workers=cores()).problems
+        problems = ncagen.verify(folder, progress=bar.update).problems
     if problems:
         more = f" (and {count(problems[1:], 'other problem')})" if problems[1:] else ""
         raise NcagenError(f"{folder} was not pushed: {problems[0]}{more}; the same ncagen build repairs a shard")

@@ -17,7 +17,9 @@ from ncagen.opening import is_on_hub
 @click.option("--out", type=click.Path(path_type=Path), help=f"The file.  [FOLDER{SUFFIX}]")
 @click.option("--quiet", is_flag=True, help="Print errors only.")
 def receipt(folder, revision, out, quiet):
-    """Put a finished dataset into one small file, which `ncagen rebuild` turns back into its shards.
+    """Put a finished dataset into one small file.
+
+    `ncagen rebuild` turns the file back into the dataset's shards.
 
     FOLDER_OR_REPO is a folder, a URL such as s3://bucket/name, or user/name on the Hub.
 

@@ -1,4 +1,4 @@
-"""A page or picture under the name that the user gave: whole or not at all."""
+"""Writes a page or picture to the file that the user named, whole or not at all."""
 
 import errno
 import os

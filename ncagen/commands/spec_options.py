@@ -1,15 +1,17 @@
-"""The flags that a spec is made of, which `build` and `bench` share."""
+"""The flags that a build spec is made of, which `build` and `bench` share: those of the build, and the sources' own."""
 
 from pathlib import Path
 
 import click
 
 from ncagen.dataset.shard import FORMATS
-from ncagen.spec import BANDS, DOMAINS, PRESETS, STARTS, SpecError, read_order
+from ncagen.errors import SpecError
+from ncagen.factory.settings import Option, read_spec_file, source_options
+from ncagen.selection import BANDS, DOMAINS
 
 
 def spec_options(command):
-    """The flags that a spec is made of, for `build` and `bench`."""
+    """The flags that a build spec is made of, for `build` and `bench`."""
     options = [
         click.option("--tokens", help="Training tokens in each band, such as 164M (K, M, B, T)."),
         click.option(
@@ -21,22 +23,11 @@ def spec_options(command):
         click.option("--for", "domain", help=f"The paper's best band for {', '.join(DOMAINS)}."),
         click.option("--validation", help="Validation tokens in each band, from other rules; 0 for none.  [1M]"),
         click.option("--seed", type=int, help="Any number below 2**32.  [0]"),
-        click.option("--preset", help=f"{' or '.join(PRESETS)}: what the authors' code ran, or what the paper states."),
-        click.option("--rows-per-shard", type=int, help="[4096]"),
-        click.option("--states", type=int, help="States of a cell, 2 to 256.  [10]"),
-        click.option("--grid", type=int, help="Cells along a side of the grid.  [12]"),
-        click.option("--patch", type=int, help="Cells along a side of a patch, which is one token.  [2]"),
+        click.option("--source", help="Where rows come from: nca.  [nca]"),
         click.option("--seq-len", help="Training tokens of a row, 1k to 16k (k is 1024).  [1024]"),
-        click.option("--warmup", type=int, help="Steps before the first recorded grid.  [10]"),
-        click.option("--stride", type=int, help="Steps between recorded grids.  [1]"),
-        click.option("--temperature", type=float, help="0 to 1.  [0.0001]"),
-        click.option("--identity-bias", type=float, help="Added to the logit of a cell's own state.  [0]"),
-        click.option("--start", help=f"Start cells: {' or '.join(STARTS)}.  [categorical]"),
-        click.option(
-            "--channel-wrap/--no-channel-wrap", default=None, help="The released code's wrapped channels.  [on]"
-        ),
-        click.option("--trajectories-per-rule", type=int, help="Neighbouring candidates that share a rule.  [1]"),
-        click.option("--format", "storage", type=click.Choice(FORMATS), help="[parquet]"),
+        click.option("--rows-per-shard", type=int, help="[4096]"),
+        *map(_flag, source_options()),
+        click.option("--format", "file_format", type=click.Choice(FORMATS), help="[parquet]"),
         click.option("--workers", type=click.IntRange(min=1), help="Shards at the same time.  [one per core]"),
         click.option("--json", "as_json", is_flag=True, help="Machine-readable output; no progress."),
     ]
@@ -45,19 +36,29 @@ def spec_options(command):
     return command
 
 
-def settings_of(order: Path | None, flags: dict) -> dict:
-    """What was asked for, from an order or from flags; `format` and `out` ride along."""
+def _flag(option: Option):
+    """A source's option as a flag of the command line."""
+    name = option.name.replace("_", "-")
+    if option.kind is bool:
+        return click.option(f"--{name}/--no-{name}", default=None, help=option.doc)
+    return click.option(f"--{name}", type=option.kind, help=option.doc)
+
+
+def settings_of(spec_file: Path | None, flags: dict) -> dict:
+    """What was asked for, in a TOML file or by flags; `format` and `out` are among it."""
     given = {name: value for name, value in flags.items() if value is not None and value != ()}
-    for flag, setting in (("domain", "for"), ("storage", "format")):
+    for flag, setting in (("domain", "for"), ("file_format", "format")):
         if flag in given:
             given[setting] = given.pop(flag)
     if "band" in given:
         given["band"] = list(given["band"])
-    if order is None:
+    if spec_file is None:
         return given
-    settings = read_order(order)
+    settings = read_spec_file(spec_file)
     for name in given:
         if name != "format":
             flag = f"--{name.replace('_', '-')}"
-            raise SpecError(f"{flag} and the order {str(order)!r} are both given: use one, or edit a copy of the order")
+            raise SpecError(
+                f"{flag} and the spec file {str(spec_file)!r} are both given: use one, or edit a copy of the file"
+            )
     return settings | given

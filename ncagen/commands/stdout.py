@@ -1,4 +1,4 @@
-"""Standard output as a file of its own kind: a failed write to it is told apart from a failed write to anything else.
+"""Wraps standard output, so that a failed write to it can be told from a failed write to a file.
 
 Both are an OSError without a file name where Python raises them, and so are many of a store's or a socket's.
 """

@@ -5,9 +5,10 @@ import re
 
 import click
 
+import ncagen
 from ncagen.commands.arguments import dataset_argument, folder_of
 from ncagen.commands.console import WRONG, count, progress
-from ncagen.commands.cores import cores
+from ncagen.cores import cores
 from ncagen.dataset.manifest import read_manifest
 from ncagen.errors import NcagenError
 
@@ -23,19 +24,11 @@ def verify(folder, revision, regenerate, workers, as_json, quiet):
 
     FOLDER_OR_REPO is a folder, a URL such as s3://bucket/name, or user/name on the Hub.
     """
-    from ncagen.dataset.verify import verify as verify_dataset
-    from ncagen.deflate.lengths import token_gzip_lengths
-    from ncagen.sources.nca.selfcheck import check
-    from ncagen.sources.nca.source import rebuild
-
     share = _share(regenerate)
     folder = folder_of(folder, revision)
-    manifest = read_manifest(folder)
-    rows = manifest.rows
-    if share:
-        check(manifest.spec)  # or rows that are right would be called wrong
+    rows = read_manifest(folder).rows
     with progress(rows, "rows", quiet or as_json) as bar:
-        report = verify_dataset(folder, token_gzip_lengths, rebuild, share, bar.update, workers)
+        report = ncagen.verify(folder, share, workers=workers, progress=bar.update)
     good = not report.problems
     if as_json:
         result = {

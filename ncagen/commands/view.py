@@ -16,7 +16,9 @@ from ncagen.commands.arguments import dataset_argument, folder_of
 @click.option("--port", type=click.IntRange(0, 65535), default=0, help="Of the page on this machine.  [a free one]")
 @click.option("--open", "opened", is_flag=True, help="Open the page in a browser.")
 def view(folder, revision, save, port, opened):
-    """Show a dataset in the browser: its rules at work, its figures, its rows.
+    """Show a dataset in the browser.
+
+    The page shows its rules at work, its figures and its rows.
 
     FOLDER_OR_REPO is a folder, a URL such as s3://bucket/name, or user/name on the Hub.
 

@@ -1,27 +1,27 @@
-"""README.md of a dataset: the card that the Hub shows, from the manifest alone.
+"""Writes a dataset's README.md, the card that the Hub shows, from the manifest and the source's description.
 
 Its metadata make `datasets.load_dataset(folder, band)` work on the folder as it is, with one configuration per band;
-features are written as `sequence` with a `length`, because datasets 3 forgets the length of the newer `list`. Its text
-says what the rows are, how they are loaded and made again, and what nobody should expect of them.
+features are written as `sequence` with a `length`, because datasets 3 drops the length of the newer `list`. Its text
+describes the rows, how to load and rebuild them, and their limits.
 
 `ncagen build` writes the card of a folder; `ncagen push` writes it with the dataset's name on the Hub and a histogram
-of the rows, which the manifest does not have. The histogram is text in a code block: every viewer of Markdown shows it,
-which cannot be said of pictures, and it needs no second file.
+of the rows, which the manifest does not have. The histogram is text in a code block: every Markdown viewer shows it,
+unlike a picture, and it needs no second file.
 """
 
 from collections.abc import Iterable, Sequence
+from math import ceil
 
 from ncagen.dataset.manifest import SPLITS, Manifest
 from ncagen.dataset.shard import Record, relative_path
-from ncagen.spec import Band, Spec
+from ncagen.hints import install
+from ncagen.row_format import FACT_BYTES, Measure, SourceCard
+from ncagen.selection import Band
+from ncagen.spec import BuildSpec
 
 CARD = "README.md"
-PICTURE = "rows.png"  # beside the card on the Hub, where the one who pushed had what draws it
-PAPER = "https://arxiv.org/abs/2603.10055"
+PICTURE = "rows.png"  # beside the card on the Hub, if Pillow was installed for the push
 HOME = "PATH_OF_THIS_FOLDER"
-
-# The columns beside input_ids, with bytes of each value.
-COLUMNS = {"candidate": ("uint64", 8), "gzip_bytes": ("int32", 4), "gzip_ratio": ("float32", 4)}
 
 # The Hub's own classes of numbers of rows, by their first number.
 SIZES = (
@@ -39,24 +39,30 @@ SIZES = (
 )
 
 
-def text(manifest: Manifest, name: str | None = None, picture: Sequence[str] = (), drawn: Sequence[int] = ()) -> str:
+def text(
+    manifest: Manifest,
+    source: SourceCard,
+    name: str | None = None,
+    histogram: Sequence[str] = (),
+    pictured: Sequence[int] = (),
+) -> str:
     """The card's Markdown.
 
-    name: the dataset's on the Hub. picture: lines of a histogram of gzip ratios. drawn: the rows of the first band
-    that are drawn in the file PICTURE.
+    name: the dataset's on the Hub. histogram: lines of a histogram of the measured ratios. pictured: the rows of the
+    first band that the file PICTURE shows.
     """
     parts = [
-        ["---", *_metadata(manifest), "---"],
-        _what(manifest.spec),
-        _bands(manifest),
-        _histogram(picture),
-        _drawing(manifest.spec, drawn),
-        _columns(manifest.spec),
+        ["---", *_metadata(manifest, source), "---"],
+        [f"# {source.pretty_name}", "", *source.what],
+        _bands(manifest, source),
+        _histogram(manifest, histogram),
+        _picture(manifest, pictured),
+        _columns(manifest, source),
         _loading(manifest, name),
         _again(manifest, name),
         _exact(manifest),
-        _limits(manifest.spec),
-        _licence(),
+        ["## Limits", "", *source.limits],
+        _licence(source),
     ]
     return "\n\n".join("\n".join(lines) for lines in parts if lines) + "\n"
 
@@ -66,16 +72,16 @@ def size_category(rows: int) -> str:
     return next(name for least, name in SIZES if rows >= least)
 
 
-def _metadata(manifest: Manifest) -> Iterable[str]:
-    """The YAML that stands before the text."""
+def _metadata(manifest: Manifest, source: SourceCard) -> Iterable[str]:
+    """The YAML block at the top of the card."""
     spec = manifest.spec
     total = len(spec.bands) * sum(spec.rows(split) for split in SPLITS)
     yield "license: mit"
-    yield "pretty_name: Trajectories of random neural cellular automata"
+    yield f"pretty_name: {source.pretty_name}"
     yield from ("task_categories:", "- text-generation")
     yield from ("size_categories:", f"- {size_category(total)}")
     yield "tags:"
-    yield from ("- synthetic", "- neural-cellular-automata", "- pre-training", "- ncagen", "- arxiv:2603.10055")
+    yield from (f"- {tag}" for tag in source.tags)
     yield "configs:"
     for band in spec.bands:
         yield f"- config_name: {band.name}"
@@ -83,7 +89,7 @@ def _metadata(manifest: Manifest) -> Iterable[str]:
         yield "  data_files:"
         for split in _splits(spec):
             # The count keeps out what another dataset left in the folder or the repository.
-            shards = f"{split}-*-of-{spec.shards(split):05d}.{manifest.storage}"
+            shards = f"{split}-*-of-{spec.shards(split):05d}.{manifest.file_format}"
             yield from (f"  - split: {split}", f"    path: data/{band.name}/{shards}")
     yield "dataset_info:"
     for band in spec.bands:
@@ -93,11 +99,13 @@ def _metadata(manifest: Manifest) -> Iterable[str]:
 def _info(manifest: Manifest, band: Band) -> Iterable[str]:
     """What `datasets` would find out by reading everything."""
     spec = manifest.spec
-    row_bytes = spec.row_bytes + sum(size for _, size in COLUMNS.values())
+    row_format = manifest.row_format
+    _, *others = row_format.columns
+    row_bytes = row_format.row_bytes + sum(FACT_BYTES[column.dtype] for column in others)
     yield from (f"- config_name: {band.name}", "  features:", "  - name: input_ids")
-    yield from (f"    sequence: {spec.token_dtype}", f"    length: {spec.row_tokens}")
-    for name, (dtype, _) in COLUMNS.items():
-        yield from (f"  - name: {name}", f"    dtype: {dtype}")
+    yield from (f"    sequence: {row_format.token_dtype}", f"    length: {row_format.row_tokens}")
+    for column in others:
+        yield from (f"  - name: {column.name}", f"    dtype: {column.dtype}")
     yield "  splits:"
     for split in _splits(spec):
         rows = spec.rows(split)
@@ -107,36 +115,10 @@ def _info(manifest: Manifest, band: Band) -> Iterable[str]:
     yield f"  dataset_size: {sum(spec.rows(split) for split in SPLITS) * row_bytes}"
 
 
-def _what(spec: Spec) -> list[str]:
-    rules = "each of its own random rule" if spec.trajectories_per_rule == 1 else "each of a random rule"
-    return [
-        "# Trajectories of random neural cellular automata",
-        "",
-        "Synthetic data to train language models on before text, after",
-        f"[*Training Language Models via Neural Cellular Automata*]({PAPER}). Each row is one trajectory, {rules} that",
-        "a model must infer in context. There is no text in it, and nothing that anybody wrote.",
-        "",
-        f"A row is {spec.frames} grids of {spec.grid} x {spec.grid} cells in {spec.states} states, as"
-        f" {spec.row_tokens:,} tokens: {spec.patch} x {spec.patch} patches",
-        f"(ids 0 to {spec.patch_ids - 1}) between start-of-grid ({spec.patch_ids}) and end-of-grid"
-        f" ({spec.patch_ids + 1}). The vocabulary has {spec.vocabulary:,} ids.",
-        "",
-        "| setting | value |",
-        "|---|---|",
-        f"| rule | 3 x 3 convolution to 4 channels, to 16, ReLU, to {spec.states} logits; weights random |",
-        f"| next state | one draw for each cell, temperature {spec.temperature:g}, identity bias"
-        f" {spec.identity_bias:g} |",
-        f"| start | {spec.start}, on a torus |",
-        f"| channels | {'wrap around, as in the released code' if spec.channel_wrap else 'do not wrap around'} |",
-        f"| recorded | every {f'{spec.stride} steps' if spec.stride > 1 else 'step'}, after the first {spec.warmup} |",
-        f"| trajectories of a rule | {spec.trajectories_per_rule} |",
-        f"| seed | {spec.seed} |",
-    ]
-
-
-def _bands(manifest: Manifest) -> list[str]:
+def _bands(manifest: Manifest, source: SourceCard) -> list[str]:
     spec = manifest.spec
-    lines = ["## Bands", "", "| band | gzip ratio | split | rows | training tokens | kept of the candidates |"]
+    ratio = manifest.measure.ratio.replace("_", " ") if manifest.measure else "ratio"
+    lines = ["## Bands", "", f"| band | {ratio} | split | rows | training tokens | kept of the candidates |"]
     lines.append("|---|---|---|---|---|---|")
     for band in spec.bands:
         for split in _splits(spec):
@@ -149,10 +131,7 @@ def _bands(manifest: Manifest) -> list[str]:
     return [
         *lines,
         "",
-        f"The ratio is the length of gzip, level 9, over the first {spec.scored_frames} grids of the row itself, as"
-        f" {spec.scored_bytes:,} bytes of",
-        "little-endian int32, delimiters left out. It means nothing for another alphabet, width or length.",
-        "Rules of the splits are disjoint.",
+        *source.measure,
     ]
 
 
@@ -160,46 +139,58 @@ def _kept(records: list[Record]) -> str:
     return f"{sum(record.rows for record in records) / sum(record.tried for record in records):.1%}"
 
 
-def _histogram(picture: Sequence[str]) -> list[str]:
-    return ["Gzip ratios of the rows for training:", "", "```", *picture, "```"] if picture else []
-
-
-def _drawing(spec: Spec, drawn: Sequence[int]) -> list[str]:
-    if not drawn:
+def _histogram(manifest: Manifest, histogram: Sequence[str]) -> list[str]:
+    if not histogram or manifest.measure is None:
         return []
-    rows = f"Rows {drawn[0]} to {drawn[-1]} of band {spec.bands[0].name}"
-    return [f"{rows}, each with its {spec.frames} grids from left to right:", "", f"![{rows}]({PICTURE})"]
+    ratio = manifest.measure.ratio.replace("_", " ").capitalize()
+    return [f"{ratio}s of the rows for training:", "", "```", *histogram, "```"]
 
 
-def _columns(spec: Spec) -> list[str]:
+def _picture(manifest: Manifest, pictured: Sequence[int]) -> list[str]:
+    if not pictured:
+        return []
+    rows = f"Rows {pictured[0]} to {pictured[-1]} of band {manifest.spec.bands[0].name}"
+    return [f"{rows}, each from left to right:", "", f"![{rows}]({PICTURE})"]
+
+
+def _columns(manifest: Manifest, source: SourceCard) -> list[str]:
+    tokens, *others = source.columns
     return [
         "## Columns",
         "",
         "| column | type | |",
         "|---|---|---|",
-        f"| `input_ids` | {spec.token_dtype}, {spec.row_tokens:,} of them | the tokens |",
-        "| `candidate` | uint64 | the number that the row is made again from |",
-        "| `gzip_bytes` | int32 | length of the compressed grids |",
-        f"| `gzip_ratio` | float32 | `gzip_bytes` by {spec.scored_bytes:,} |",
+        f"| `{tokens.name}` | {tokens.dtype}, {manifest.row_format.row_tokens:,} of them | the tokens |",
+        *(f"| `{column.name}` | {column.dtype} | {column.doc} |" for column in others),
         "",
-        "Select rows by `gzip_bytes`, not by `gzip_ratio`: engines differ in whether a float32 is compared in double",
-        f'precision. `ncagen.open(..., where="gzip_bytes >= {-(-spec.scored_bytes * 3 // 5)}")` is exact.',
+        *_selecting(manifest.measure),
+        "Labels are not stored, because trainers shift them in different places.",
+        *source.loss,
+    ]
+
+
+def _selecting(measure: Measure | None) -> list[str]:
+    """How to select rows by the measure."""
+    if measure is None:
+        return []
+    return [
+        f"Select rows by `{measure.column}`, not by `{measure.ratio}`: engines differ in whether a float32 is compared",
+        "in double precision. This is exact:"
+        f' `ncagen.open(..., where="{measure.column} >= {ceil(measure.denominator * 3 / 5)}")`.',
         "",
-        "Labels are not stored, because trainers shift them in different places. Nothing predicts a row's first grid,",
-        f"its first {spec.tokens_per_grid} tokens: leave it out of the loss, as the paper does.",
     ]
 
 
 def _readers(manifest: Manifest) -> list[str]:
     """Which readers of Parquet open the files, as docs/conformance.md has it."""
-    if manifest.storage != "parquet":
+    if manifest.file_format != "parquet":
         return []
     files = relative_path(manifest.spec, "parquet", "train", manifest.spec.bands[0].name, 0)
     files = files.replace("train-00000", "train-*")
     setting = " (`spark.sql.parquet.enableNestedColumnVectorizedReader=false`)"
     return [
         f"`{files}` also opens in pyarrow, pandas, Polars, DuckDB 2,",
-        f"DataFusion, Ray Data, Daft, ClickHouse and Spark{setting * (manifest.spec.token_dtype == 'uint32')}.",
+        f"DataFusion, Ray Data, Daft, ClickHouse and Spark{setting * (manifest.row_format.token_dtype == 'uint32')}.",
         "DuckDB 1.5 and fastparquet cannot read its tokens.",
         "",
     ]
@@ -210,13 +201,13 @@ def _loading(manifest: Manifest, name: str | None) -> list[str]:
     spec = manifest.spec
     place, band = name or HOME, spec.bands[0].name
     folder = "data/nca" if name else HOME
-    exports = {"nanogpt": "nanoGPT"} if spec.token_dtype == "uint16" else {"mds": "Composer"}
+    exports = {"nanogpt": "nanoGPT"} if manifest.row_format.token_dtype == "uint16" else {"mds": "Composer"}
     exports |= {"megatron": "Megatron-LM", "olmo": "OLMo-core"}
     return [
         "## Loading",
         "",
         "```python",
-        "import ncagen  # numpy and pyarrow; from the Hub also huggingface_hub: pip install 'ncagen[hub]'",
+        f"import ncagen  # numpy and pyarrow; from the Hub also huggingface_hub: {install('huggingface_hub')}",
         "",
         f'rows = ncagen.open("{place}", band="{band}")  # every file is checked against its hash before a row is seen',
         'rows[0]["input_ids"]',
@@ -232,7 +223,7 @@ def _loading(manifest: Manifest, name: str | None) -> list[str]:
         '`rows.select_columns("input_ids").cast_column("input_ids", text.features["input_ids"])`.',
         "",
         *_readers(manifest),
-        "PyTorch, with labels that leave out the first grid, and a state that resumes anywhere:",
+        "PyTorch, with labels that leave out what nothing predicts, and a state that resumes anywhere:",
         "",
         "```python",
         "from ncagen.adapters.torch import Loader",
@@ -242,7 +233,7 @@ def _loading(manifest: Manifest, name: str | None) -> list[str]:
         "```",
         "",
         "The Trainer of transformers, for any causal model with a vocabulary of"
-        f" {spec.vocabulary:,} or more (`remove_unused_columns=False`):",
+        f" {manifest.row_format.vocabulary:,} or more (`remove_unused_columns=False`):",
         "",
         "```python",
         "from ncagen.adapters.huggingface import transform",
@@ -290,43 +281,20 @@ def _exact(manifest: Manifest) -> list[str]:
         "## What is exact, and what is not",
         "",
         "- Exact: every row, and the dataset's sha256 above, which covers the spec and the values of every row.",
-        "- Exact: no row of a band is outside of it. The trajectory of the row was scored, not only its rule.",
-        f"- Not exact: the bytes of the {manifest.storage} files under other versions than {versions}.",
-        "- Not the paper's own rows: the random numbers of its released code are others. The distribution is the same",
-        "  where the settings are.",
+        *(["- Exact: no row of a band is outside of it. The row itself was scored."] if manifest.measure else []),
+        f"- Not exact: the bytes of the {manifest.file_format} files under other versions than {versions}.",
     ]
 
 
-def _limits(spec: Spec) -> list[str]:
-    noise = [] if spec.temperature < 0.01 else [f"- At temperature {spec.temperature:g} much of a row is noise."]
-    return [
-        "## Limits",
-        "",
-        "- This is data, without a promise of gains: replications of the paper are mixed.",
-        "- It is for training before text, not instead of it. A model of it knows no language.",
-        "- Tokens are patches of cells. Ids have nothing to do with any tokenizer of text.",
-        "- Complexity is measured by gzip alone, over the first grids alone; later ones may settle or cycle.",
-        *noise,
-    ]
-
-
-def _licence() -> list[str]:
+def _licence(source: SourceCard) -> list[str]:
     return [
         "## Licence and citation",
         "",
-        "The data are under the MIT licence. Please cite the paper for the method, and ncagen for the data:",
+        f"The data are under the MIT licence. Please cite ncagen{', and for the method:' if source.citation else '.'}",
         "",
-        "```bibtex",
-        "@article{lee2026nca,",
-        "  title  = {Training Language Models via Neural Cellular Automata},",
-        "  author = {Lee and Han and Kumar and Agrawal},",
-        "  year   = {2026},",
-        "  eprint = {2603.10055},",
-        "  archivePrefix = {arXiv}",
-        "}",
-        "```",
+        *source.citation,
     ]
 
 
-def _splits(spec: Spec) -> list[str]:
+def _splits(spec: BuildSpec) -> list[str]:
     return [split for split in SPLITS if spec.rows(split)]

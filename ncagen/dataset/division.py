@@ -1,9 +1,8 @@
-"""How a span of positions is divided among ranks and cut into batches. NumPy only.
+"""Divides a span of positions among ranks and cuts it into batches. NumPy only.
 
     position of the rank's k-th row = start + k * world + rank
 
-This is arithmetic on whole numbers alone: which row stands at a position is `order`'s and `mixture`'s job, and which
-span comes next is `passes`'.
+This is integer arithmetic alone: `shuffle` and `mixture` map a position to a row, and `passes` chooses the next span.
 """
 
 from collections.abc import Sequence

@@ -1,20 +1,18 @@
-"""Rows of several formats in one batch: ncagen's own beside a user's tokens. NumPy only.
+"""Combines rows of several formats in one batch: ncagen's rows with a user's tokens. NumPy only.
 
-Each format has its layout, under which all rows of a batch are laid out; of each row the one of its own format is kept.
-So a layout's packing and whatever columns it gives are the same for all.
+Each format has a layout. All rows of a batch are laid out under each of them, and each row is taken from the layout of
+the format it has. So packing and any added columns are the same for all rows.
 """
 
 from collections.abc import Sequence
-from typing import cast
 
 import numpy as np
 
 from ncagen.dataset.layout import Layout
 from ncagen.dataset.reader import Dataset
-from ncagen.dataset.shard import Rows
 from ncagen.dataset.tokens import Tokens
 from ncagen.errors import NcagenError
-from ncagen.spec import Spec
+from ncagen.row_format import RowFormat
 
 Part = Dataset | Tokens
 Batch = dict[str, np.ndarray]
@@ -27,20 +25,20 @@ class Formats:
         """parts: datasets of one shape (see `Mixture`) and tokens. Raises NcagenError."""
         formats = _formats(parts)
         self._layout, self._parts = layout, parts
-        self._layouts: list[tuple[Spec, Layout]] = []
+        self._layouts: list[tuple[RowFormat, Layout]] = []
         self._of = np.zeros(len(parts), np.int64)  # the place of each part's format in this list
         if layout is not None:
             mine = [part.own_layout(layout) if isinstance(part, Tokens) else layout for part in parts]
-            for some, spec in zip(mine, formats, strict=True):
-                some.check(spec)
+            for some, row_format in zip(mine, formats, strict=True):
+                some.check(row_format)
             self._layouts = list(dict.fromkeys(zip(formats, mine, strict=True)))
             self._of[:] = [self._layouts.index(pair) for pair in zip(formats, mine, strict=True)]
             self._check_lengths()
         elif tokens := next((part for part in parts if isinstance(part, Tokens)), None):
             raise NcagenError(f"{tokens.folder} has input_ids alone: give a layout, as in layout=ncagen.Layout()")
-        self._columns: tuple[str, ...] = Rows._fields if layout is None else ("input_ids",)
-        self._tokens = max(spec.row_tokens for spec in formats)
-        self._dtype = max((spec.token_dtype for spec in formats), key=lambda name: np.dtype(name).itemsize)
+        self._columns = [column.name for column in formats[0].columns] if layout is None else ["input_ids"]
+        self._tokens = max(some.row_tokens for some in formats)
+        self._dtype = max((some.token_dtype for some in formats), key=lambda name: np.dtype(name).itemsize)
 
     def gather(self, part: np.ndarray, numbers: Sequence[np.ndarray]) -> Batch:
         """Rows as they are stored, filled up with zeros where the rows of another format are longer.
@@ -74,11 +72,12 @@ class Formats:
 
     def _under(self, kind: int, rows: Batch) -> Batch:
         """All rows under one format's layout; what it makes of the others is not used."""
-        spec, layout = self._layouts[kind]
-        return layout(spec, rows["input_ids"][:, : spec.row_tokens].astype(spec.token_dtype, copy=False))
+        row_format, layout = self._layouts[kind]
+        tokens = rows["input_ids"][:, : row_format.row_tokens]
+        return layout(row_format, tokens.astype(row_format.token_dtype, copy=False))
 
     def _check_lengths(self) -> None:
-        lengths = sorted({layout.length(spec) for spec, layout in self._layouts})
+        lengths = sorted({layout.length(row_format) for row_format, layout in self._layouts})
         if len(lengths) > 1:
             raise NcagenError(
                 f"the parts have rows of seq_len {' and '.join(map(str, lengths))}: use Layout(seq_len={lengths[0]}),"
@@ -86,11 +85,9 @@ class Formats:
             )
 
 
-def _formats(parts: Sequence[Part]) -> list[Spec]:
-    """The format of each part. Datasets of a mixture have one shape, whatever else their specs say."""
-    shape = next((part.manifest.spec for part in parts if isinstance(part, Dataset)), None)
-    # A TokenFormat has what a layout asks of a spec.
-    return [cast(Spec, part.spec) if isinstance(part, Tokens) else shape or part.manifest.spec for part in parts]
+def _formats(parts: Sequence[Part]) -> list[RowFormat]:
+    """The format of each part. Datasets of a mixture have one shape."""
+    return [part.row_format for part in parts]
 
 
 def _chosen(here: np.ndarray, mine: Batch, others: Batch, pack: int) -> Batch:

@@ -1,4 +1,4 @@
-"""Values that cost something to make, kept while they are in use."""
+"""A cache of the most recently used values, for values that are expensive to make."""
 
 import threading
 from collections import OrderedDict

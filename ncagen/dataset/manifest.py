@@ -1,11 +1,11 @@
-"""The manifest: the receipt of a finished dataset, written last, so that its existence means done.
+"""Reads and writes the manifest. It is written last: if it exists, the dataset is complete.
 
-It has two parts. `dataset` is a pure function of the spec and is hashed (`dataset_sha256`): equal hashes are equal
-rows, whatever the format, the toolchain or the number of workers. `storage` says how these rows lie on this disk:
-format, versions, and size and hash of every file. Neither knows a time, a host or a path outside the folder.
+It has two parts. `dataset` is a pure function of the spec and is hashed (`dataset_sha256`): equal hashes mean equal
+rows, whatever the file format, the toolchain or the number of workers. `storage` describes the files of this copy: file
+format, versions, and size and hash of every file. Neither contains a time, a host or a path outside the folder.
 
-While a build runs, `building.json` holds its spec, format and versions instead, so that the same command continues
-and another is refused.
+While a build runs, `building.json` holds its spec, file format and versions instead, so that the same command resumes
+the build and a different one is refused.
 """
 
 import hashlib
@@ -20,13 +20,14 @@ import pyarrow as pa
 
 from ncagen.dataset.folder import Folder, folder_at
 from ncagen.dataset.shard import FORMATS, SHARD_CANDIDATES, Record, one_line, relative_path
-from ncagen.errors import NcagenError
-from ncagen.spec import Spec, SpecError
+from ncagen.errors import NcagenError, SpecError
+from ncagen.row_format import Measure, RowFormat
+from ncagen.spec import BuildSpec
 from ncagen.version import VERSION
 
 MANIFEST = "manifest.json"
 BUILDING = "building.json"
-MANIFEST_VERSION = 1
+MANIFEST_VERSION = 2
 SPLITS = ("train", "validation")
 
 # Of manifest.json, which has about 500 bytes for each file: 1.7 million million tokens in files of the usual size.
@@ -54,17 +55,22 @@ class File:
 
 @dataclass(frozen=True)
 class Manifest:
-    """A finished dataset. records: every shard in `shard_keys` order. files: by path within the folder."""
+    """A finished dataset. records: every shard in `shard_keys` order. files: by path within the folder.
 
-    spec: Spec
+    row_format, measures: what the spec's source says of its rows, so that they are read without the source.
+    """
+
+    spec: BuildSpec
+    row_format: RowFormat
+    measures: tuple[Measure, ...]
     records: tuple[Record, ...]
-    storage: str
+    file_format: str
     toolchain: Mapping[str, str]
     files: Mapping[str, File]
 
     @cached_property
     def dataset(self) -> dict:
-        """The hashed part: what the rows are."""
+        """The hashed part: the identity of the rows."""
         spec = self.spec
         # Not asdict, which copies every value and takes most of the time that a large manifest is read in.
         shards = [
@@ -73,11 +79,8 @@ class Manifest:
         return {
             "spec": spec.to_dict(),
             "spec_sha256": spec.sha256,
-            "vocabulary": spec.vocabulary,
-            "token_dtype": spec.token_dtype,
-            "row_tokens": spec.row_tokens,
-            "tokens_per_grid": spec.tokens_per_grid,
-            "scored_bytes": spec.scored_bytes,
+            "row_format": self.row_format.to_dict(),
+            "measures": [measure.to_dict() for measure in self.measures],
             "shards": shards,
         }
 
@@ -87,26 +90,31 @@ class Manifest:
         return hashlib.sha256(canonical(self.dataset).encode()).hexdigest()
 
     @property
+    def measure(self) -> Measure | None:
+        """What the bands select by; None if every candidate is a row."""
+        return self.measures[0] if self.measures else None
+
+    @property
     def rows(self) -> int:
         """Rows of all splits and bands."""
         return sum(record.rows for record in self.records)
 
     def part(self, split: str, band: str) -> list[Record]:
-        """The records of a split and band, in shard order; none where there is no such part."""
+        """The records of a split and band, in shard order; empty if there is no such part."""
         return [record for record in self.records if (record.split, record.band) == (split, band)]
 
     def path(self, record: Record) -> str:
-        """Where the record's shard lies in the folder."""
-        return relative_path(self.spec, self.storage, record.split, record.band, record.shard)
+        """The path of the record's shard in the folder."""
+        return relative_path(self.spec, self.file_format, record.split, record.band, record.shard)
 
     def to_dict(self) -> dict:
-        """Plain values, as they stand in manifest.json."""
+        """Plain values, as in manifest.json."""
         return {
             "manifest_version": MANIFEST_VERSION,
             "dataset": self.dataset,
             "dataset_sha256": self.dataset_sha256,
             "storage": {
-                "format": self.storage,
+                "format": self.file_format,
                 "toolchain": dict(self.toolchain),
                 "files": {path: dict(vars(file)) for path, file in self.files.items()},
             },
@@ -127,7 +135,7 @@ def canonical(value: object) -> str:
     return json.dumps(value, sort_keys=True, separators=(",", ":"))
 
 
-def shard_keys(spec: Spec) -> list[tuple[str, str, int]]:
+def shard_keys(spec: BuildSpec) -> list[tuple[str, str, int]]:
     """Split, band and number of every shard of a dataset, in the manifest's order."""
     return [(split, band.name, shard) for split in SPLITS for band in spec.bands for shard in range(spec.shards(split))]
 
@@ -173,7 +181,8 @@ def parse(text: bytes, path: str) -> tuple[Manifest, dict]:
 def _parse(value: dict) -> Manifest:
     """Reads the parsed JSON; every path is one that the spec itself gives, so none can lead out of the folder."""
     _check_bands(value["dataset"]["spec"]["bands"])
-    spec = Spec.from_dict(value["dataset"]["spec"])
+    spec = BuildSpec.from_dict(value["dataset"]["spec"])
+    row_format, measures = _parse_rows(value["dataset"], spec)
     spec_sha256 = spec.sha256
     records = tuple(Record(spec_sha256=spec_sha256, **shard) for shard in value["dataset"]["shards"])
     # Counted first: a small file may name a spec of more shards than there is memory to list.
@@ -188,9 +197,9 @@ def _parse(value: dict) -> Manifest:
             raise ValueError(f"{record.band} {record.split} shard {record.shard} has no number and hash")
         if record.rows != (rows := spec.shard_rows(record.split, record.shard)):
             raise ValueError(f"{record.band} {record.split} shard {record.shard} has {record.rows} rows, not {rows}")
-    storage = value["storage"]["format"]
-    if storage not in FORMATS:
-        raise ValueError(f"format {storage!r} is not known")
+    file_format = value["storage"]["format"]
+    if file_format not in FORMATS:
+        raise ValueError(f"format {file_format!r} is not known")
     files = {path: File(**file) for path, file in value["storage"]["files"].items()}
     for path, file in files.items():
         if type(file.bytes) is not int or file.bytes < 0 or not _is_sha256(file.sha256):
@@ -198,10 +207,23 @@ def _parse(value: dict) -> Manifest:
     versions = value["storage"]["toolchain"]
     if type(versions) is not dict or not all(type(version) is str for version in versions.values()):
         raise ValueError(f"toolchain {versions!r} is not a version for each name")
-    manifest = Manifest(spec, records, storage, versions, files)
+    manifest = Manifest(spec, row_format, measures, records, file_format, versions, files)
     if list(files) != [manifest.path(record) for record in records]:
         raise ValueError("its files are not those of its shards")
     return manifest
+
+
+def _parse_rows(dataset: dict, spec: BuildSpec) -> tuple[RowFormat, tuple[Measure, ...]]:
+    """The manifest's description of rows. Not compared with the source's; `ncagen verify` does that."""
+    row_format = RowFormat.from_dict(dataset["row_format"])
+    measures = tuple(Measure.from_dict(measure) for measure in dataset["measures"])
+    dtypes = {column.name: column.dtype for column in row_format.facts}
+    for measure in measures:
+        if (dtypes.get(measure.column), dtypes.get(measure.ratio)) != ("int32", "float32"):
+            raise ValueError(f"the measure {measure.column} is not a fact of its rows")
+    if row_format.seq_len != spec.seq_len:
+        raise ValueError(f"its rows are for {row_format.seq_len} tokens, its spec for {spec.seq_len}")
+    return row_format, measures
 
 
 def without_duplicates(pairs: list[tuple[str, object]]) -> dict:
@@ -209,7 +231,7 @@ def without_duplicates(pairs: list[tuple[str, object]]) -> dict:
     value: dict[str, object] = {}
     for name, item in pairs:
         if name in value:
-            raise ValueError(f"{name!r} stands in it twice")
+            raise ValueError(f"{name!r} is in it twice")
         value[name] = item
     return value
 
@@ -220,7 +242,7 @@ def _refuse_constant(name: str) -> None:
 
 
 def _check_bands(bands: list) -> None:
-    """Bounds what the spec looks at in time that grows with its square."""
+    """Limits the number of bands, since the spec compares each with each."""
     if len(bands) > MOST_BANDS:
         raise ValueError(f"it has {len(bands)} bands: a dataset has {MOST_BANDS} at most")
     for band in bands:
@@ -232,13 +254,13 @@ def _is_sha256(value: object) -> bool:
     return type(value) is str and _SHA256.fullmatch(value) is not None
 
 
-def order_of(spec: Spec, storage: str) -> dict:
-    """What building.json holds: all that decides the bytes of the folder."""
-    return {"spec": spec.to_dict(), "format": storage, "toolchain": toolchain()}
+def build_of(spec: BuildSpec, file_format: str) -> dict:
+    """The content of building.json: everything that decides the bytes of the folder."""
+    return {"spec": spec.to_dict(), "format": file_format, "toolchain": toolchain()}
 
 
 def differences(there: Mapping, wanted: Mapping) -> list[str]:
-    """`name: there -> wanted` for every value that differs between two orders."""
+    """`name: there -> wanted` for every value that differs between two builds."""
     found = []
     for name in sorted(there.keys() | wanted.keys()):
         a, b = there.get(name), wanted.get(name)

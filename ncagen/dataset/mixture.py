@@ -1,11 +1,11 @@
-"""Several datasets, bands or token streams as one, with weights that may change over training. NumPy only.
+"""Mixes several datasets, bands or token streams, with weights that may change over training. NumPy only.
 
-Positions come in cycles of 1,024. How many of a cycle's positions each part gets is `schedule`'s closed form, at any
-row in the same time; which of them it gets is shuffled by key. So a part's own rows are counted exactly, and each part
-walks through its own order, epoch after epoch, whatever the others do.
+Positions come in cycles of 1,024. `schedule` computes how many of a cycle's positions each part gets, in closed form
+and in the same time for any row; a keyed shuffle chooses which ones. So the rows of a part are counted exactly, and
+each part runs through its own shuffled order, epoch after epoch, independent of the other parts.
 
-Rows that were given stay as they were when later weights change: `then` makes such a mixture, and `identity` tells
-whether two mixtures give the same rows up to one.
+Rows already given do not change when later weights do: `then` makes such a mixture, and `identity` shows whether two
+mixtures give the same rows up to a given row.
 """
 
 import copy
@@ -63,6 +63,11 @@ class Mixture:
     def __len__(self) -> int:
         return self._length
 
+    def __repr__(self) -> str:
+        given = zip(self._given(self._length), self.parts, strict=True)
+        listed = ", ".join(f"{rows:,} of {part!r}" for rows, part in given)
+        return f"<ncagen.Mixture: {self._length:,} rows an epoch, in the first {listed}>"
+
     def then(
         self, row: int, weights: Weights | None = None, schedule: Iterable[tuple[int, Weights]] | None = None
     ) -> "Mixture":
@@ -114,7 +119,7 @@ class Mixture:
         return part, before
 
     def _cycle(self, seed: int, epoch: int, first: int, slots: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """The same for places in the cycle that starts at a position."""
+        """The same for positions in the cycle that starts at a given one."""
         row = epoch * self._length + first
         end = self._cycle_end(row + 1)
         before = np.asarray(self._given(row), np.int64)
@@ -165,15 +170,15 @@ def _before(schedule: Schedule, ends: list[int | None]) -> list[Line]:
 def _checked(parts: Sequence[Part]) -> list[Part]:
     """The parts, which are datasets and tokens, the datasets of one shape. Raises NcagenError."""
     if not isinstance(parts, list | tuple):
-        raise NcagenError(f"the parts {shown(parts)} are no list: use a list of datasets, as in [low, high]")
+        raise NcagenError(f"the parts {shown(parts)} are not a list: use a list of datasets, as in [low, high]")
     if not parts:
-        raise NcagenError("a mixture of nothing: give one dataset or more")
+        raise NcagenError("a mixture needs parts: give one dataset or more")
     for part in parts:
         if not isinstance(part, Dataset | Tokens):
-            raise NcagenError(f"the part {shown(part)} is no dataset: use ncagen.open(...) or ncagen.Tokens(...)")
+            raise NcagenError(f"the part {shown(part)} is not a dataset: use ncagen.open(...) or ncagen.Tokens(...)")
     datasets = [part for part in parts if isinstance(part, Dataset)]
-    for name in ("row_tokens", "tokens_per_grid", "patch_ids", "seq_len"):
-        values = [getattr(part.manifest.spec, name) for part in datasets]
+    for name in ("row_tokens", "vocabulary", "unpredictable", "structural", "seq_len", "facts"):
+        values = [getattr(part.row_format, name) for part in datasets]
         for part, value in zip(datasets, values, strict=True):
             if value != values[0]:
                 raise NcagenError(

@@ -1,12 +1,12 @@
-"""What the pages of a Parquet column claim, added up before pyarrow decodes them.
+"""Adds up the sizes that the pages of a Parquet column claim, before pyarrow decodes them.
 
-`pages` decodes a shard as ncagen writes it. A shard that was written again with other valid options (another encoding
-or codec, dictionaries, pages of version 2, other row groups) is decoded by pyarrow, which allocates what a page's
-header claims and bounds it by nothing. So the headers are read here first, in the order in which pyarrow reads them:
-their sizes together must be such as the column's values can need, and their kinds, encodings and codec such as are
+`parquet_pages` decodes a shard as ncagen writes it. A shard that was rewritten with other valid options (another
+encoding or codec, dictionaries, pages of version 2, other row groups) is decoded by pyarrow, which allocates what a
+page's header claims, without a limit. So the headers are read here first, in the order in which pyarrow reads them:
+their sizes together must not exceed what the column's values can need, and their kinds, encodings and codec must be
 known for numbers. Source: parquet-format's parquet.thrift.
 
-What this does not tell: whether the bytes of the pages are sound. pyarrow raises an error where they are not.
+Not covered: whether the bytes of the pages are valid. pyarrow raises an error where they are not.
 """
 
 import pyarrow as pa
@@ -26,17 +26,17 @@ LEVEL_ENCODINGS = {RLE, BIT_PACKED}
 SMALLEST_VALUE = 4  # bytes of an INT32 or FLOAT
 
 
-def check_pages(data: pa.Buffer, chunk: Chunk, most_bytes: int) -> None:
+def check_pages(data: pa.Buffer, chunk: Chunk, max_bytes: int) -> None:
     """Raises DamagedShard unless the pages of a column in a row group stay within their file and their bounds.
 
-    data: the file's bytes. most_bytes: of all pages together, unpacked.
+    data: the file's bytes. max_bytes: of all pages together, unpacked.
     """
     if chunk.codec not in CODECS:
-        raise DamagedShard("its pages are packed by a codec that ncagen does not read")
+        raise DamagedShard("its pages are compressed by a codec that ncagen does not read")
     view, at, end = memoryview(data).cast("B"), chunk.start, chunk.start + chunk.packed
     left, unpacked = chunk.values, 0
     if not 4 <= at < end <= len(view):
-        raise DamagedShard("its pages lie outside of its file")
+        raise DamagedShard("its pages are outside the file")
     try:
         while left:
             # PageHeader: 1 type, 2 bytes unpacked, 3 packed, 5 data page, 7 dictionary, 8 data page of version 2.
@@ -47,7 +47,7 @@ def check_pages(data: pa.Buffer, chunk: Chunk, most_bytes: int) -> None:
                 raise ValueError
             if left < 0:
                 raise DamagedShard("a page has more values than its rows")
-            if unpacked > most_bytes:
+            if unpacked > max_bytes:
                 raise DamagedShard("its pages are larger than their values can be")
     except (LookupError, TypeError, ValueError):
         raise DamagedShard("its pages cannot be read") from None

@@ -1,13 +1,13 @@
-"""A shard's Parquet file, its footer and its pages, decoded into NumPy arrays.
+"""Decodes a shard's Parquet file, its footer and its pages, into NumPy arrays.
 
-pyarrow could read it, with three faults here. What a page's header claims is what it allocates, and it neither shows
-nor bounds that: a file of some hundred bytes can have it unpack gigabytes. What shows a footer's columns ends the
-process where they are damaged. And it puts lists together value by value, which takes three fifths of the time where
-all lists have one length.
+pyarrow could read it, but has three faults here. It allocates what a page's header claims, and neither reports nor
+limits that: a file of some hundred bytes can make it unpack gigabytes. Its accessors for a footer's columns end the
+process on damaged ones. And it assembles lists value by value, which takes three fifths of the time where all lists
+have the same length.
 
-This covers pages as ncagen writes them: of version 1, zstd, with a checksum, without dictionaries or nulls, each column
-in its own encoding. Others are named as such (OtherLayout); `rowgroups` tells what becomes of them. Sources:
-parquet-format's parquet.thrift, Encodings.md and README.md ("Nested Encoding").
+This covers pages as ncagen writes them: version 1, zstd, with a checksum, without dictionaries or nulls, each column in
+its own encoding. Other pages raise OtherLayout, which `shard_file` handles. Sources: parquet-format's parquet.thrift,
+Encodings.md and README.md ("Nested Encoding").
 """
 
 import struct
@@ -21,17 +21,19 @@ import numpy as np
 import pyarrow as pa
 
 from ncagen.dataset.parquet_thrift import read_struct, read_unsigned
-from ncagen.dataset.shard import DamagedShard, Rows
-from ncagen.spec import Spec
+from ncagen.dataset.shard import DamagedShard
+from ncagen.row_format import RowFormat
 
-# Of the footer, and of each row group in it; four columns take some hundred bytes.
-LARGEST_FOOTER = 1 << 14
-LARGEST_FOOTER_GROUP = 1 << 12
+# Of the footer, and of each row group in it, for each column; one takes some hundred bytes.
+LARGEST_FOOTER = 1 << 12
+LARGEST_FOOTER_GROUP = 1 << 10
 
 END = b"PAR1"
-# Of the root, the list's three and each other column: physical type (INT32, INT64, FLOAT) and repetition (REQUIRED 0,
-# OPTIONAL 1, REPEATED 2).
-SCHEMA = [(None, 0), (None, 1), (None, 2), (1, 1), (2, 1), (1, 1), (4, 1)]
+# Physical types by NumPy's names: INT32, INT64, FLOAT; unsigned integers are annotated ones.
+PHYSICAL = {"uint16": 1, "uint32": 1, "int32": 1, "uint64": 2, "float32": 4}
+# Of the root and the outer two of a list's three levels: physical type and repetition (REQUIRED 0, OPTIONAL 1,
+# REPEATED 2).
+LIST_OF_TOKENS = [(None, 0), (None, 1), (None, 2)]
 
 UNLIKE = "its pages are not as ncagen writes them"
 
@@ -44,7 +46,7 @@ LEVEL_BYTES = 16
 _ZSTD = pa.Codec("zstd")
 
 
-class Column(NamedTuple):
+class Stored(NamedTuple):
     """How a column is stored: its encoding, bytes of a value, and the level at which a value is there and not null."""
 
     encoding: int
@@ -53,7 +55,8 @@ class Column(NamedTuple):
 
 
 # A checksum does not cover its page's header, so what is not fixed here could be read otherwise without being noticed.
-COLUMNS = (Column(BYTE_STREAM_SPLIT, 4, 3), Column(PLAIN, 8, 1), Column(PLAIN, 4, 1), Column(PLAIN, 4, 1))
+TOKENS = Stored(BYTE_STREAM_SPLIT, 4, 3)
+BY_BYTES = {size: Stored(PLAIN, size, 1) for size in (4, 8)}
 
 
 class OtherLayout(DamagedShard):
@@ -81,31 +84,37 @@ class Chunk(NamedTuple):
 
 
 class RowGroup(NamedTuple):
-    """What the footer says of a row group."""
+    """The footer's entry for a row group."""
 
     rows: int
     chunks: list[Chunk]
 
 
-def read_footer(data: pa.Buffer, most_groups: int) -> list[RowGroup]:
+def read_footer(data: pa.Buffer, row_format: RowFormat, most_groups: int) -> list[RowGroup]:
     """The row groups of a Parquet file. Raises DamagedShard for a file that is not built as a shard is.
 
     most_groups: how many there may be, by what a row group takes of a footer at most.
     """
     with _otherwise("its footer is not that of a shard"):
         (size,) = struct.unpack("<I", data[-8:-4].to_pybytes())
-        if data[-4:].to_pybytes() != END or size > LARGEST_FOOTER + LARGEST_FOOTER_GROUP * most_groups:
+        columns = len(row_format.columns)
+        if data[-4:].to_pybytes() != END or size > columns * (LARGEST_FOOTER + LARGEST_FOOTER_GROUP * most_groups):
             raise ValueError
         view = memoryview(data).cast("B")
         footer, _ = read_struct(view, len(view) - 8 - size)  # FileMetaData: 2 schema, 4 row groups
-        if [(element.get(1), element.get(3)) for element in footer[2]] != SCHEMA:
+        if [(element.get(1), element.get(3)) for element in footer[2]] != _schema(row_format):
             raise DamagedShard("its columns are not those of its manifest's spec")
         groups = []
         for group in footer[4]:  # RowGroup: 1 columns, 3 rows
-            if len(group[1]) != len(COLUMNS):
+            if len(group[1]) != columns:
                 raise ValueError
             groups.append(RowGroup(group[3], [_chunk(chunk) for chunk in group[1]]))
         return groups
+
+
+def _schema(row_format: RowFormat) -> list[tuple[int | None, int]]:
+    """Physical type and repetition of every element of the schema."""
+    return LIST_OF_TOKENS + [(PHYSICAL[column.dtype], 1) for column in row_format.columns]
 
 
 def _chunk(fields: dict) -> Chunk:
@@ -119,29 +128,34 @@ def _chunk(fields: dict) -> Chunk:
     return Chunk(column[4], column[5], has_dictionary, start, column[7])
 
 
-def read_group(data: pa.Buffer, group: RowGroup, spec: Spec, names: Sequence[str]) -> dict[str, np.ndarray]:
+def read_group(data: pa.Buffer, group: RowGroup, row_format: RowFormat, names: Sequence[str]) -> dict[str, np.ndarray]:
     """Columns of a row group by name, each [row] or [row, token]. Raises OtherLayout, DamagedShard.
 
     data: the file's bytes. names: the columns wanted.
     """
     if any(chunk.codec != ZSTD or chunk.has_dictionary for chunk in group.chunks):
         raise OtherLayout(UNLIKE)
-    shapes = [(spec.row_tokens, spec.token_dtype), (1, "uint64"), (1, "int32"), (1, "float32")]
     found = {}
-    for name, column, chunk, (width, dtype) in zip(Rows._fields, COLUMNS, group.chunks, shapes, strict=True):
-        if name in names:
-            values = _column(data, chunk, column, np.empty(group.rows * width, dtype), width)
-            found[name] = values.reshape(-1, width) if width > 1 else values
+    for column, chunk in zip(row_format.columns, group.chunks, strict=True):
+        if column.name not in names:
+            continue
+        if column.name == "input_ids":
+            width = row_format.row_tokens
+            values = _column(data, chunk, TOKENS, np.empty(group.rows * width, column.dtype), width)
+            found[column.name] = values.reshape(-1, width)
+        else:
+            values = np.empty(group.rows, column.dtype)
+            found[column.name] = _column(data, chunk, BY_BYTES[values.itemsize], values, 1)
     return found
 
 
-def _column(data: pa.Buffer, chunk: Chunk, column: Column, values: np.ndarray, width: int) -> np.ndarray:
+def _column(data: pa.Buffer, chunk: Chunk, column: Stored, values: np.ndarray, width: int) -> np.ndarray:
     """Fills values [value], `width` of them a row, and returns them."""
     done = 0
     with _otherwise(UNLIKE, OtherLayout):
         for page in _pages(data, chunk.start, len(values), column, width):
             rest = page.data
-            if width > 1:
+            if column == TOKENS:  # a list has levels that say where rows begin
                 begin = partial(_rows_begin, first=done % width, count=page.values, width=width)
                 rest = _after_levels(rest, begin)
             rest = _after_levels(rest, partial(_none_is_null, defined=column.defined, count=page.values))
@@ -150,7 +164,7 @@ def _column(data: pa.Buffer, chunk: Chunk, column: Column, values: np.ndarray, w
     return values
 
 
-def _pages(data: pa.Buffer, at: int, left: int, column: Column, width: int) -> Iterator[Page]:
+def _pages(data: pa.Buffer, at: int, left: int, column: Stored, width: int) -> Iterator[Page]:
     """The pages that hold the next `left` values, bounded, checked and unpacked."""
     view = memoryview(data).cast("B")
     while left:
@@ -170,7 +184,7 @@ def _pages(data: pa.Buffer, at: int, left: int, column: Column, width: int) -> I
         left, at = left - values, at + packed
 
 
-def _unpack(packed: memoryview, column: Column, values: np.ndarray) -> None:
+def _unpack(packed: memoryview, column: Stored, values: np.ndarray) -> None:
     """Fills values [value] from the bytes that they are stored in."""
     count, width = len(values), values.dtype.itemsize
     if len(packed) != count * column.size:

@@ -1,7 +1,7 @@
-"""Thrift's compact protocol, as far as Parquet's footers and page headers use it.
+"""Decodes Thrift's compact protocol, as far as Parquet's footers and page headers use it.
 
-Structs become dicts by field number, of texts only the length is kept. Nothing here knows what a field means. Source:
-Apache Thrift's thrift-compact-protocol.md.
+Structs become dicts by field number; of strings only the length is stored. The meaning of fields is defined in
+`parquet_pages` and `parquet_bounds`. Source: Apache Thrift's thrift-compact-protocol.md.
 """
 
 from typing import Any

@@ -1,13 +1,13 @@
-"""Which pass comes next: the one rule of all readers for passes, epochs and resume. No other package is needed.
+"""Chooses the next pass: the one rule of all readers for passes, epochs and resume. Standard library only.
 
     Pass n + 1 is epoch n + 1.
-    A loaded state holds for the next pass alone; the pass after it is a whole epoch.
-    `set_epoch(e)` makes epoch e the next pass, and keeps a loaded state that lies within it.
+    A loaded state applies to the next pass alone; the pass after it is a whole epoch.
+    `set_epoch(e)` makes epoch e the next pass, and keeps a loaded state that is within it.
 
-A pass of k epochs is block n of k epochs, and begins where the last one ends. A pass without an end is followed by
-one from the epoch after that in which it began.
+A pass of k epochs is block n of k epochs, and starts where the previous one ends. A pass without an end is followed by
+one from the epoch after that in which it started.
 
-A pass is counted when its first batch is asked for. Who shares the count among processes replaces `Memory`.
+A pass is counted when its first batch is requested. To share the count among processes, replace `Memory`.
 """
 
 from collections.abc import Callable
@@ -24,7 +24,7 @@ class Span(NamedTuple):
 
 
 class Memory:
-    """Where the next pass, and the one that began last, are kept: here, attributes of this process."""
+    """Stores the next pass and the latest one: here, in attributes of this process."""
 
     def __init__(self) -> None:
         self._next = Span(0, None)
@@ -32,12 +32,12 @@ class Memory:
 
     @property
     def next(self) -> Span:
-        """The pass that begins next."""
+        """The next pass to start."""
         return self._next
 
     @property
     def current(self) -> Span | None:
-        """The pass that began last; None where none has begun since `move`."""
+        """The latest pass to start; None if none has started since `move`."""
         return self._current
 
     def move(self, span: Span) -> None:
@@ -65,16 +65,16 @@ class Passes:
 
     @property
     def next(self) -> Span:
-        """The pass that the next first batch begins."""
+        """The pass that starts with the next first batch."""
         return self._memory.next
 
     @property
     def current(self) -> Span | None:
-        """The pass that began last; None where none has begun since the last load or set_epoch."""
+        """The latest pass to start; None if none has started since the last load or set_epoch."""
         return self._memory.current
 
     def begin(self) -> Span:
-        """Begins the next pass."""
+        """Starts the next pass."""
         return self._memory.begin(self._after)
 
     def begin_at(self, position: int) -> Span:
@@ -82,14 +82,14 @@ class Passes:
         return self._memory.take(self._from(position), self._after)
 
     def resume(self, position: int) -> None:
-        """Makes what is left of a pass the next one. position: of its first row, counted over all epochs."""
+        """Makes the rest of a pass the next one. position: of its first row, counted over all epochs."""
         self._loaded = position
         self._memory.move(self._from(position))
 
     def set_epoch(self, epoch: int) -> None:
-        """Makes the pass that begins with an epoch the next one, or what a loaded state leaves of that pass.
+        """Makes the pass that starts with an epoch the next one, or the part of it that a loaded state leaves.
 
-        Raises NcagenError for an epoch within a pass: a trainer that counts passes would begin inside of one.
+        Raises NcagenError for an epoch within a pass: a trainer that counts passes would start inside one.
         """
         if self._epochs is not None and epoch % self._epochs:
             raise NcagenError(

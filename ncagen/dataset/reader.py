@@ -1,27 +1,28 @@
-"""The rows of a finished dataset by number, checked before they are seen. numpy and pyarrow only.
+"""Reads the rows of a finished dataset by number, and checks them before it returns them. numpy and pyarrow only.
 
-A shard is opened when a row of it is first asked for, held against the manifest's hash, and read one row group at a
-time. Which rows come in which order is `order`'s job; what a model is given of a row is `layout`'s.
+A shard is opened when one of its rows is first requested, checked against the manifest's hash, and read one row group
+at a time. `shuffle` defines the order of rows; `layout` makes a model's inputs from them.
 """
 
 import hashlib
 import operator
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
 from ncagen.dataset.folder import Folder, folder_at
 from ncagen.dataset.lru import LruCache
 from ncagen.dataset.manifest import Manifest, read_manifest
-from ncagen.dataset.shard import ROW_GROUP_ROWS, DamagedShard, Record, Rows, empty_rows
+from ncagen.dataset.shard import ROW_GROUP_ROWS, DamagedShard, Record
 from ncagen.dataset.shard_file import ShardFile, check_size
 from ncagen.dataset.where import Where, parse
 from ncagen.errors import NcagenError
+from ncagen.row_format import RowFormat, Rows
 
 VERIFY = ("first-use", "always", "never")
 
-# Enough for two of the windows that `order` shuffles, so that every row group is decoded once an epoch.
+# Enough for two of the windows that `shuffle` uses, so that every row group is decoded once an epoch.
 HELD_GROUPS = 36
 # Opening a shard takes some milliseconds. A mapped one costs addresses, another its bytes of memory.
 HELD_SHARDS, HELD_MAPPED_SHARDS = 64, 1024
@@ -31,9 +32,9 @@ class Dataset:
     """The rows of one split and band of a dataset.
 
     `dataset[i]` is a dict of one row's columns, `dataset.rows(numbers)` many rows at once, `len(dataset)` how many
-    there are, `dataset.manifest` the receipt, `dataset.revision` the commit that its files are of, if they come from a
-    place that has commits. `dataset.selection` is None, or the condition that its rows were selected by; they are then
-    numbered among themselves. An open dataset can be pickled, and used after a fork.
+    there are, `dataset.manifest` its manifest, `dataset.revision` the commit of its files, if their store has commits.
+    `dataset.selection` is None, or the condition that selected its rows, which are then numbered from 0. An open
+    dataset can be pickled, and used after a fork.
     """
 
     def __init__(
@@ -46,18 +47,18 @@ class Dataset:
     ):
         """Opens a folder, or a URL such as s3://bucket/folder.
 
-        `where` selects rows by whole numbers, as in "gzip_bytes >= 864 and gzip_bytes < 1000"; see `dataset.where`.
+        `where` selects rows by integer columns, as in "gzip_bytes >= 864 and gzip_bytes < 1000"; see `dataset.where`.
         Every shard is opened for it once, and the columns that it compares are read.
 
-        `band` may be left out where there is one. `verify` says when a shard's bytes are held against their hash in
-        the manifest: once in each process ("first-use"), whenever rows are read from the file ("always"), or "never".
-        Raises NcagenError.
+        `band` may be left out if there is only one. `verify` chooses when a shard's bytes are checked against the
+        manifest's hash: once in each process ("first-use"), whenever rows are read from the file ("always"), or
+        "never". Raises NcagenError.
 
-        "first-use" promises that the files were the right ones when they were opened. A local file is mapped: who
-        writes into it later changes rows that were not read yet, and who cuts it short ends this process. ncagen
-        itself only replaces files, which an open dataset does not see. "always" promises that every row comes from
-        bytes that were right when they were read; rows read a while ago may still be held. With "never", Parquet's
-        page checksums still find damaged rows, and nothing finds them in Arrow files.
+        "first-use" guarantees that the files matched their hashes when they were opened. A local file is mapped: a
+        later write to it changes rows that were not read yet, and truncating it ends this process. ncagen only replaces
+        files, which does not affect an open dataset. "always" guarantees that every row comes from bytes that matched
+        when they were read; rows read earlier may be cached. With "never", Parquet's page checksums still
+        find damaged rows, and nothing finds them in Arrow files.
         """
         if verify not in VERIFY:
             raise NcagenError(f"verify {verify!r} is not known: use {', '.join(VERIFY)}")
@@ -65,7 +66,7 @@ class Dataset:
         self.manifest: Manifest = read_manifest(self.folder)
         names = [b.name for b in self.manifest.spec.bands]
         if band is None and len(names) > 1:
-            raise NcagenError(f"{path} holds several bands: say which of {', '.join(names)}")
+            raise NcagenError(f"{path} holds several bands: choose one of {', '.join(names)}")
         self.split, self.band, self.verify = split, names[0] if band is None else band, verify
         self.records = self.manifest.part(split, self.band)
         if not self.records:
@@ -77,7 +78,7 @@ class Dataset:
         self._selected: np.ndarray | None = None
         self.selection: str | None = None
         self._forget()
-        if where is not None and (condition := parse(where, self.manifest.spec)).limits:
+        if where is not None and (condition := parse(where, self.row_format, self.manifest.measure)).limits:
             self._select(condition)
 
     def __len__(self) -> int:
@@ -97,7 +98,7 @@ class Dataset:
             raise IndexError(f"row {row} is out of range: use 0 to {len(self) - 1}")
         number %= len(self)
         shard, group, at = self._place(number if self._selected is None else int(self._selected[number]))
-        return {name: column[at].copy() for name, column in self._group(shard, group)._asdict().items()}
+        return {name: column[at].copy() for name, column in self._group(shard, group).columns.items()}
 
     def __iter__(self) -> Iterator[dict[str, np.ndarray]]:
         return (self[row] for row in range(len(self)))
@@ -106,14 +107,17 @@ class Dataset:
         where = "" if self.selection is None else f" where {self.selection}"
         return f"<ncagen.Dataset {self.folder}: {len(self):,} {self.split} rows of band {self.band}{where}>"
 
-    def rows(self, numbers: np.ndarray, columns: tuple[str, ...] = Rows._fields) -> dict[str, np.ndarray]:
-        """Copies of many rows, in the order asked for. Raises DamagedShard.
+    def rows(self, numbers: np.ndarray, columns: Sequence[str] | None = None) -> dict[str, np.ndarray]:
+        """Copies of many rows, in the order requested. Raises DamagedShard, NcagenError.
 
-        numbers: integers [row], each 0 to len - 1. Returns the columns named, each [row] or [row, token].
+        numbers: integers [row], each 0 to len - 1. Returns the columns named, all if left out, each [row] or [row,
+        token].
         """
-        unknown = [name for name in columns if name not in Rows._fields]
+        known = [column.name for column in self.row_format.columns]
+        wanted = known if columns is None else columns
+        unknown = [name for name in wanted if name not in known]
         if unknown:
-            raise NcagenError(f"column {unknown[0]!r} is not known: use {', '.join(Rows._fields)}")
+            raise NcagenError(f"column {unknown[0]!r} is not known: use {', '.join(known)}")
         numbers = np.asarray(numbers)
         if numbers.ndim != 1 or (numbers.dtype.kind not in "iu" and len(numbers)):
             raise TypeError(f"rows takes whole numbers in one dimension, not {numbers.dtype} {numbers.shape}")
@@ -122,27 +126,32 @@ class Dataset:
         numbers = numbers.astype(np.int64)
         if self._selected is not None:
             numbers = self._selected[numbers]
-        spec = self.manifest.spec
         shards, groups, at = self._place(numbers)
-        places = shards * self._groups_per_shard + groups
-        by_place = np.argsort(places, kind="stable")
-        starts = np.flatnonzero(np.diff(places[by_place], prepend=-1))
-        found = {name: column for name, column in empty_rows(spec, len(numbers))._asdict().items() if name in columns}
-        for some in np.split(by_place, starts[1:]) if len(numbers) else []:
+        group_numbers = shards * self._groups_per_shard + groups
+        by_group = np.argsort(group_numbers, kind="stable")
+        starts = np.flatnonzero(np.diff(group_numbers[by_group], prepend=-1))
+        empty = self.row_format.empty(len(numbers)).columns
+        found = {name: column for name, column in empty.items() if name in wanted}
+        for some in np.split(by_group, starts[1:]) if len(numbers) else []:
             group = self._group(int(shards[some[0]]), int(groups[some[0]]))
             for name, column in found.items():
-                column[some] = getattr(group, name)[at[some]]
+                column[some] = group[name][at[some]]
         return found
 
     def shard(self, number: int) -> Rows:
-        """The rows of one shard, checked; the selected ones of it where there is a selection. Raises DamagedShard."""
+        """The checked rows of one shard; only the selected ones if there is a selection. Raises DamagedShard."""
         with _named(self.folder, self.manifest, self.records[number]):
             rows = self._open(number).rows()
         if self._selected is None:
             return rows
         first = number * self.manifest.spec.rows_per_shard
-        here = slice(*np.searchsorted(self._selected, (first, first + len(rows.candidate))))
-        return Rows(*(column[self._selected[here] - first] for column in rows))
+        here = slice(*np.searchsorted(self._selected, (first, first + len(rows))))
+        return rows.take(self._selected[here] - first)
+
+    @property
+    def row_format(self) -> RowFormat:
+        """The columns of a row, its tokens and its vocabulary."""
+        return self.manifest.row_format
 
     @property
     def revision(self) -> str | None:
@@ -178,7 +187,7 @@ class Dataset:
             with _named(self.folder, self.manifest, self.records[shard]):
                 rows = self._open(shard).group(group)
             # Of an Arrow file they are views, which would show what is written into it after the check.
-            return Rows(*(column.copy() for column in rows)) if self.verify == "always" else rows
+            return rows.take(np.arange(len(rows))) if self.verify == "always" else rows
 
         return self._groups.get((shard, group), read)
 
@@ -193,7 +202,7 @@ class Dataset:
         return file
 
     def _select(self, where: Where) -> None:
-        """Numbers the rows that a condition holds for. Raises NcagenError where there are none."""
+        """Numbers the rows that a condition holds for. Raises NcagenError if there are none."""
         chosen = []
         for number, record in enumerate(self.records):
             with _named(self.folder, self.manifest, record):
@@ -222,21 +231,21 @@ def open_shard(
 ) -> ShardFile:
     """One shard of a manifest, its size and, with `check`, its hash compared. Raises DamagedShard, OSError.
 
-    trusted: whether its hash is or was compared, so that it may be a link that leads out of the folder, and that its
+    trusted: whether its hash is or was compared, so that it may be a link out of the folder, and that its
     pages may have another layout than ours.
     """
     wanted = manifest.files[manifest.path(record)]
-    check_size(wanted.bytes, manifest.spec, record)
+    check_size(wanted.bytes, manifest.row_format, record)
     data = folder.read(manifest.path(record), wanted.bytes, checked=trusted)
     if data.size != wanted.bytes:
         raise DamagedShard(f"it has {data.size} bytes, not {wanted.bytes}")
     if check and hashlib.sha256(data).hexdigest() != wanted.sha256:
         raise DamagedShard("its bytes do not match their hash")
-    return ShardFile(data, manifest.storage, manifest.spec, record, trusted)
+    return ShardFile(data, manifest.file_format, manifest.row_format, record, trusted)
 
 
 class _named:
-    """Puts the file's path before what is wrong with it."""
+    """Adds the file's path to an error."""
 
     def __init__(self, folder: Folder, manifest: Manifest, record: Record):
         self._path = folder.path(manifest.path(record))

@@ -1,9 +1,9 @@
-"""The receipt: a dataset in one small file, from which `ncagen rebuild` makes its full shards again.
+"""Writes and reads receipts: a dataset in one small file, from which `ncagen rebuild` makes its full shards again.
 
-It is the manifest with the kept candidates of every shard, as JSON compressed by zstandard; docs/format.md has the
-fields. A plain manifest.json is read as well: it is a receipt that leaves the search for the candidates to be done
-again. Receipts come from strangers, so nothing in them is believed before it is checked. Only numpy and pyarrow are
-used; how rows are made again stands in the factory.
+A receipt is the manifest with the kept candidates of every shard, as JSON compressed by zstandard; docs/format.md has
+the fields. A plain manifest.json is read as well, as a receipt without candidates: the rebuild then searches for them
+again. Receipts come from untrusted sources, so every value is checked before it is used. Only numpy and pyarrow are
+used; the factory makes the rows.
 """
 
 import hashlib
@@ -53,7 +53,7 @@ class Receipt:
     gaps: Mapping[Key, np.ndarray] | None
 
     def candidates(self, record: Record) -> np.ndarray:
-        """The kept candidates of a shard, in order: uint64[row]. Only where there are gaps."""
+        """The kept candidates of a shard, in order: uint64[row]. Needs gaps."""
         assert self.gaps is not None
         return (np.cumsum(self.gaps[_key(record)]) + (record.shard * SHARD_CANDIDATES - 1)).astype(np.uint64)
 
@@ -89,7 +89,9 @@ def _check_room(folder: Folder, size: int, rows: int) -> None:
     rows: those whose gaps are not counted yet; each takes a digit and a comma at least.
     """
     if size + 2 * rows > MOST_BYTES:
-        raise ReceiptError(f"{folder} is too large for a receipt: pass on its manifest.json, which rebuilds it too")
+        raise ReceiptError(
+            f"{folder} is too large for a receipt: share its manifest.json instead, which rebuilds it too"
+        )
 
 
 def read_receipt(path: Path) -> Receipt:
@@ -118,25 +120,25 @@ def _key(record: Record) -> Key:
 
 
 def _gaps(candidates: np.ndarray, record: Record) -> list[int]:
-    """What `Receipt.candidates` undoes. Raises ReceiptError where a file holds other candidates than its record."""
+    """The inverse of `Receipt.candidates`. Raises ReceiptError if a file's candidates differ from its record."""
     offsets = candidates.astype(np.int64) - record.shard * SHARD_CANDIDATES
     gaps = np.diff(offsets, prepend=-1).tolist()
     try:
         _checked(gaps, record)
     except ValueError as error:
-        raise ReceiptError(f"{error}: see what ncagen verify says of this dataset") from None
+        raise ReceiptError(f"{error}: run ncagen verify on this dataset") from None
     return gaps
 
 
 def _checked(gaps: list[int], record: Record) -> np.ndarray:
-    """The gaps of a shard: int64[row]. Raises ValueError where they cannot be those of its record."""
+    """The gaps of a shard: int64[row]. Raises ValueError if they do not match its record."""
     name = f"{record.band} {record.split} shard {record.shard}"
     if not record.tried == record.rows + record.below + record.above <= SHARD_CANDIDATES:
         raise ValueError(f"the counts of {name} do not add up")
     if type(gaps) is not list or not all(type(gap) is int and gap > 0 for gap in gaps):
         raise ValueError(f"the gaps of {name} are not positive whole numbers")
     if (len(gaps), sum(gaps)) != (record.rows, record.tried):
-        raise ValueError(f"{name} has {record.rows} rows of {record.tried} candidates, its gaps say otherwise")
+        raise ValueError(f"{name} has {record.rows} rows of {record.tried} candidates, but its gaps do not match")
     return np.array(gaps, np.int64)
 
 
@@ -165,5 +167,5 @@ def _read(path: Path) -> bytes:
     except (OSError, pa.ArrowException) as error:
         raise ReceiptError(f"{path} cannot be read: {getattr(error, 'strerror', None) or one_line(error)}") from None
     if len(text) > MOST_BYTES:
-        raise ReceiptError(f"{path} is no receipt: it holds more than {MOST_BYTES} bytes")
+        raise ReceiptError(f"{path} is not a receipt: it holds more than {MOST_BYTES} bytes")
     return bytes(text)

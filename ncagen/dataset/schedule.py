@@ -1,13 +1,13 @@
-"""How many rows each part of a mixture has given by any row of a schedule, in closed form. No package is needed.
+"""Counts the rows that each part of a mixture has given by any row, in closed form. Standard library only.
 
-Weights move in straight lines, so the rows due to a part are a quadratic function of the row, whose inverse is a square
-root. The parts are halved again and again; of the m rows that a half of them gives together, its first half gives
+Weights change linearly, so the rows due to a part are a quadratic function of the row, whose inverse is a square root.
+The parts are halved repeatedly; of the m rows that one half gives together, its first half gives
 
     left(m) = what is due to it when m rows are due to both, rounded to the nearest whole number
 
-Both halves' dues rise, so left(m + 1) - left(m) is 0 or 1: no part's count ever falls, and all counts sum to the rows
-given. Each halving adds at most half a row of rounding: a part is never further from its due than half a row for each
-time that the parts can be halved (half a row for two parts, one row for four). All is computed in whole numbers.
+The dues of both halves rise, so left(m + 1) - left(m) is 0 or 1: no part's count ever falls, and all counts sum to the
+rows given. Each halving adds at most half a row of rounding: a part differs from its due by at most half a row for each
+time that the parts can be halved (half a row for two parts, one row for four). All arithmetic is on integers.
 """
 
 from bisect import bisect_right

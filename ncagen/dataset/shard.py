@@ -1,28 +1,29 @@
-"""One shard: rows to the bytes of a Parquet or Arrow file and back, with the hashes of both.
+"""Encodes rows as the bytes of a Parquet or Arrow shard file and decodes them, with the hashes of both.
 
-A shard carries its own record (which spec, split, band and number it is, what was tried for it, the hash of its
-rows) in its schema, so a file tells by itself whether it belongs and is whole. Nothing in it depends on time, host
-or path. How the bytes get to their place stands in `files` and `folder`. Only numpy and pyarrow are used.
+A shard carries its record (its spec, split, band and number, the candidates tried for it, the hash of its rows) in its
+schema, so the file alone shows which dataset it belongs to and whether it is complete. Nothing in it depends on time,
+host or path. `atomic_write` and `folder` write the bytes to disk. Only numpy and pyarrow are used.
 
-`content_sha256` is over the values and holds for both formats and every toolchain; the bytes of a Parquet file
-change with the version of pyarrow, those of an Arrow file have not.
+`content_sha256` is over the values and is the same for both file formats and every toolchain; the bytes of a Parquet
+file change with the version of pyarrow, those of an Arrow file have not changed so far.
 """
 
 import hashlib
 import json
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from inspect import signature
-from typing import NamedTuple
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ncagen.errors import NcagenError
-from ncagen.spec import Spec
+from ncagen.row_format import RowFormat, Rows
+from ncagen.spec import BuildSpec
 
 FORMATS = ("parquet", "arrow")
 RECORD_KEY = b"ncagen"
@@ -48,13 +49,6 @@ _PARQUET = {
     "compression": "zstd",
     "compression_level": 1,
     "use_dictionary": False,
-    "column_encoding": {
-        "input_ids.list.element": "BYTE_STREAM_SPLIT",
-        "candidate": "PLAIN",
-        "gzip_bytes": "PLAIN",
-        "gzip_ratio": "PLAIN",
-    },
-    "write_statistics": ["candidate", "gzip_bytes", "gzip_ratio"],
     "write_page_checksum": True,
     "write_page_index": True,
     "row_group_size": ROW_GROUP_ROWS,
@@ -70,22 +64,9 @@ class DamagedShard(NcagenError):
     """A file that is not the shard it should be."""
 
 
-class Rows(NamedTuple):
-    """Rows of a shard.
-
-    input_ids: uint16 or uint32 [row, token]. candidate: uint64[row]. gzip_bytes: int32[row].
-    gzip_ratio: float32[row].
-    """
-
-    input_ids: np.ndarray
-    candidate: np.ndarray
-    gzip_bytes: np.ndarray
-    gzip_ratio: np.ndarray
-
-
 @dataclass(frozen=True)
 class Record:
-    """What a shard is. `tried`, `below` and `above` count the candidates up to the last one kept."""
+    """Describes a shard. `tried`, `below` and `above` count the candidates up to the last one kept."""
 
     spec_sha256: str
     split: str
@@ -98,56 +79,53 @@ class Record:
     content_sha256: str
 
 
-def empty_rows(spec: Spec, count: int) -> Rows:
-    """Columns for this many rows, to be filled."""
-    return Rows(
-        np.empty((count, spec.row_tokens), spec.token_dtype),
-        np.empty(count, np.uint64),
-        np.empty(count, np.int32),
-        np.empty(count, np.float32),
-    )
-
-
-def relative_path(spec: Spec, storage: str, split: str, band: str, shard: int) -> str:
-    """Where a shard lies in its dataset's folder."""
-    return f"data/{band}/{split}-{shard:05d}-of-{spec.shards(split):05d}.{storage}"
+def relative_path(spec: BuildSpec, file_format: str, split: str, band: str, shard: int) -> str:
+    """The path of a shard in its dataset's folder."""
+    return f"data/{band}/{split}-{shard:05d}-of-{spec.shards(split):05d}.{file_format}"
 
 
 def content_sha256(rows: Rows) -> str:
     """The hash of the values: for each column its name, dtype and shape, then its little-endian bytes."""
     digest = hashlib.sha256()
-    for name, column in rows._asdict().items():
+    for name, column in rows.columns.items():
         column = np.ascontiguousarray(column, column.dtype.newbyteorder("<"))
         digest.update(f"{name} {column.dtype.name} {column.shape}\n".encode())
         digest.update(column.data)
     return digest.hexdigest()
 
 
-def to_bytes(rows: Rows, record: Record, storage: str) -> pa.Buffer:
+def to_bytes(rows: Rows, record: Record, file_format: str) -> pa.Buffer:
     """The file of a shard, in memory."""
     table = _table(rows, record)
     sink = pa.BufferOutputStream()
-    if storage == "parquet":
-        pq.write_table(table, sink, **_PARQUET)
+    if file_format == "parquet":
+        pq.write_table(table, sink, **parquet_options(rows.columns))
     else:
         with pa.ipc.new_file(sink, table.schema, options=pa.ipc.IpcWriteOptions(**_ARROW)) as writer:
             writer.write_table(table, max_chunksize=ROW_GROUP_ROWS)
     return sink.getvalue()
 
 
-def from_bytes(data: pa.Buffer | bytes, storage: str) -> tuple[Rows, Record]:
-    """Rows and record of a shard's file. Raises DamagedShard where they cannot be had or do not match."""
+def from_bytes(data: pa.Buffer | bytes, file_format: str, row_format: RowFormat) -> tuple[Rows, Record]:
+    """Rows and record of a shard's file. Raises DamagedShard if they cannot be decoded or do not match."""
     with damage():
-        table = _read(pa.BufferReader(data), storage)
+        table = _read(pa.BufferReader(data), file_format)
         record = Record(**json.loads(table.schema.metadata[RECORD_KEY]))
-        if table.num_rows == 0 or table.column_names != list(Rows._fields):
+        if table.num_rows == 0 or table.column_names != [column.name for column in row_format.columns]:
             raise ValueError("its columns are not a shard's")
         rows = columns(table)
-    if record.rows != len(rows.candidate):
-        raise DamagedShard(f"it holds {len(rows.candidate)} rows, its record says {record.rows}")
+    if record.rows != len(rows):
+        raise DamagedShard(f"it holds {len(rows)} rows, its record has {record.rows}")
     if content_sha256(rows) != record.content_sha256:
         raise DamagedShard("its rows do not match their hash")
     return rows, record
+
+
+def parquet_options(columns: Iterable[str]) -> dict[str, Any]:
+    """The options of `pyarrow.parquet.write_table` for a shard with these columns, input_ids among them."""
+    plain = [name for name in columns if name != "input_ids"]
+    encodings = {"input_ids.list.element": "BYTE_STREAM_SPLIT"} | dict.fromkeys(plain, "PLAIN")
+    return _PARQUET | {"column_encoding": encodings, "write_statistics": plain}
 
 
 @contextmanager
@@ -165,7 +143,7 @@ def damage() -> Iterator[None]:
 
 
 def one_line(error: Exception) -> str:
-    """The first line of an error, which may quote a stranger's file: printable, and not too long."""
+    """The first line of an error, printable and of limited length: it may quote an untrusted file."""
     line = (str(error).splitlines() or [type(error).__name__])[0]
     line = line if len(line) <= LINE else line[:LINE] + "..."
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line)
@@ -173,16 +151,20 @@ def one_line(error: Exception) -> str:
 
 def columns(table: pa.Table | pa.RecordBatch) -> Rows:
     """The columns of a table that has a shard's. Raises ValueError where there are nulls."""
-    arrays = []
-    for column in table.columns:
+    found = {}
+    for name, column in zip(table.schema.names, table.columns, strict=True):
         whole = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
-        arrays.append(whole.chunk(0) if isinstance(whole, pa.ChunkedArray) else whole)
-    ids, *others = arrays
-    size = ids.type.list_size
-    if ids.null_count:
+        array = whole.chunk(0) if isinstance(whole, pa.ChunkedArray) else whole
+        found[name] = _lists(array) if name == "input_ids" else _values(array)
+    return Rows(found)
+
+
+def _lists(array: pa.FixedSizeListArray) -> np.ndarray:
+    """A view of lists of one length: [row, value]."""
+    size = array.type.list_size
+    if array.null_count:
         raise ValueError("there are nulls in it")
-    tokens = _values(ids.values)[ids.offset * size : (ids.offset + len(ids)) * size]
-    return Rows(tokens.reshape(-1, size), *map(_values, others))
+    return _values(array.values)[array.offset * size : (array.offset + len(array)) * size].reshape(-1, size)
 
 
 def _values(array: pa.Array) -> np.ndarray:
@@ -195,16 +177,21 @@ def _values(array: pa.Array) -> np.ndarray:
 
 
 def _table(rows: Rows, record: Record) -> pa.Table:
-    ids = pa.array(np.ascontiguousarray(rows.input_ids).reshape(-1))
-    columns = [pa.FixedSizeListArray.from_arrays(ids, rows.input_ids.shape[1])]
-    columns += [pa.array(column) for column in rows[1:]]
+    columns = [_array(column) for column in rows.columns.values()]
     text = json.dumps(asdict(record), sort_keys=True, separators=(",", ":"))
-    fields = [pa.field(name, column.type) for name, column in zip(Rows._fields, columns, strict=True)]
+    fields = [pa.field(name, column.type) for name, column in zip(rows.columns, columns, strict=True)]
     return pa.Table.from_arrays(columns, schema=pa.schema(fields, metadata={RECORD_KEY: text}))
 
 
-def _read(source: pa.NativeFile, storage: str) -> pa.Table:
-    if storage == "parquet":
+def _array(column: np.ndarray) -> pa.Array:
+    """A column [row], or [row, value] as lists of one length."""
+    if column.ndim == 1:
+        return pa.array(column)
+    return pa.FixedSizeListArray.from_arrays(pa.array(np.ascontiguousarray(column).reshape(-1)), column.shape[1])
+
+
+def _read(source: pa.NativeFile, file_format: str) -> pa.Table:
+    if file_format == "parquet":
         return pq.ParquetFile(source, page_checksum_verification=True).read(use_threads=False)
     with pa.ipc.open_file(source) as reader:
         table = reader.read_all()

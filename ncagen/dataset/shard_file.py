@@ -1,13 +1,12 @@
-"""A shard's file opened for random access: one row group at a time, as NumPy arrays.
+"""Opens a shard's file for random access: one row group at a time, as NumPy arrays.
 
-The file's own structure is held against the spec before anything is decoded, so that a file that claims more rows,
-wider rows, other types or far more bytes than its shard can have is refused while it is still small. Whether the
-bytes are the right ones is told by their hash, which `reader` checks; this is for the files whose hash is right
-because their author wanted it so. Parquet pages are decoded anew each time, with their checksums verified; Arrow
-batches are views of the mapped file.
+The file's structure is checked against the spec before anything is decoded, so a file that claims more rows, wider
+rows, other types or far more bytes than its shard can have is refused before memory is allocated for it. `reader`
+compares the bytes with their hash; these checks are for files with a valid hash from an untrusted author. Parquet pages
+are decoded again on each read, with their checksums verified; Arrow batches are views of the mapped file.
 
-Parquet files that were written again with other options (encodings, codecs, pages, row groups) are read by pyarrow,
-some times slower, once their hash was checked and their pages' headers are within bounds.
+Parquet files that were rewritten with other options (encodings, codecs, pages, row groups) are read by pyarrow, some
+times slower, after their hash was checked and their page headers are within bounds.
 """
 
 import json
@@ -21,8 +20,8 @@ import pyarrow.parquet as pq
 
 from ncagen.dataset.parquet_bounds import check_pages
 from ncagen.dataset.parquet_pages import OtherLayout, RowGroup, read_footer, read_group
-from ncagen.dataset.shard import RECORD_KEY, ROW_GROUP_ROWS, DamagedShard, Record, Rows, columns, damage
-from ncagen.spec import Spec
+from ncagen.dataset.shard import RECORD_KEY, ROW_GROUP_ROWS, DamagedShard, Record, columns, damage
+from ncagen.row_format import Column, RowFormat, Rows
 
 # Bytes of a row group, packed or unpacked, at most, by those of its tokens. Parquet stores uint16 as 32 bits and adds
 # levels.
@@ -37,33 +36,35 @@ CHECKED = "use verify='first-use'"
 ARROW_MAGIC = b"ARROW1\0\0"
 
 
-def check_size(size: int, spec: Spec, record: Record) -> None:
+def check_size(size: int, row_format: RowFormat, record: Record) -> None:
     """Raises DamagedShard for a file of more bytes than its rows can take, before it is opened."""
     groups = -(-record.rows // ROW_GROUP_ROWS)
-    if size > (most := _most(record.rows, spec) + (groups - 1) * SMALL_PAGES):
+    if size > (most := _most(record.rows, row_format) + (groups - 1) * SMALL_PAGES):
         raise DamagedShard(f"it has {size} bytes, and {record.rows} rows take {most} at most")
 
 
 class ShardFile:
     """An open shard, read in groups of 256 rows, the last of fewer. groups: how many."""
 
-    def __init__(self, data: pa.Buffer, storage: str, spec: Spec, record: Record, hash_checked: bool = False):
+    def __init__(
+        self, data: pa.Buffer, file_format: str, row_format: RowFormat, record: Record, hash_checked: bool = False
+    ):
         """data: the file's bytes. hash_checked: whether they are those of the manifest, so that pyarrow may read them.
 
         Raises DamagedShard for a file that is not built as this shard's must be.
         """
         self.record, self.groups = record, -(-record.rows // ROW_GROUP_ROWS)
         self.hash_checked = hash_checked
-        self._spec = spec
-        opened = _open_parquet if storage == "parquet" else _open_arrow
+        self._row_format = row_format
+        opened = _open_parquet if file_format == "parquet" else _open_arrow
         with damage():
-            self._read = opened(data, spec, self)
+            self._read = opened(data, row_format, self)
 
     def group(self, number: int) -> Rows:
         """The rows of one row group. Raises DamagedShard."""
         with damage():
-            rows = Rows(**self._read(number, Rows._fields))
-            if len(rows.candidate) != self.group_rows(number) or rows.input_ids.shape[1] != self._spec.row_tokens:
+            rows = Rows(self._read(number, [column.name for column in self._row_format.columns]))
+            if len(rows) != self.group_rows(number) or rows.input_ids.shape[1] != self._row_format.row_tokens:
                 raise DamagedShard("a row group does not hold the rows that it names")
             return rows
 
@@ -78,8 +79,7 @@ class ShardFile:
 
     def rows(self) -> Rows:
         """All rows of the shard. Raises DamagedShard."""
-        groups = [self.group(number) for number in range(self.groups)]
-        return Rows(*(np.concatenate(parts) for parts in zip(*groups, strict=True)))
+        return Rows.concatenate(self.group(number) for number in range(self.groups))
 
     def group_rows(self, number: int) -> int:
         """How many rows a row group has."""
@@ -87,25 +87,29 @@ class ShardFile:
 
     def check_schema(self, schema: pa.Schema) -> None:
         """Raises DamagedShard unless the columns and the record are this shard's."""
-        tokens = pa.from_numpy_dtype(np.dtype(self._spec.token_dtype))
-        types = [pa.list_(tokens, self._spec.row_tokens), pa.uint64(), pa.int32(), pa.float32()]
-        if schema.names != list(Rows._fields) or schema.types != types:
+        tokens, *others = self._row_format.columns
+        types = [pa.list_(_arrow_type(tokens), self._row_format.row_tokens), *map(_arrow_type, others)]
+        if schema.names != [column.name for column in self._row_format.columns] or schema.types != types:
             raise DamagedShard("its columns are not those of its manifest's spec")
         if json.loads((schema.metadata or {}).get(RECORD_KEY, b"null")) != asdict(self.record):
             raise DamagedShard("its record is not the manifest's")
+
+
+def _arrow_type(column: Column) -> pa.DataType:
+    return pa.from_numpy_dtype(np.dtype(column.dtype))
 
 
 Read = Callable[[int, Sequence[str]], dict[str, np.ndarray]]
 """Columns of a row group: its number and their names to arrays [row] or [row, token]."""
 
 
-def _open_parquet(data: pa.Buffer, spec: Spec, shard: ShardFile) -> Read:
-    groups = read_footer(data, max(shard.groups, shard.record.rows // FEWEST_ROWS))
+def _open_parquet(data: pa.Buffer, row_format: RowFormat, shard: ShardFile) -> Read:
+    groups = read_footer(data, row_format, max(shard.groups, shard.record.rows // FEWEST_ROWS))
     sizes = [group.rows for group in groups]
     if sum(sizes) != shard.record.rows or any(size < 1 for size in sizes):
         raise DamagedShard("its row groups are not those of its rows")
     shard.check_schema(pq.ParquetFile(pa.BufferReader(data)).schema_arrow)
-    widths = (spec.row_tokens, 1, 1, 1)
+    widths = [row_format.row_tokens] + [1] * (len(row_format.columns) - 1)
     if any([chunk.values for chunk in group.chunks] != [group.rows * n for n in widths] for group in groups):
         raise DamagedShard("a row group has other values than its rows")
     ours = sizes == [shard.group_rows(number) for number in range(shard.groups)]
@@ -114,24 +118,24 @@ def _open_parquet(data: pa.Buffer, spec: Spec, shard: ShardFile) -> Read:
         try:
             if not ours:
                 raise OtherLayout("its row groups are not as ncagen writes them")
-            return read_group(data, groups[number], spec, names)
+            return read_group(data, groups[number], row_format, names)
         except OtherLayout as error:
             if not shard.hash_checked:
                 raise DamagedShard(f"{error}, and are read only where its hash is checked: {CHECKED}") from None
         first = number * ROW_GROUP_ROWS
-        rows = _read_others(data, groups, spec, range(first, first + shard.group_rows(number)))
-        return {name: getattr(rows, name) for name in names}
+        rows = _read_others(data, groups, row_format, range(first, first + shard.group_rows(number)))
+        return {name: rows[name] for name in names}
 
     return read
 
 
-def _read_others(data: pa.Buffer, groups: list[RowGroup], spec: Spec, wanted: range) -> Rows:
+def _read_others(data: pa.Buffer, groups: list[RowGroup], row_format: RowFormat, wanted: range) -> Rows:
     """Some rows of the file, decoded by pyarrow from the row groups that have them. Raises DamagedShard."""
     ends = np.cumsum([group.rows for group in groups])
     first, last = np.searchsorted(ends, (wanted.start, wanted.stop - 1), side="right").tolist()
     for group in groups[first : last + 1]:
         for chunk in group.chunks:
-            check_pages(data, chunk, _most(group.rows, spec))
+            check_pages(data, chunk, _most(group.rows, row_format))
     file = pq.ParquetFile(pa.BufferReader(data), page_checksum_verification=True)  # one for each thread
     table = file.read_row_groups(list(range(first, last + 1)), use_threads=False)
     table.validate(full=True)
@@ -139,12 +143,12 @@ def _read_others(data: pa.Buffer, groups: list[RowGroup], spec: Spec, wanted: ra
     return columns(table.slice(wanted.start - before, len(wanted)))
 
 
-def _most(rows: int, spec: Spec) -> int:
+def _most(rows: int, row_format: RowFormat) -> int:
     """Bytes of a row group's pages, at most."""
-    return LARGEST_PAGES * rows * spec.row_bytes + SMALL_PAGES
+    return LARGEST_PAGES * rows * row_format.row_bytes + SMALL_PAGES
 
 
-def _open_arrow(data: pa.Buffer, spec: Spec, shard: ShardFile) -> Read:
+def _open_arrow(data: pa.Buffer, row_format: RowFormat, shard: ShardFile) -> Read:
     # The file is read as the stream it contains, so that the messages that are looked at are those that are decoded.
     schema_message, *batches = pa.ipc.MessageReader.open_stream(data[len(ARROW_MAGIC) :])
     if data[: len(ARROW_MAGIC)].to_pybytes() != ARROW_MAGIC or len(batches) != shard.groups:
@@ -165,7 +169,7 @@ def _open_arrow(data: pa.Buffer, spec: Spec, shard: ShardFile) -> Read:
         batch = pa.ipc.read_record_batch(batches[number], schema)
         batch.validate(full=True)
         rows = columns(batch)
-        return {name: getattr(rows, name) for name in names}
+        return {name: rows[name] for name in names}
 
     return read
 
@@ -191,7 +195,7 @@ def _is_compressed(metadata: bytes) -> bool:
 
 
 def _field(flatbuffer: bytes, table: int, number: int) -> int:
-    """Where a field of a flatbuffer's table stands, 0 where it is left out."""
+    """The offset of a field of a flatbuffer's table, 0 if it is left out."""
     vtable = table - struct.unpack_from("<i", flatbuffer, table)[0]
     at = 4 + 2 * number
     (size,) = struct.unpack_from("<H", flatbuffer, vtable)
@@ -200,5 +204,5 @@ def _field(flatbuffer: bytes, table: int, number: int) -> int:
 
 
 def _follow(flatbuffer: bytes, at: int) -> int:
-    """Where the offset at a place of a flatbuffer leads."""
+    """The target of the offset at a position of a flatbuffer."""
     return at + struct.unpack_from("<I", flatbuffer, at)[0]

@@ -1,13 +1,13 @@
-"""The order of rows in an epoch: a pure function of dataset sizes, seed and epoch. NumPy only.
+"""Defines the order of rows in an epoch: a pure function of dataset sizes, seed and epoch. NumPy only.
 
     key(number, epoch) = the first 64 bits of Philox at counter (0, epoch, number), key (seed, stream)
 
-The row groups of a dataset stand in the order of their keys; every 16 of them in a row are a window, and the rows of
-a window stand in the order of theirs. So any row may come at any place of an epoch, while a reader needs to hold one
-window only, whatever the format. The rows of one dataset are independent draws, so this is as good as one shuffle of
-all; where neighbours share a rule (`trajectories_per_rule`), a window parts them among 4,096 rows.
+The row groups of a dataset are sorted by their keys; every 16 consecutive ones are a window, and the rows of a window
+are sorted by theirs. So any row may come at any position of an epoch, while a reader needs to hold only one window,
+whatever the file format. The rows of one dataset are independent draws, so this is as good as one shuffle of all; where
+neighbours share a rule (`trajectories_per_rule`), a window spreads them among 4,096 rows.
 
-This knows nothing of ranks, batches or several datasets: see `stream` and `mixture`.
+Ranks, batches and several datasets are not covered: see `stream` and `mixture`.
 """
 
 from functools import partial
@@ -42,7 +42,7 @@ def shuffled(seed: int, stream: int, epoch: int, numbers: np.ndarray) -> np.ndar
 
 
 class Shuffle:
-    """Which row of a dataset stands at each position of each epoch."""
+    """Maps each position of each epoch to a row of a dataset."""
 
     def __init__(self, sizes: np.ndarray, seed: int = 0, shuffle: bool = True, window: int | None = WINDOW):
         """sizes: rows of each row group, int64[group]. window: row groups shuffled together, None for all."""

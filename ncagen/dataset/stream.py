@@ -1,10 +1,9 @@
-"""Batches of rows in a shuffled order that can be stopped and resumed anywhere. NumPy and pyarrow only.
+"""Yields batches of rows in a shuffled order that can be stopped and resumed anywhere. NumPy and pyarrow only.
 
-A position counts rows over all ranks and epochs, so a state means the same to any number of ranks and workers and to
-any batch size: rows before it were seen, rows from it on were not. Ranks are expected to take the same number of
-batches; then any rank's state is the state of all. Nothing is drawn in sequence: which row stands at a position is
-`order`'s and `mixture`'s pure function of seed, epoch and position, which positions a rank gets is `division`'s, and
-which pass comes next is `passes`'.
+A position counts rows over all ranks and epochs, so a state means the same for any number of ranks and workers and any
+batch size: rows before it were given, rows from it on were not. Ranks are expected to take the same number of batches;
+then the state of any rank is the state of all. Nothing is drawn in sequence: `shuffle` and `mixture` compute the row at
+a position from seed, epoch and position, `division` the positions of a rank, and `passes` the next pass.
 
 Tensors, worker processes and collation are not here: see `adapters`.
 """
@@ -20,6 +19,7 @@ from ncagen.dataset.division import TAILS, Division
 from ncagen.dataset.formats import Formats, Part
 from ncagen.dataset.layout import Layout
 from ncagen.dataset.mixture import Mixture
+from ncagen.dataset.options import LAYOUT, check_data, check_layout, redirect
 from ncagen.dataset.passes import Memory, Passes, Span
 from ncagen.dataset.shuffle import ORDER_VERSION, WINDOW, Shuffle
 from ncagen.dataset.tokens import Tokens
@@ -38,18 +38,19 @@ Batch = dict[str, np.ndarray]
 
 
 class Stream:
-    """The rows of a dataset or a mixture in batches.
+    """Yields the rows of a dataset or a mixture in batches.
 
-    Every `iter()` that gives a batch is the next pass, and pass n + 1 is epoch n + 1. A loaded state holds for the
-    next pass alone, and the pass after it is a whole epoch. `len()` is the batches of a whole pass for this rank;
-    `batches_left` those of the pass in progress.
+    Every `iter()` that yields a batch is the next pass, and pass n + 1 is epoch n + 1. A loaded state applies to the
+    next pass alone, and the pass after it is a whole epoch. `len()` is the number of batches of a whole pass for this
+    rank; `batches_left` that of the pass in progress.
 
-    The iterator's `state_dict()` is what resumes after the last batch that it gave: {epoch, position, seed,
-    fingerprint}, and the commit of each part that came from the Hub, by which to open it again; the fingerprint tells
-    whether it is the same order. The stream's own is that of the iterator that gave a batch last. `state_after(n)` is
-    what resumes after n batches of each rank, for readers that fetch batches ahead.
+    The iterator's `state_dict()` resumes after the last batch that it yielded: {epoch, position, seed, fingerprint},
+    and the commit of each part from the Hub, to open it again; the fingerprint identifies the order of rows. The
+    stream's `state_dict()` is that of the iterator that yielded a batch last. `state_after(n)` resumes after n batches
+    of each rank, for readers that fetch batches ahead.
     """
 
+    @redirect(LAYOUT)
     def __init__(
         self,
         data: Part | Mixture,
@@ -75,6 +76,8 @@ class Stream:
         drop_last: leave out a last batch that is smaller than the others.
         Raises NcagenError, also where a pass has no batch at all.
         """
+        check_data(data)
+        check_layout(layout)
         if tail not in TAILS:
             raise NcagenError(f"tail {tail!r} is not known: use {', '.join(TAILS)}")
         self.data, self.layout, self.tail, self.drop_last = data, layout, tail, drop_last
@@ -92,6 +95,18 @@ class Stream:
         world = whole("world", world, 1)
         self._own_ranks = whole("rank", rank, 0, world - 1), world
         self._check_not_empty()
+
+    def __repr__(self) -> str:
+        return f"<ncagen.Stream: {self.described()}>"
+
+    def described(self) -> str:
+        """The data and the options that decide its batches, for `repr`."""
+        rank, world = self.ranks()
+        options: dict[str, object] = {"batch_size": self.batch_size, "layout": self.layout, "seed": self.seed}
+        options |= {name: self._facts[name] for name in ("shuffle", "window")}
+        options |= {"epochs": self.epochs, "rank": rank, "world": world, "tail": self.tail}
+        listed = ", ".join(f"{name}={value!r}" for name, value in options.items())
+        return f"{self.data!r}, {listed}, drop_last={self.drop_last}"
 
     def __len__(self) -> int:
         """Batches of a whole pass for this rank. Raises TypeError for a stream without an end."""
@@ -115,7 +130,7 @@ class Stream:
         return self._passes.next
 
     def begin(self) -> Division:
-        """Begins the next pass. Raises NcagenError where a pass has no batch."""
+        """Starts the next pass. Raises NcagenError if a pass has no batch."""
         self._check_not_empty()
         return self.divide(self._passes.begin())
 
@@ -144,30 +159,27 @@ class Stream:
         return self._formats.lay_out(*self._read(positions))
 
     def state_dict(self) -> dict:
-        """What resumes after the last batch that an iterator of this stream gave, or begins the next pass."""
+        """The state that resumes after the last batch that an iterator of this stream yielded, or at the next pass."""
         return self.state_in(*(self._given or (None, 0)))
 
     def state_in(self, division: Division | None, batches: int) -> dict:
-        """What resumes after this many batches of a division, or begins the next pass where none has begun."""
+        """The state that resumes after this many batches of a division; without one, at the next pass."""
         return self.state_at(self._passes.next.start if division is None else division.after(batches))
 
     def state_after(self, batches: int) -> dict:
-        """What resumes after every rank has taken this many batches of the pass in progress, or else of the next."""
+        """The state that resumes after this many batches of each rank, of the pass in progress or else the next."""
         division = self.divide(self._passes.current or self._passes.next)
         return self.state_at(division.after(whole("batches", batches, 0)))
 
     def state_at(self, position: int) -> dict:
-        """What resumes at a position counted over all epochs."""
+        """The state that resumes at a position counted over all epochs."""
         epoch, within = divmod(position, len(self.data))
         state = dict(zip(STATE, (epoch, within, self.seed, self.fingerprint_at(position)), strict=True))
         revisions = [part.revision for part in self.parts]
         return state | {"revisions": revisions} if any(revisions) else state
 
     def load_state_dict(self, state: dict) -> None:
-        """Makes what a state leaves of its pass the next one, whatever the ranks, workers and batches were.
-
-        Raises NcagenError.
-        """
+        """Makes the rest of a state's pass the next one, for any ranks, workers and batch size. Raises NcagenError."""
         self._passes.resume(self.position_of(state))
         self._given = None
 
@@ -179,7 +191,7 @@ class Stream:
             raise NcagenError(f"the state is not a stream's: it must have {', '.join(STATE)}") from None
         if "worker" in state:
             raise NcagenError(
-                f"the state is of worker {state['worker']} alone: load it into the StatefulDataLoader that it is from,"
+                f"the state is from worker {state['worker']} alone: load it into the StatefulDataLoader that made it,"
                 " or use a state of Loader or state_after"
             )
         epoch = whole("the state's epoch", epoch, 0, self._last_epoch)
@@ -197,15 +209,16 @@ class Stream:
         return row
 
     def fingerprint_at(self, position: int | None) -> str:
-        """What decides which rows stand before a position, in sixteen hexadecimal digits.
+        """Identifies the rows before a position, by sixteen hexadecimal digits.
 
-        position: over all epochs; None for all rows. Only a mixture's depends on it: its later weights may change.
+        position: over all epochs; None for all rows. Only a mixture's fingerprint depends on it: its later weights may
+        change.
         """
         mixture = {"mixture": self.data.identity(position)} if isinstance(self.data, Mixture) else {}
         return hashlib.sha256(json.dumps(self._facts | mixture, sort_keys=True).encode()).hexdigest()[:16]
 
     def set_epoch(self, epoch: int) -> None:
-        """Makes the pass that begins with an epoch the next one; a loaded state within that pass is kept.
+        """Makes the pass that starts with an epoch the next one; a loaded state within that pass is kept.
 
         Raises NcagenError.
         """
@@ -233,7 +246,7 @@ class Stream:
         return Memory()
 
     def _check_not_empty(self) -> None:
-        """Raises NcagenError where a pass has no batch, which a training loop would wait for or divide by."""
+        """Raises NcagenError if a pass has no batch, since a training loop would wait for one or divide by 0."""
         first = self.divide(self._passes.whole(), rank=0)  # no rank gets more
         if self.epochs is not None and not len(first):
             least = first.batch_rows if self.drop_last else first.pack
@@ -276,7 +289,7 @@ class Stream:
 
 
 class StreamIterator(Iterator[Batch]):
-    """One pass over a stream; it begins with its first batch, and its state is its own."""
+    """One pass over a stream, which starts with its first batch and has a separate state."""
 
     def __init__(self, stream: Stream):
         self._stream = stream
@@ -295,19 +308,19 @@ class StreamIterator(Iterator[Batch]):
         raise StopIteration
 
     def state_dict(self) -> dict:
-        """What resumes after the last batch that this iterator gave."""
+        """The state that resumes after the last batch that this iterator yielded."""
         return self._stream.state_in(self._division, self._given)
 
 
 def _facts(parts: list[Part], seed: int, shuffle: bool, window: int | None) -> dict:
-    """What decides the order of each part."""
+    """The facts that decide the order of each part."""
     facts: dict = {"order": ORDER_VERSION, "seed": seed, "shuffle": shuffle, "window": window if shuffle else None}
     facts["parts"] = [_identity(part) for part in parts]
     return facts
 
 
 def _identity(part: Part) -> Sequence[str | None]:
-    """What a part's rows are."""
+    """The identity of a part's rows."""
     if isinstance(part, Tokens):
         return part.identity
     return part.manifest.dataset_sha256, part.split, part.band, part.selection

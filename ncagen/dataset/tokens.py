@@ -1,17 +1,17 @@
-"""A user's own tokens as rows: a part of a mixture beside datasets, or a stream's data alone. NumPy only.
+"""Reads a user's tokens as rows: a part of a mixture with datasets, or the only data of a stream. NumPy only.
 
     row r of tokens [n]:           tokens[r * seq_len : r * seq_len + seq_len + 1], the last token only as a label
     row r of tokens [row, token]:  tokens[r]
 
-Rows are cut wherever they end: documents, their delimiters and an attention mask between them are not known here. The
-tokens stay where they are, a file is mapped into memory, and nothing is tokenized.
+Rows are cut at fixed lengths: documents, their delimiters and an attention mask between them are not supported. Tokens
+are not copied, a file is mapped into memory, and nothing is tokenized.
 """
 
 import hashlib
 import os
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -20,34 +20,13 @@ from ncagen.dataset.layout import Layout
 from ncagen.dataset.shard import ROW_GROUP_ROWS
 from ncagen.errors import NcagenError
 from ncagen.numbers import shown, whole
+from ncagen.row_format import RowFormat
 
 DTYPES = ("uint16", "uint32")
 SEQ_LEN = 1024
 LLM_C_MAGIC, LLM_C_HEADER = 20240520, 1024  # llm.c's dev/data/data_common.py: 256 int32, the first is the magic
 
 _READ_TOKENS = 2**22  # hashed at a time
-
-
-@dataclass(frozen=True)
-class TokenFormat:
-    """What a layout asks of a row's geometry, as `Spec` has it: each token is a grid of its own, without delimiters."""
-
-    seq_len: int
-    row_tokens: int
-    vocabulary: int
-    token_dtype: str
-
-    tokens_per_grid = 1
-
-    @property
-    def frames(self) -> int:
-        """Tokens of a row."""
-        return self.row_tokens
-
-    @property
-    def patch_ids(self) -> int:
-        """All ids, for none is a delimiter."""
-        return self.vocabulary
 
 
 class Tokens:
@@ -88,12 +67,12 @@ class Tokens:
         _check_array(self.folder, tokens)
         self._length, self._seq_len, self._row_tokens = _rows(self.folder, tokens, seq_len)
         if sha256 is not None and not re.fullmatch("[0-9a-f]{64}", str(sha256)):
-            raise NcagenError(f"sha256 {shown(sha256)} is no hash: use the sha256 of Tokens, 64 hexadecimal digits")
+            raise NcagenError(f"sha256 {shown(sha256)} is not a hash: use the sha256 of Tokens, 64 hexadecimal digits")
         most = None if vocabulary is None else whole("vocabulary", vocabulary, 1, 2**32)
         self.sha256, largest = (sha256, 0) if sha256 and most else _hashed(tokens)
         if sha256 not in (None, self.sha256):
             raise NcagenError(f"{self.folder} has the sha256 {self.sha256}, not {sha256}: leave sha256 out to take it")
-        self.spec = TokenFormat(self._seq_len, self._row_tokens, most or largest + 1, f"uint{8 * tokens.itemsize}")
+        self.row_format = RowFormat(most or largest + 1, self._row_tokens, self._seq_len)
         self._check_ids(largest)
 
     def __len__(self) -> int:
@@ -104,7 +83,7 @@ class Tokens:
 
     @property
     def folder(self) -> str:
-        """Where the tokens are, as errors name it."""
+        """The name of the tokens in errors."""
         return "the array" if self._path is None else str(self._path)
 
     @property
@@ -115,35 +94,35 @@ class Tokens:
 
     @property
     def identity(self) -> list:
-        """What decides which tokens a row has, as plain values for JSON."""
+        """Identifies the tokens of each row, as plain values for JSON."""
         shape = [int(size) for size in self._tokens().shape]
-        return ["tokens", self.sha256, self.spec.token_dtype, shape, self._seq_len]
+        return ["tokens", self.sha256, self._tokens().dtype.name, shape, self._seq_len]
 
-    def rows(self, numbers: np.ndarray, columns: tuple[str, ...] = ("input_ids",)) -> dict[str, np.ndarray]:
-        """Copies of many rows, in the order asked for, as `Dataset.rows`. Raises NcagenError.
+    def rows(self, numbers: np.ndarray, columns: Sequence[str] = ("input_ids",)) -> dict[str, np.ndarray]:
+        """Copies of many rows, in the order requested, as `Dataset.rows`. Raises NcagenError.
 
         numbers: integers [row], each 0 to len - 1. Returns `input_ids`, uint16 or uint32 [row, token].
         """
-        if columns != ("input_ids",):
+        if list(columns) != ["input_ids"]:
             raise NcagenError(f"{self.folder} has input_ids alone: give a layout, as in layout=ncagen.Layout()")
         if len(numbers) and not 0 <= int(numbers.min()) <= int(numbers.max()) < len(self):
             raise IndexError(f"rows {numbers.min()} to {numbers.max()} are out of range: use 0 to {len(self) - 1}")
         tokens = self._tokens()
         if tokens.ndim == 1:
             numbers = numbers[:, None] * self._seq_len + np.arange(self._row_tokens)
-        found = tokens[numbers].astype(self.spec.token_dtype, copy=False)
+        found = tokens[numbers]
         self._check_ids(int(found.max(initial=0)))
-        return {"input_ids": found}
+        return {"input_ids": found.astype(self.row_format.token_dtype, copy=False)}
 
     def own_layout(self, layout: Layout) -> Layout:
-        """The layout for these rows: no token is masked for what it is, and ids stay as they are."""
-        return replace(layout, mask_grids=0, mask_delimiters=False, token_offset=0)
+        """The layout for these rows: no token is masked by its id, and ids are unchanged."""
+        return replace(layout, mask_first=0, mask_structural=False, token_offset=0)
 
     def _check_ids(self, largest: int) -> None:
-        if largest >= self.spec.vocabulary:
+        if largest >= self.row_format.vocabulary:
             raise NcagenError(
-                f"{self.folder} has the id {largest}, the vocabulary is {self.spec.vocabulary}: use {largest + 1} or"
-                " more, or the dtype it was written with"
+                f"{self.folder} has the id {largest}, the vocabulary is {self.row_format.vocabulary}: use"
+                f" {largest + 1} or more, or the dtype it was written with"
             )
 
     def _tokens(self) -> np.ndarray:
@@ -178,7 +157,7 @@ def _mapped(path: Path, dtype: str, skip: int) -> np.ndarray:
     except OSError as error:
         raise NcagenError(f"{path} cannot be read: {error.strerror or error}") from None
     except ValueError as error:
-        raise NcagenError(f"{path} is no file of tokens: {str(error).splitlines()[0]}") from None
+        raise NcagenError(f"{path} is not a file of tokens: {str(error).splitlines()[0]}") from None
 
 
 def _check_file(path: Path, itemsize: int, skip: int) -> None:

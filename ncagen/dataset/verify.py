@@ -1,13 +1,15 @@
 """Checks a finished dataset against its manifest: every file, every row. numpy and pyarrow only.
 
-Scoring tokens and rebuilding rows need the factory's kernels, so the caller passes them in. What this cannot tell:
-whether the manifest is the one its author published; compare `dataset_sha256` for that.
+Checks that only the source of the rows can make (are these grids, is this the gzip length, does this candidate make
+this row) are in a `RowChecks`, which the caller passes in. Not covered: whether the manifest is the one that its author
+published; compare `dataset_sha256` for that.
 """
 
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import numpy as np
 
@@ -16,25 +18,39 @@ from ncagen.dataset.card import CARD, PICTURE
 from ncagen.dataset.folder import Folder, folder_at
 from ncagen.dataset.manifest import BUILDING, MANIFEST, Manifest, read_manifest
 from ncagen.dataset.reader import open_shard
-from ncagen.dataset.shard import DamagedShard, Record, Rows, content_sha256
+from ncagen.dataset.shard import SHARD_CANDIDATES, DamagedShard, Record, content_sha256
 from ncagen.errors import NcagenError
-from ncagen.selection import inside, ratios
-from ncagen.sources.nca import tokens
-from ncagen.spec import Spec
+from ncagen.row_format import Measure, RowFormat, Rows
+from ncagen.selection import inside
 
 # What the Hub adds to every repository, and its client to a folder that it downloads into.
 HUB_FILES = (".gitattributes", PICTURE)
 HUB_FOLDER = ".cache/huggingface/"
 
-Score = Callable[[np.ndarray], np.ndarray]
-Rebuild = Callable[[Spec, int, np.ndarray], tuple[np.ndarray, np.ndarray]]
+
+class RowChecks(Protocol):
+    """Checks by the source of a dataset's rows. Its methods are called from several threads at once."""
+
+    @property
+    def row_format(self) -> RowFormat:
+        """The format of its rows."""
+
+    @property
+    def measures(self) -> tuple[Measure, ...]:
+        """The measures that bands select by."""
+
+    def problems(self, rows: Rows) -> dict[str, np.ndarray]:
+        """For each possible problem, in words: bool[row], true where the row is right."""
+
+    def rebuild(self, split: str, candidates: np.ndarray) -> Rows:
+        """The rows of candidates, made anew. candidates: uint64[row]."""
 
 
 @dataclass
 class Report:
-    """What was checked, and a line for everything that is wrong.
+    """The result of a check, with a line for each fault.
 
-    listed: whether the folder may be listed, and so whether files that do not belong to it would have been found.
+    listed: whether the folder could be listed, so that files that do not belong to it were found.
     """
 
     manifest: Manifest
@@ -47,24 +63,27 @@ class Report:
 
 def verify(
     place: str | os.PathLike | Folder,
-    score: Score,
-    rebuild: Rebuild,
+    checks_of: Callable[[Manifest], RowChecks],
     share: float = 0.0,
     progress: Callable[[int], None] = lambda rows: None,
     workers: int = 1,
 ) -> Report:
     """Checks every shard of a folder; `share` of the rows are rebuilt from their candidate numbers as well.
 
-    score(patches [row, token]) gives gzip lengths, rebuild(spec, stream, candidates) token rows and lengths; both are
-    called from as many threads at once as there are workers.
-    Raises ManifestError where there is no manifest to check against, and NcagenError for a store out of reach.
+    checks_of: gives the checks of the dataset's own source. progress(rows) is called for each shard. workers: shards
+    that are checked at the same time. Raises ManifestError where there is no manifest to check against, and NcagenError
+    for a store out of reach.
     """
     folder = folder_at(place)
     manifest = read_manifest(folder)
+    checks = checks_of(manifest)
     report = Report(manifest, folder.listable)
+    if (manifest.row_format, manifest.measures) != (checks.row_format, checks.measures):
+        report.problems.append(f"{MANIFEST}: its row_format and measures are not those of its source's rows")
+        return report
 
     def check(record: Record) -> tuple[int, int, list[str]]:
-        return _check(folder, manifest, record, score, rebuild, share)
+        return _check(folder, manifest, record, checks, share)
 
     with ThreadPoolExecutor(workers) as pool:
         for record, (rows, rebuilt, problems) in zip(manifest.records, pool.map(check, manifest.records), strict=True):
@@ -78,21 +97,21 @@ def verify(
 
 
 def _check(
-    folder: Folder, manifest: Manifest, record: Record, score: Score, rebuild: Rebuild, share: float
+    folder: Folder, manifest: Manifest, record: Record, checks: RowChecks, share: float
 ) -> tuple[int, int, list[str]]:
-    """Rows that were read of a shard, rows that were rebuilt, and what is wrong with it."""
+    """Checks a shard: the numbers of rows read and rebuilt, and its faults."""
     try:
         rows = _checked_file(folder, manifest, record)
     except DamagedShard as error:
         return 0, 0, [str(error)]
     chosen = _sample(rows, share)
-    problems = row_problems(manifest.spec, record, rows, score)
-    problems += _rebuild_problems(manifest.spec, record, rows, chosen, rebuild)
-    return len(rows.candidate), len(chosen), problems
+    problems = row_problems(manifest, record, rows, checks)
+    problems += _rebuild_problems(record, rows, chosen, checks)
+    return len(rows), len(chosen), problems
 
 
 def _foreign(folder: Folder, manifest: Manifest) -> list[str]:
-    """The files in a folder that are not the dataset's; those that a build is writing are nobody's."""
+    """The files in a folder that do not belong to the dataset; temporary files are not counted."""
     expected = {*manifest.files, MANIFEST, BUILDING, CARD, *HUB_FILES}
     return [name for name in folder.names() if name not in expected and not name.startswith(HUB_FOLDER)]
 
@@ -110,27 +129,23 @@ def _checked_file(folder: Folder, manifest: Manifest, record: Record) -> Rows:
     return rows
 
 
-def row_problems(spec: Spec, record: Record, rows: Rows, score: Score) -> list[str]:
-    """What is wrong with the values of a shard's rows, whatever its hashes say."""
-    band = next(band for band in spec.bands if band.name == record.band)
-    patches = rows.input_ids.reshape(record.rows, spec.frames, spec.tokens_per_grid)[:, : spec.scored_frames, 1:-1]
-    scored = score(np.ascontiguousarray(patches).reshape(record.rows, -1))
-    first = record.shard << 32
+def row_problems(manifest: Manifest, record: Record, rows: Rows, checks: RowChecks) -> list[str]:
+    """Finds faults in the values of a shard's rows, independent of its hashes; a line for each."""
+    band = next(band for band in manifest.spec.bands if band.name == record.band)
+    first = record.shard * SHARD_CANDIDATES
     known = (rows.candidate >= first) & (rows.candidate < first + record.tried)
     rising = np.diff(rows.candidate.astype(np.int64), prepend=np.int64(first) - 1) > 0
     last = int(rows.candidate[-1]) - first
     counts = record.tried == record.rows + record.below + record.above == last + 1
-    checks = {
-        "tokens are not well formed": tokens.well_formed(spec, rows.input_ids),
-        "gzip_bytes is not the length of the row's tokens": scored == rows.gzip_bytes,
-        "gzip_ratio is not gzip_bytes by scored bytes": ratios(spec, rows.gzip_bytes) == rows.gzip_ratio,
-        f"the row is not in band {band.name}": inside(spec, band, scored),
-        "candidate is not one of this shard's, in order": known & rising,
-    }
+    right = {"a token is not in the vocabulary": (rows.input_ids < manifest.row_format.vocabulary).all(axis=1)}
+    right |= checks.problems(rows)
+    if measure := manifest.measure:
+        right[f"the row is not in band {band.name}"] = inside(measure, band, rows[measure.column])
+    right["candidate is not one of this shard's, in order"] = known & rising
     found = [] if counts else ["the counts of candidates do not add up"]
     return found + [
         f"row {int(np.argmin(good))}: {problem} ({int((~good).sum())} of {record.rows} rows)"
-        for problem, good in checks.items()
+        for problem, good in right.items()
         if not good.all()
     ]
 
@@ -143,12 +158,18 @@ def _sample(rows: Rows, share: float) -> np.ndarray:
     return np.flatnonzero(words < max(share * 65536, int(words.min()) + 1))
 
 
-def _rebuild_problems(spec: Spec, record: Record, rows: Rows, chosen: np.ndarray, rebuild: Rebuild) -> list[str]:
+def _rebuild_problems(record: Record, rows: Rows, chosen: np.ndarray, checks: RowChecks) -> list[str]:
     if not len(chosen):
         return []
-    ids, lengths = rebuild(spec, philox.STREAMS[record.split], rows.candidate[chosen])
-    same = (ids == rows.input_ids[chosen]).all(axis=1) & (lengths == rows.gzip_bytes[chosen])
+    there, made = rows.take(chosen), checks.rebuild(record.split, rows.candidate[chosen])
+    same = np.logical_and.reduce([_equal_rows(column, made[name]) for name, column in there.columns.items()])
     if same.all():
         return []
-    candidate = rows.candidate[chosen[np.argmin(same)]]
+    candidate = there.candidate[np.argmin(same)]
     return [f"candidate {candidate} makes another row ({int((~same).sum())} of {len(chosen)} rebuilt rows differ)"]
+
+
+def _equal_rows(column: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """Which rows of two columns are equal: bool[row]."""
+    same = column == other
+    return same if same.ndim == 1 else same.all(axis=1)

@@ -1,8 +1,9 @@
-"""A selection of rows by their integer columns: "gzip_bytes >= 864 and gzip_bytes < 1000".
+"""Selects rows by their integer columns: "gzip_bytes >= 864 and gzip_bytes < 1000".
 
-Comparisons of a column with a whole number, joined by `and`; nothing else, and nothing is evaluated. Integers are
-compared exactly, by every engine alike. `gzip_ratio` is not offered: it is a float32, and "gzip_ratio > 0.6" selects
-other rows where an engine compares in double precision; the same limit in bytes is exact.
+A selection is comparisons of a column with an integer, joined by `and`; nothing else is accepted, and nothing is
+evaluated. Integers compare exactly in every engine. A measure's ratio, such as `gzip_ratio`, is not supported: it is a
+float32, and "gzip_ratio > 0.6" selects different rows where an engine compares in double precision; the same limit on
+the measure itself is exact.
 """
 
 import re
@@ -13,21 +14,19 @@ from math import ceil, floor
 import numpy as np
 
 from ncagen.errors import NcagenError
-from ncagen.spec import Spec
+from ncagen.row_format import Measure, RowFormat
 
-COLUMNS = ("candidate", "gzip_bytes")
-RATIO = "gzip_ratio"
 LEAST, MOST = 0, 2**64 - 1  # of a number that a column can have
 
 _COMPARISON = re.compile(r"\s*(\w+)\s*(<=|>=|==|<|>)\s*(-?[0-9][0-9_]{0,30})\s*")
-_RATIO = re.compile(r"\s*gzip_ratio\s*(<=|>=|<|>)\s*([0-9]{0,9}\.?[0-9]{1,20})\s*")
+_RATIO = re.compile(r"\s*(\w+)\s*(<=|>=|<|>)\s*([0-9]{0,9}\.?[0-9]{1,20})\s*")
 
 
 @dataclass(frozen=True)
 class Where:
-    """Rows whose columns lie within limits.
+    """Selects rows whose columns are within limits.
 
-    limits: for each column that is compared, its least and greatest value; none where every row is selected.
+    limits: name, least and greatest value of each column that is compared; empty if every row is selected.
     """
 
     limits: tuple[tuple[str, int, int], ...]
@@ -60,25 +59,26 @@ def _between(column: np.ndarray, least: int, most: int) -> np.ndarray:
     return (column >= column.dtype.type(least)) & (column <= column.dtype.type(min(most, top)))
 
 
-def parse(text: str, spec: Spec) -> Where:
+def parse(text: str, row_format: RowFormat, measure: Measure | None) -> Where:
     """A selection from its text. Raises NcagenError."""
+    names = [column.name for column in row_format.columns[1:] if np.dtype(column.dtype).kind in "iu"]
     if not isinstance(text, str):
-        raise _unlike(text, spec)
+        raise _unlike(text, names, measure)
     limits: dict[str, tuple[int, int]] = {}
     for part in re.split(r"\band\b", text):
-        if match := _RATIO.fullmatch(part):
-            exact = _in_bytes(match[1], Fraction(match[2]) * spec.scored_bytes)
+        if measure and (match := _RATIO.fullmatch(part)) and match[1] == measure.ratio:
+            exact = _exactly(measure.column, match[2], Fraction(match[3]) * measure.denominator)
             raise NcagenError(
                 f"where {part.strip()!r} compares a float32, which engines round in different ways: use {exact!r},"
                 " which is exact"
             )
         found = _COMPARISON.fullmatch(part)
-        if not found or found[1] not in COLUMNS:
-            raise _unlike(text, spec)
+        if not found or found[1] not in names:
+            raise _unlike(text, names, measure)
         name, least, most = found[1], *_limits(found[2], int(found[3].replace("_", "")))
         before = limits.get(name, (LEAST, MOST))
         limits[name] = max(before[0], least), min(before[1], most)
-    return Where(tuple((name, *limits[name]) for name in COLUMNS if name in limits and limits[name] != (LEAST, MOST)))
+    return Where(tuple((name, *limits[name]) for name in names if name in limits and limits[name] != (LEAST, MOST)))
 
 
 def _limits(comparison: str, number: int) -> tuple[int, int]:
@@ -92,16 +92,18 @@ def _limits(comparison: str, number: int) -> tuple[int, int]:
     }[comparison]
 
 
-def _in_bytes(comparison: str, limit: Fraction) -> str:
-    """The comparison of gzip_bytes that holds for the same rows as that of the exact ratio."""
+def _exactly(column: str, comparison: str, limit: Fraction) -> str:
+    """The comparison of a measure that holds for the same rows as that of its exact ratio."""
     if limit.denominator == 1:
-        return f"gzip_bytes {comparison} {limit}"
-    return f"gzip_bytes >= {ceil(limit)}" if comparison in (">", ">=") else f"gzip_bytes <= {floor(limit)}"
+        return f"{column} {comparison} {limit}"
+    return f"{column} >= {ceil(limit)}" if comparison in (">", ">=") else f"{column} <= {floor(limit)}"
 
 
-def _unlike(text: object, spec: Spec) -> NcagenError:
-    half = -(-spec.scored_bytes // 2)
+def _unlike(text: object, names: list[str], measure: Measure | None) -> NcagenError:
+    example = "candidate < 1000"
+    if measure:
+        example = f"{measure.column} >= {ceil(measure.denominator / 2)} and {measure.column} < {measure.denominator}"
     return NcagenError(
-        f"where {text!r} is not a selection: compare {' or '.join(COLUMNS)} with whole numbers by <, <=, ==, >= or >,"
-        f" joined by and, as in where='gzip_bytes >= {half} and gzip_bytes < {spec.scored_bytes}'"
+        f"where {text!r} is not a selection: compare {' or '.join(names)} with whole numbers by <, <=, ==, >= or >,"
+        f" joined by and, as in where={example!r}"
     )

@@ -1,13 +1,13 @@
-"""From symbol counts to the exact number of bits zlib's deflate spends on them.
+"""Computes the exact number of bits that zlib's deflate needs for given symbol counts.
 
-A deflate block (RFC 1951) holds literals, lengths and distances in one of three ways: stored, with the fixed
-code, or with a code of its own ("dynamic"), whose code lengths are sent first, themselves run-length and
-Huffman coded. Every Huffman code of given counts is equally short, but *which* symbol gets which length
-decides how well the lengths compress. So ties must fall as they do in zlib's `trees.c`: a binary heap ordered
-by (count, depth), built and drained in zlib's order. The rules are those of `build_tree`, `gen_bitlen`,
-`scan_tree`, `build_bl_tree` and `_tr_flush_block`, the same in every zlib from 1.2.12 to 1.3.x.
+A deflate block (RFC 1951) holds literals, lengths and distances in one of three ways: stored, with the fixed code, or
+with a dynamic code, whose code lengths are stored first, themselves run-length and Huffman coded. Every Huffman code of
+given counts is equally short, but *which* symbol gets which length determines how well the lengths compress. So ties
+must be resolved as in zlib's `trees.c`: a binary heap ordered by (count, depth), built and drained in zlib's order. The
+rules are those of `build_tree`, `gen_bitlen`, `scan_tree`, `build_bl_tree` and `_tr_flush_block`, the same in every
+zlib from 1.2.12 to 1.3.x.
 
-Not covered: producing the bits themselves, zlib's Z_FIXED and Z_HUFFMAN_ONLY strategies, level 0.
+Not covered: producing the bits, zlib's Z_FIXED and Z_HUFFMAN_ONLY strategies, level 0.
 """
 
 import numpy as np
@@ -20,8 +20,8 @@ DISTANCE = 288  # where the distance symbols start in an array of counts
 SYMBOLS = DISTANCE + 32  # entries of an array of counts
 END_OF_BLOCK = 256
 
-# Heap entries are count << 15 | depth << 10 | node. A block has at most 16384 symbols, so a count has 15 bits
-# and a tree is at most 21 deep (Fibonacci counts are the worst); there are at most 2 * 286 - 1 nodes.
+# Heap entries are count << 15 | depth << 10 | node. A block has at most 16384 symbols, so a count has 15 bits and a
+# tree is at most 21 deep (Fibonacci counts are the worst); there are at most 2 * 286 - 1 nodes.
 _COUNT = 15
 _NODE = np.uint32(1023)
 _DEPTH = np.uint32(31 << 10)
@@ -46,7 +46,7 @@ _LENGTHS_ORDER = np.array([16, 17, 18, 0, 8, 7, 9, 6, 10, 5, 11, 4, 12, 3, 13, 2
 
 
 def tree_scratch():
-    """Arrays one thread needs to build trees: heap, merged nodes, code lengths, runs, codes per length."""
+    """Makes the arrays for building trees in one thread: heap, merged nodes, code lengths, runs, codes per length."""
     return (
         np.zeros(1024, np.uint32),
         np.zeros(1024, np.int16),
@@ -60,8 +60,8 @@ def tree_scratch():
 def _sift(heap, k, levels):
     """`pqdownheap`: restores the heap below k, which has `levels` levels, without a branch.
 
-    Slots past the end hold _NONE. Once the entry has found its place, what lies below is carried on
-    in its stead, and stays where it was, because it already is in order.
+    Slots past the end hold _NONE. Once the entry is in its slot, the loop carries the entries below it instead; they
+    return to their slots, because they are already in order.
     """
     entry = heap[k & 1023]
     for _ in range(levels):
@@ -78,14 +78,14 @@ def _sift(heap, k, levels):
 
 @kernel
 def _fill_heap(counts, first, size, heap):
-    """Lays the symbols that occur out for a heap. Returns (how many, highest symbol, made up)."""
+    """Lists the symbols that occur, for a heap. Returns (how many, highest symbol, how many were added)."""
     used, made_up = 0, 0
     for s in range(size):
         count = counts[(first + s) & 511]
         heap[(used + 1) & 1023] = np.uint32(count << _COUNT | s)
         used += count != 0
     top = np.int64(heap[used & 1023] & _NODE) if used > 0 else -1
-    while used < 2:  # the format wants at least two codes; the bits of those that nobody uses are not counted
+    while used < 2:  # the format needs at least two codes; bits of the added ones are not counted
         symbol = 0
         if top < 2:
             top += 1
@@ -100,7 +100,7 @@ def _fill_heap(counts, first, size, heap):
 def _merge(heap, used, size, merged):
     """Joins the two rarest subtrees until one is left. Returns (nodes merged, bits all symbols take).
 
-    merged gets zlib's order: the two sons of node `size`, then those of `size` + 1, and so on.
+    merged gets zlib's order: the two children of node `size`, then those of `size` + 1, and so on.
     """
     levels = 0
     while used >> (levels + 1) != 0:
@@ -145,7 +145,7 @@ def _limit(counts, first, size, longest, merged, nodes, lengths, of_length):
         lengths[merged[j]] = length
         if merged[j] < size:
             of_length[length] += 1
-    while overflow > 0:  # a leaf moves down and takes one that is too deep as its brother
+    while overflow > 0:  # a leaf moves down and one that is too deep becomes its sibling
         length = longest - 1
         while of_length[length] == 0:
             length -= 1
@@ -182,7 +182,7 @@ def code_lengths(counts, first, size, longest, scratch):
         length = lengths[(size + (j >> 1)) & 1023] + 1
         lengths[merged[j] & 1023] = length
         deepest = max(deepest, length)
-    if deepest > longest:  # then nothing is made up
+    if deepest > longest:  # then no symbol was added
         return top, _limit(counts, first, size, longest, merged, nodes, lengths, of_length)
     return top, bits - made_up
 
@@ -225,7 +225,7 @@ def _count_runs(lengths, top, runs):
 
 @kernel
 def dynamic_bits(counts, scratch):
-    """Bits of a block's symbols and trees under a code of its own, without extra bits and the first three."""
+    """Counts the bits of a block's symbols and trees with a dynamic code, without extra bits and the first three."""
     lengths, runs = scratch[2], scratch[3]
     for s in range(19):
         runs[s] = 0

@@ -1,12 +1,11 @@
-"""The exact length of what gzip makes of a row of data at level 9, computed without any zlib.
+"""Computes the exact length of a row of data after gzip at level 9, without any zlib.
 
-The length is that of madler's zlib (1.2.12 to 1.3.x; memLevel 8, 32 KB window), which compressed the
-published data. zlib-ng, libdeflate and others compress differently, so the same Python code gives other
-numbers on other machines. In a gzip member (RFC 1952) of 10 + 8 bytes around the deflate stream, this is
-`len(zlib.compress(data, 9)) + 12`.
+The length is that of madler's zlib (1.2.12 to 1.3.x; memLevel 8, 32 KB window), which compressed the published data.
+zlib-ng, libdeflate and others compress differently, so Python's zlib gives another length where it is built on one of
+them. In a gzip member (RFC 1952) of 10 + 8 bytes around the deflate stream, this is `len(zlib.compress(data, 9)) + 12`.
 
-`lz77.py` finds the matches, `huffman.py` counts the bits. Not covered: the compressed bytes, other levels.
-Every function here may be called from several threads at once; the kernels release the GIL.
+`lz77.py` finds the matches, `huffman.py` counts the bits. Every function here may be called from several threads at
+once; the kernels release the GIL. Not covered: the compressed bytes, other levels.
 """
 
 import numpy as np
@@ -26,11 +25,11 @@ def _long_bits(data, head, prev, counts, ends, trees):
 
 @kernel
 def _short_length(words, n, at_least, scratch, trees):
-    """gzip length of the n <= SHORT bytes in words, 0 if it is surely below at_least, or _NOT_SHORT.
+    """Computes the gzip length of the n <= SHORT bytes in words; 0 if it is proven below at_least, or _NOT_SHORT.
 
-    Let m be the bytes of the block under the better of the fixed and its own code. deflate takes m bytes, or
-    n + 5 if n + 4 <= m. That never falls as m grows, and m is at most the fixed code's size. So the latter
-    bounds the length before any tree is built.
+    Let m be the bytes of the block with the shorter of the fixed and the dynamic code. deflate needs m bytes, or n + 5
+    if n + 4 <= m. That never falls as m grows, and m is at most the size with the fixed code, which therefore bounds
+    the length before any tree is built.
     """
     links, heads3, heads4, counts = scratch
     if not lz77.parse_short(words, n, links, heads3, heads4, counts):
@@ -45,7 +44,7 @@ def _short_length(words, n, at_least, scratch, trees):
 
 @kernel
 def _words_of_tokens(tokens, row, words):
-    """The bytes of tokens[row] as little-endian int32, in the form of `lz77.words_of_bytes`."""
+    """Writes the bytes of tokens[row] as little-endian int32, in the form of `lz77.words_of_bytes`."""
     word = np.uint64(0)
     for t in range(tokens.shape[1] - 1, -1, -1):
         token = np.uint64(tokens[row, t])
@@ -71,9 +70,9 @@ def _score_bytes(data, out, words, scratch, trees):
 
 
 def defined_length(data):
-    """The gzip length of data uint8[byte], of any length, by `lz77.parse_faithful`, which follows zlib step by step.
+    """Returns the gzip length in bytes of data uint8[byte], of any length, by `lz77.parse_faithful`.
 
-    Short rows are scored by a faster parser, which must give the same.
+    That parser follows zlib step by step. Short rows are scored by a faster one, which gives the same lengths.
     """
     blocks = len(data) // lz77.BLOCK + 1
     head, prev = np.zeros(lz77.WINDOW, np.int32), np.zeros(lz77.WINDOW, np.int32)
@@ -105,8 +104,8 @@ def gzip_lengths(rows):
 
 
 def _lengths(data):
-    """int32[row]: the gzip lengths of data uint8[row, byte]."""
-    data = np.require(data, requirements="W")  # read-only arrays are another type, compiled anew
+    """Returns int32[row], the gzip lengths in bytes of data uint8[row, byte]."""
+    data = np.require(data, requirements="W")  # numba would compile again for the type of read-only arrays
     out = np.full(len(data), _NOT_SHORT, np.int32)
     if data.shape[1] <= lz77.SHORT:
         words, *scratch = lz77.short_scratch()

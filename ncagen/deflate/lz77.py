@@ -1,12 +1,10 @@
-"""The matches zlib's deflate finds at level 9, as counts of literals, lengths and distances.
+"""Finds the matches of zlib's deflate at level 9, as counts of literals, lengths and distances.
 
-`parse_faithful` follows `deflate_slow` and `longest_match` of zlib's `deflate.c` step by step, for any
-length; it is the definition. `parse_short` finds the same matches for inputs of up to SHORT bytes with other
-means: there none of zlib's limits binds, but for one that it watches, so a match is simply the nearest of the
-longest.
+`parse_faithful` follows `deflate_slow` and `longest_match` of zlib's `deflate.c` step by step, for any length; it is
+the definition. `parse_short` finds the same matches for inputs of up to SHORT bytes in another way: for them none of
+zlib's limits applies except GOOD_CHAIN, which it checks, so a match is the nearest of the longest.
 
-Not covered: other levels and strategies, preset dictionaries, flushes, memLevel other than 8, windows other
-than 32 KB.
+Not covered: other levels and strategies, preset dictionaries, flushes, memLevel other than 8, windows other than 32 KB.
 """
 
 import numpy as np
@@ -17,11 +15,11 @@ from ncagen.kernels import inlined, kernel, trailing_zeros
 MIN_MATCH, MAX_MATCH = 3, 258
 WINDOW = 32768
 MAX_DISTANCE = WINDOW - (MAX_MATCH + MIN_MATCH + 1)
-TOO_FAR = 4096  # a match of three bytes further away than this is not used
-CHAIN = 4096  # candidates that level 9 looks at
+TOO_FAR = 4096  # a match of three bytes at a greater distance is not used
+CHAIN = 4096  # candidates that level 9 tries
 GOOD_MATCH, GOOD_CHAIN = 32, 1024  # the same, once a match of GOOD_MATCH bytes waits
 BLOCK = 16383  # symbols that close a block: lit_bufsize - 1 at memLevel 8
-SHORT = 4096  # below, chains have no more than CHAIN candidates and no match is TOO_FAR
+SHORT = 4096  # up to here, chains have at most CHAIN candidates and no match is TOO_FAR
 
 _BITS3, _BITS4 = 12, 13  # of the two hash tables of parse_short
 _LOW3 = np.uint64(0xFFFFFF)
@@ -96,7 +94,7 @@ def _longest_match(data, i, candidate, prev, best):
                 best, source = length, candidate
         candidate = prev[candidate & (WINDOW - 1)]
         chain -= 1
-        if candidate <= limit or chain == 0:  # so only the first candidate can be at MAX_DISTANCE itself
+        if candidate <= limit or chain == 0:  # so only the first candidate can be exactly MAX_DISTANCE away
             break
     return best, source
 
@@ -105,13 +103,12 @@ def _longest_match(data, i, candidate, prev, best):
 def parse_faithful(data, head, prev, counts, ends):
     """Counts the symbols of each block of data uint8[byte]. Returns the number of blocks.
 
-    head and prev are int32[WINDOW] scratch, counts int32[block, SYMBOLS] and ends int64[block] the result,
-    with room for len(data) // BLOCK + 1 blocks: each one's symbols, and the position after its last byte.
+    head and prev are int32[WINDOW] scratch, counts int32[block, SYMBOLS] and ends int64[block] the result, with room
+    for len(data) // BLOCK + 1 blocks: each one's symbols, and the position after its last byte.
 
-    Positions count from the start of the data; zlib's from the start of a window of 64 KB, which slides by 32
-    KB. Nobody can tell: position 0 stands for "none" in both, and the position that becomes zlib's next 0 is
-    by then (`strstart` >= 32,507 after the slide) more than MAX_DISTANCE away, as is everything that slides
-    out.
+    Positions here count from the start of the data; in zlib, from the start of a window of 64 KB that slides by 32 KB.
+    The matches are the same: position 0 means "none" in both, and the position that becomes zlib's next 0 is by then
+    (`strstart` >= 32,507 after the slide) more than MAX_DISTANCE away, as is all data that slides out of the window.
     """
     n = len(data)
     for h in range(WINDOW):
@@ -119,7 +116,7 @@ def parse_faithful(data, head, prev, counts, ends):
     counts[:, :] = 0
     block, symbols = 0, 0
     length, source = MIN_MATCH - 1, 0
-    pending = False  # whether data[i - 1] waits to become a literal or the start of a match
+    pending = False  # whether data[i - 1] is not yet a literal or the start of a match
     i = 0
     while i < n:
         previous_length, previous_source = length, source
@@ -145,7 +142,7 @@ def parse_faithful(data, head, prev, counts, ends):
             pending = True
             if symbols < BLOCK:
                 i += 1
-        if symbols == BLOCK:  # what waits as a literal belongs to the next block
+        if symbols == BLOCK:  # the pending literal belongs to the next block
             counts[block, END_OF_BLOCK] = 1
             ends[block] = i
             block += 1
@@ -175,14 +172,14 @@ def _link(words, n, links, heads3, heads4):
     """links[i] = the last position before i whose first 3 (low half) or 4 (high half) bytes hash alike."""
     heads3[:] = 0
     heads4[:] = 0
-    for i in range(1, n - 2):  # 0 is "none" in zlib too, which never finds a match at position 0
+    for i in range(1, n - 2):  # 0 means "none" in zlib too, so no match is found at position 0
         word = words[i & _INDEX]
         a = (word << np.uint64(40)) * _GOLDEN >> np.uint64(64 - _BITS3)
         b = (word << np.uint64(32)) * _GOLDEN >> np.uint64(64 - _BITS4)
         links[i & _INDEX] = np.uint32(heads3[a]) | np.uint32(heads4[b]) << _SIXTEEN
         heads3[a] = i
         heads4[b] = i
-    if n >= 3:  # the fourth byte of the last word is not there
+    if n >= 3:  # the last word has no fourth byte
         links[n - 3] &= _LOW16
     for i in range(max(n - 2, 0), n):
         links[i] = 0
@@ -262,7 +259,7 @@ def _crowded(words, i):
 def parse_short(words, n, links, heads3, heads4, counts):
     """Counts the symbols of the only block of n <= SHORT bytes in words uint64[byte].
 
-    Returns False, with counts undefined, where zlib's GOOD_CHAIN limit might bind: ask parse_faithful then.
+    Returns False, with counts undefined, where zlib's GOOD_CHAIN limit might apply: use parse_faithful then.
     """
     _link(words, n, links, heads3, heads4)
     for s in range(SYMBOLS):
@@ -292,7 +289,7 @@ def parse_short(words, n, links, heads3, heads4, counts):
 
 
 def short_scratch():
-    """Arrays that one thread needs to parse short inputs: words, links, heads3, heads4, counts."""
+    """Makes the arrays that one thread needs to parse short inputs: words, links, heads3, heads4, counts."""
     return (
         np.zeros(2 * SHORT, np.uint64),
         np.zeros(2 * SHORT, np.uint32),

@@ -1,1 +1,1 @@
-"""A dataset in the files that other trainers read: one module a format, one engine that writes them all."""
+"""Exports a dataset to the files that other trainers read: one module per format, one engine that writes them all."""

@@ -1,7 +1,7 @@
-"""Writes an export's files, part after part, so that memory stays flat and a kill at any moment costs one part.
+"""Writes an export's files, part after part, so that memory use is constant and a kill costs at most one part.
 
-A file grows under a temporary name and gets its own when it is whole; after each part the journal says how far it
-came. The same command goes on from there and ends with the same bytes.
+A file is written under a temporary name and renamed when it is complete; after each part the journal records the
+progress. Run the same command to resume: the result has the same bytes.
 """
 
 import errno
@@ -51,7 +51,7 @@ def check(export: Export, out: Path) -> None:
     """Raises NcagenError where the folder cannot hold an export."""
     source = export.folder.local
     if source and source.resolve() in (out.resolve(), *out.resolve().parents):
-        raise NcagenError(f"{out} lies in the dataset's own folder: use another --out")
+        raise NcagenError(f"{out} is inside the dataset's folder: use another --out")
     existing = next(path for path in (out, *out.absolute().parents) if path.exists())
     if not existing.is_dir():
         raise NcagenError(f"{existing} is a file: use another --out")
@@ -89,12 +89,11 @@ def explain(out: Path, error: OSError) -> NcagenError:
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         free = shutil.disk_usage(next(path for path in (out, *out.absolute().parents) if path.exists())).free
         return NcagenError(
-            f"no space left in {out}: {free / 1e6:.1f} MB are free; make room and run the same command to go on"
+            f"no space left in {out}: {free / 1e6:.1f} MB are free; make room and run the same command to resume"
         )
     if error.errno == errno.EFBIG:
         return NcagenError(
-            f"a file in {out} is over the limit of a file's size here: raise it (ulimit -f)"
-            " and run the same command to go on"
+            f"a file in {out} exceeds the file size limit: raise it (ulimit -f) and run the same command to resume"
         )
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return NcagenError(f"{error.filename or out} cannot be written ({error.strerror}): use another --out")

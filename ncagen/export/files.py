@@ -1,4 +1,4 @@
-"""What an exporter hands to the engine: files, each a sequence of parts that are made when they are wanted."""
+"""Types that an exporter passes to the engine: files, each a sequence of parts that are made on demand."""
 
 from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple

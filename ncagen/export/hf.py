@@ -1,8 +1,8 @@
 """Hugging Face's trainers: Parquet of input_ids, labels and attention_mask as plain lists, and a tokenizer of ids.
 
-Labels stand at their own inputs, and the model shifts them; they are -100 on a row's first grid, which nothing
-predicts. Ids are int32, which holds the -100; among uint16 tokens it would be 65436. Lists have no fixed size, which
-TRL's packing refuses. Rows are not packed here.
+Labels are at the positions of their inputs, and the model shifts them; they are -100 on the unpredictable tokens at the
+beginning of a row. Ids are int32, which can hold -100; as uint16 it would be 65436. Lists have no fixed size, because
+TRL's packing refuses those. Rows are not packed here.
 """
 
 from collections.abc import Iterator
@@ -36,7 +36,7 @@ def files(export: Export, done: Done) -> Iterator[File]:
 
 def _shard(export: Export, split: str, shard: int) -> bytes:
     ids = export.rows(split, shard).input_ids
-    labels = np.where(targets(export.manifest.spec)[: export.length], ids, np.int32(IGNORED))
+    labels = np.where(targets(export.manifest.row_format)[: export.length], ids, np.int32(IGNORED))
     columns = {"input_ids": ids, "labels": labels, "attention_mask": np.ones(ids.shape, np.int8)}
     table = pa.table({name: _lists(column) for name, column in columns.items()})
     sink = pa.BufferOutputStream()
@@ -55,6 +55,7 @@ def _lists(column: np.ndarray) -> pa.ListArray:
 
 def settings(export: Export, out: Path) -> list[str]:
     """Python for datasets and transformers, and what TRL and axolotl need."""
+    masked = max(1, export.manifest.row_format.unpredictable)
     lines = [f"rows = load_dataset({str(out)!r})  # {', '.join(export.splits)}: input_ids, labels, attention_mask"]
     if export.token_offset:
         lines.append("# no tokenizer: with --token-offset use the one whose ids lie below")
@@ -67,7 +68,7 @@ def settings(export: Export, out: Path) -> list[str]:
         )
     return [
         *lines,
-        "# labels are -100 on the first grid, and the model shifts them",
+        f"# labels are -100 on the first {masked} tokens; the model shifts them",
         f"# TRL: SFTConfig(max_length=None), which else cuts rows of {export.length} in silence",
         f"# axolotl: path: {out}, without a type; sequence_len: {export.length}",
     ]

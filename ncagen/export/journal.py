@@ -1,8 +1,8 @@
-"""The journal of an export in progress, and the receipt that takes its place when it is finished.
+"""The journal of an export in progress, and the receipt that replaces it when the export is finished.
 
-`exporting.jsonl` has one line for what is exported, then one for each part that is safely on disk and one for each
-finished file. Lines are only ever added, so a kill at any moment leaves at most half a line, which is dropped.
-`export.json` is written last, whole or not at all: its existence means that the export is finished.
+`exporting.jsonl` has one line for the export's settings, then one for each part that is synced to disk and one for each
+finished file. Lines are only appended, so a kill leaves at most one incomplete line, which is dropped. `export.json` is
+written last, atomically: if it exists, the export is complete.
 """
 
 import hashlib
@@ -151,7 +151,7 @@ class Journal:
 
     def _refuse_foreign(self) -> None:
         if self.folder.is_dir() and (names := sorted({path.name for path in self.folder.iterdir()} - {JOURNAL})):
-            raise NcagenError(f"{self.folder} holds files that are not ours ({names[0]}): use another --out")
+            raise NcagenError(f"{self.folder} holds unrelated files ({names[0]}): use another --out")
 
 
 def temporary(path: Path) -> Path:

@@ -1,4 +1,4 @@
-"""JSON lines: one object a row with all its columns, one file a shard, zstd unless asked otherwise."""
+"""JSON lines: one object per row with all its columns, one file per shard, zstd-compressed by default."""
 
 import json
 from collections.abc import Iterator
@@ -24,9 +24,12 @@ def files(export: Export, done: Done) -> Iterator[File]:
 def _lines(export: Export, split: str, shard: int) -> bytes:
     rows = export.rows(split, shard)
     # str() of a float32 is the shortest text that gives it back; its float64 would have nine digits more.
-    rows = rows._replace(gzip_ratio=np.array([float(str(ratio)) for ratio in rows.gzip_ratio]))
-    values = zip(*(column.tolist() for column in rows), strict=True)
-    lines = (json.dumps(dict(zip(rows._fields, row, strict=True)), separators=(",", ":")) for row in values)
+    plain = {
+        name: [float(str(value)) for value in column] if column.dtype == np.float32 else column.tolist()
+        for name, column in rows.columns.items()
+    }
+    values = zip(*plain.values(), strict=True)
+    lines = (json.dumps(dict(zip(plain, row, strict=True)), separators=(",", ":")) for row in values)
     data = "".join(f"{line}\n" for line in lines).encode()
     return compress(data) if export.zstd else data
 

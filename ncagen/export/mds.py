@@ -35,14 +35,13 @@ def _stored(export: Export, split: str, shard: int) -> bytes:
 def _columns(export: Export) -> list[tuple[str, str, np.dtype]]:
     """Name, encoding and dtype, in the order of the names, as MDS has them.
 
-    candidate is signed because torch makes no batch of uint64 scalars.
+    Integers are signed because torch makes no batch of uint64 scalars.
     """
-    return [
-        ("candidate", "int64", np.dtype("<i8")),
-        ("gzip_bytes", "int32", np.dtype("<i4")),
-        ("gzip_ratio", "float32", np.dtype("<f4")),
-        ("input_ids", f"ndarray:{export.dtype.name}:{export.length}", np.dtype((export.dtype, (export.length,)))),
-    ]
+    _, *others = export.manifest.row_format.columns
+    tokens = f"ndarray:{export.dtype.name}:{export.length}", np.dtype((export.dtype, (export.length,)))
+    stored = {column.name: column.dtype.replace("uint", "int") for column in others}
+    scalars = [(name, dtype, np.dtype(dtype).newbyteorder("<")) for name, dtype in stored.items()]
+    return sorted([*scalars, ("input_ids", *tokens)], key=lambda column: column[0])
 
 
 def _config(export: Export) -> dict:
@@ -62,8 +61,8 @@ def _config(export: Export) -> dict:
 def _shard(export: Export, split: str, shard: int) -> bytes:
     """Count, byte offsets of the samples and of the end, the config, the samples."""
     rows = export.rows(split, shard)
-    samples = np.empty(len(rows.candidate), [(name, dtype) for name, _, dtype in _columns(export)])
-    for name, column in rows._asdict().items():
+    samples = np.empty(len(rows), [(name, dtype) for name, _, dtype in _columns(export)])
+    for name, column in rows.columns.items():
         samples[name] = column
     config = json.dumps(_config(export), sort_keys=True).encode()
     begin = 4 + 4 * (len(samples) + 1) + len(config)

@@ -20,18 +20,21 @@ def files(export: Export, done: Done) -> Iterator[File]:
 
 def settings(export: Export, out: Path) -> list[str]:
     """For config/train_*.py."""
-    # A model of the spec's length sees whole rows: what a row has beyond it and its last label fills the last grid.
-    block = min(export.length - 1, export.manifest.spec.seq_len)
-    first = export.manifest.spec.tokens_per_grid - 1
+    # A model of the spec's length sees whole rows: the rest of a row is its last label, and what fills it up.
+    block = min(export.length - 1, export.manifest.row_format.seq_len)
+    first = export.manifest.row_format.unpredictable
     lines = [
-        "# meta.pkl has no stoi and itos, so sample.py does not run: ids stand for patches, not for text",
+        "# meta.pkl has no stoi and itos, so sample.py does not run: ids do not stand for text",
         f"dataset = {out.name!r}  # with this folder as data/{out.name}",
         f"block_size = {block}",
         f"# meta.pkl sets vocab_size to {export.vocabulary:,}",
         "# get_batch draws windows from anywhere; for windows that begin where rows begin, let it draw",
         f"# ix = torch.randint(len(data) // {export.length}, (batch_size,)) * {export.length}",
-        f"# and after y is stacked, so that the first grid has no loss: y[:, :{first}] = -1",
     ]
+    if first > 1:
+        lines.append(
+            f"# and after y is stacked, so that a row's first {first} tokens have no loss: y[:, :{first - 1}] = -1"
+        )
     if "validation" not in export.splits:
         lines.append("# there is no val.bin: train.py needs one, so build the dataset with --validation")
     return lines

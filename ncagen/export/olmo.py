@@ -1,7 +1,7 @@
 """OLMo-core: headerless .npy files of tokens, and for each a headerless .npy of bools, the label mask.
 
-The mask is false on a row's first grid, which nothing predicts. OLMo-core masks labels before it shifts them, so the
-mask is of the tokens that are to be predicted.
+The mask is false on the unpredictable tokens at the beginning of a row. OLMo-core masks labels before it shifts them,
+so the mask marks the tokens to be predicted.
 """
 
 from collections.abc import Iterator
@@ -22,7 +22,7 @@ def files(export: Export, done: Done) -> Iterator[File]:
 
 
 def _masks(export: Export, split: str, shards: range) -> Iterator[Part]:
-    row = targets(export.manifest.spec)[: export.length].tobytes()
+    row = targets(export.manifest.row_format)[: export.length].tobytes()
     for shard in shards:
         rows = export.shard_rows(split, shard)
         yield Part(0, partial(bytes.__mul__, row, rows))

@@ -1,4 +1,4 @@
-"""What is exported and how, checked once: rows cut to a length, ids shifted by an offset, in a format's own dtype.
+"""Checks and plans an export: rows cut to a length, ids shifted by an offset, in the format's dtype.
 
 Rows keep the dataset's order. Shuffling, mixing of bands and tokenizers are not here.
 """
@@ -14,8 +14,8 @@ import pyarrow as pa
 from ncagen.dataset.folder import Folder
 from ncagen.dataset.manifest import SPLITS, Manifest
 from ncagen.dataset.reader import Dataset
-from ncagen.dataset.shard import Rows
 from ncagen.export.files import File, Part
+from ncagen.row_format import Rows
 
 EXPORT_VERSION = 1
 ZSTD_LEVEL = 3
@@ -55,7 +55,7 @@ class Export:
     @property
     def vocabulary(self) -> int:
         """Ids in use, or left out below them: the highest id and one."""
-        return self.manifest.spec.vocabulary + self.token_offset
+        return self.manifest.row_format.vocabulary + self.token_offset
 
     @cached_property
     def splits(self) -> dict[str, Dataset]:
@@ -79,7 +79,7 @@ class Export:
         """A shard's rows; input_ids are self.dtype [row, token], cut and shifted."""
         rows = self.splits[split].shard(shard)
         ids = rows.input_ids[:, : self.length].astype(self.dtype) + self.dtype.type(self.token_offset)
-        return rows._replace(input_ids=ids)
+        return Rows(rows.columns | {"input_ids": ids})
 
     def stream(self, split: str, shards: range | None = None) -> Iterator[Part]:
         """The tokens of shards, row after row, with nothing between them."""

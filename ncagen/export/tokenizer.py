@@ -1,8 +1,8 @@
-"""A tokenizer of plain ids for trainers that demand one: the text of an id is its decimal number.
+"""A tokenizer of plain ids for trainers that require one: the text of an id is its decimal number.
 
 It is a WordLevel model in the JSON of Hugging Face's `tokenizers`, which is not needed to write it. Words are split at
-white space, so decoding a row and encoding the text gives the row. Text that is not of ids is an error, not an
-unknown word.
+white space, so decoding a row and encoding the text gives the row. Text that is not ids is an error, not an unknown
+word.
 """
 
 import json

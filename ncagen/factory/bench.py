@@ -1,14 +1,16 @@
-"""Speed on this machine, as a ratio inside one run: rows written a second times the seconds of one zlib call.
+"""Measures this machine's speed as a ratio inside one run: rows written a second times the seconds of one zlib call.
 
-The zlib call is `zlib.compress(..., 9)` of a candidate's scored bytes, what every other generator of such data pays
-for each candidate. Builds and zlib calls alternate, so that a machine that slows down slows both. The shares of the
-stages are measured on one core between the builds, after a first pass that is not counted.
+The zlib call is `zlib.compress(..., 9)` of as many bytes as a candidate's score looks at, what every other generator of
+such data pays for each candidate. Builds and zlib calls alternate, so that a machine that slows down slows both. The
+shares of the stages are measured on one core between the builds, after a first pass that is not counted.
 """
 
 import shutil
 import tempfile
 import time
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -16,17 +18,15 @@ from statistics import median
 
 import numpy as np
 
-from ncagen import philox
 from ncagen.dataset import atomic_write
 from ncagen.dataset.folder import Folder
-from ncagen.dataset.shard import Rows
-from ncagen.deflate.lengths import token_gzip_lengths
 from ncagen.factory.make_shard import BuildJob, describe, pack
 from ncagen.factory.scheduler import build, threads
-from ncagen.selection import Tally, inside, ratios
-from ncagen.sources.nca import cpu
-from ncagen.sources.nca import source as nca
-from ncagen.spec import Spec
+from ncagen.philox import STREAMS
+from ncagen.row_format import Rows
+from ncagen.selection import Tally, inside
+from ncagen.sources import source_of
+from ncagen.spec import BuildSpec
 
 CANDIDATES = 4096  # that zlib and the stages are timed on
 
@@ -41,28 +41,29 @@ class Bench:
     rows_per_second: float
     tokens_per_second: float
     zlib_microseconds: float
+    scored_bytes: int
     ratio: float
     ratios: list[float]
     acceptance: float
     stage_microseconds: dict[str, float]
 
 
-def bench(spec: Spec, storage: str, workers: int, rounds: int) -> Bench:
+def bench(spec: BuildSpec, file_format: str, workers: int, rounds: int) -> Bench:
     """Builds the spec `rounds` times in a temporary folder, with zlib timed before and after each."""
-    _, acceptance, scored = _stages(spec, storage)
+    _, acceptance, scored = _stages(spec, file_format)
     stages, build_seconds, zlib_seconds = [], [], [_zlib_seconds(scored)]
     rows = len(spec.bands) * (spec.rows("train") + spec.rows("validation"))
     for _ in range(rounds):
         folder = Path(tempfile.mkdtemp(prefix="ncagen-bench-"))
         try:
             begun = time.perf_counter()
-            order = BuildJob(spec, storage, Folder(folder / "dataset"))
-            build(order, threads(order, workers, lambda rows, candidates: None))
+            job = BuildJob(spec, file_format, Folder(folder / "dataset"))
+            build(job, threads(job, workers))
             build_seconds.append(time.perf_counter() - begun)
         finally:
             shutil.rmtree(folder)
         zlib_seconds.append(_zlib_seconds(scored))
-        stages.append(_stages(spec, storage)[0])
+        stages.append(_stages(spec, file_format)[0])
     calls = [(a + b) / 2 for a, b in pairwise(zlib_seconds)]
     each = [rows / seconds * call for seconds, call in zip(build_seconds, calls, strict=True)]
     return Bench(
@@ -72,6 +73,7 @@ def bench(spec: Spec, storage: str, workers: int, rounds: int) -> Bench:
         rows_per_second=rows / median(build_seconds),
         tokens_per_second=rows * spec.seq_len / median(build_seconds),
         zlib_microseconds=median(calls) * 1e6,
+        scored_bytes=len(scored[0]),
         ratio=median(each),
         ratios=each,
         acceptance=acceptance,
@@ -79,49 +81,44 @@ def bench(spec: Spec, storage: str, workers: int, rounds: int) -> Bench:
     )
 
 
-def _zlib_seconds(scored: np.ndarray) -> float:
-    """One call's mean over the candidates."""
-    texts = [row.tobytes() for row in scored.astype("<u4")]
+def _zlib_seconds(texts: list[bytes]) -> float:
+    """One call's mean over the texts."""
     begun = time.perf_counter()
     for text in texts:
         zlib.compress(text, 9)
     return (time.perf_counter() - begun) / len(texts)
 
 
-def _stages(spec: Spec, storage: str) -> tuple[dict[str, float], float, np.ndarray]:
-    """Microseconds per candidate of each stage, the share kept in any band, and the scored tokens."""
-    stream = philox.STREAMS["pilot"]
-    at_least = min(band.lengths(spec.scored_bytes)[0] for band in spec.bands)
-    spent = dict.fromkeys(("rules", "rollout", "tokens", "score", "write"), 0.0)
-    clock = time.perf_counter
-    all_patches, all_rows = [], []
+class _Stopwatch:
+    """Seconds spent in each stage, in the order in which the stages first ran."""
+
+    def __init__(self):
+        self.seconds: dict[str, float] = {}
+
+    @contextmanager
+    def __call__(self, stage: str) -> Iterator[None]:
+        begun = time.perf_counter()
+        yield
+        self.seconds[stage] = self.seconds.get(stage, 0.0) + time.perf_counter() - begun
+
+
+def _stages(spec: BuildSpec, file_format: str) -> tuple[dict[str, float], float, list[bytes]]:
+    """Microseconds per candidate of each stage, the share kept in any band, and the bytes that were scored."""
+    source, stopwatch = source_of(spec), _Stopwatch()
+    measure = source.measures[0] if source.measures else None
+    at_least = min(band.limits(measure)[0] for band in spec.bands)
+    texts: list[bytes] = []
+    parts: list[Rows] = []
     for first in range(0, CANDIDATES, 512):
         candidates = np.arange(first, first + 512, dtype=np.uint64)
-        t = clock()
-        rules, starts = cpu.sample(spec, stream, candidates)
-        spent["rules"] += clock() - t
-        t = clock()
-        grids = cpu.rollout(spec, stream, candidates, rules, starts, 0, spec.scored_frames)
-        spent["rollout"] += clock() - t
-        t = clock()
-        patches = cpu.patch_tokens(spec, grids)
-        spent["tokens"] += clock() - t
-        t = clock()
-        lengths = token_gzip_lengths(patches.reshape(len(candidates), -1), at_least)
-        spent["score"] += clock() - t
-        kept = np.flatnonzero(np.any([inside(spec, band, lengths) for band in spec.bands], axis=0))
-        t = clock()
-        kept_rows = nca.rows(nca.Batch(spec, stream, candidates, rules, grids, patches, lengths), kept)
-        spent["rollout"] += clock() - t
-        all_patches.append(patches.reshape(len(candidates), -1))
-        all_rows.append(Rows(kept_rows, candidates[kept], lengths[kept], ratios(spec, lengths[kept])))
-    kept_count = sum(len(rows.candidate) for rows in all_rows)
-    rows = Rows(*(np.concatenate(columns) for columns in zip(*all_rows, strict=True)))
-    with tempfile.TemporaryDirectory(prefix="ncagen-bench-") as folder:
-        t = clock()
-        _, data = pack(spec, storage, "train", "bench", 0, rows, Tally(kept=kept_count))
+        batch = source.batch((spec.seed, STREAMS["pilot"]), candidates, at_least, stage=stopwatch)
+        kept = np.flatnonzero(np.any([inside(measure, band, batch.score) for band in spec.bands], axis=0))
+        parts.append(batch.rows(kept))
+        texts += batch.scored_bytes()
+    rows = Rows.concatenate(parts)
+    with tempfile.TemporaryDirectory(prefix="ncagen-bench-") as folder, stopwatch("write"):
+        _, data = pack(spec, file_format, "train", "bench", 0, rows, Tally(kept=len(rows)))
         describe(data)
         atomic_write.write(Path(folder) / "shard", data)
-        spent["write"] = clock() - t
-    microseconds = {stage: seconds / CANDIDATES * 1e6 for stage, seconds in spent.items()}
-    return microseconds, kept_count / CANDIDATES, np.concatenate(all_patches)
+    microseconds = {stage: seconds / CANDIDATES * 1e6 for stage, seconds in stopwatch.seconds.items()}
+    return microseconds, len(rows) / CANDIDATES, texts

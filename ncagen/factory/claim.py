@@ -1,7 +1,7 @@
-"""Whose a folder is: the order it was begun with, and whether another may go on with it. Makes no shard.
+"""Claims a folder for one build: checks which build it was started with, and whether this job may resume it.
 
 `building.json` claims a folder. Two builds that begin in the same moment cannot both have written it; the second is
-told, or goes on with the first one's order if it is its own.
+told, or resumes the first one's if it is its own.
 """
 
 import errno
@@ -21,33 +21,33 @@ from ncagen.dataset.manifest import (
     MOST_FILES,
     SPLITS,
     ManifestError,
+    build_of,
     differences,
-    order_of,
     read_manifest,
     shard_keys,
     without_duplicates,
 )
 from ncagen.dataset.shard import RECORD_KEY, relative_path
 from ncagen.errors import NcagenError
-from ncagen.factory.make_shard import BuildJob, most_bytes
-from ncagen.spec import Spec
+from ncagen.factory.make_shard import BuildJob, max_bytes
+from ncagen.spec import BuildSpec
 
 # Of building.json and of a card.
 SMALL_BYTES = 2**20
 
 
-def check(order: BuildJob) -> bool:
-    """Whether the folder holds this very order, begun or finished; False if it is new.
+def check(job: BuildJob) -> bool:
+    """Returns whether the folder holds this job, started or finished; False if it is new.
 
     Raises NcagenError if it holds anything else or cannot be written. Writes nothing.
     """
     try:
-        return _check(order)
+        return _check(job)
     except OSError as error:
-        raise explain(order, error) from error
+        raise explain(job, error) from error
 
 
-def check_size(spec: Spec) -> None:
+def check_size(spec: BuildSpec) -> None:
     """Refuses more files than a manifest may list, before the work and not when it cannot be read."""
     files = len(spec.bands) * sum(spec.shards(split) for split in SPLITS)
     if files > MOST_FILES:
@@ -58,18 +58,18 @@ def check_size(spec: Spec) -> None:
         )
 
 
-def claim(order: BuildJob) -> None:
-    """Makes the folder ours, or goes on with it where it is. Raises NcagenError as `check` does."""
-    text = json.dumps(order_of(order.spec, order.storage), indent=1) + "\n"
+def claim(job: BuildJob) -> None:
+    """Claims the folder for this job, or finds it claimed already. Raises NcagenError as `check` does."""
+    text = json.dumps(build_of(job.spec, job.file_format), indent=1) + "\n"
     try:
-        while not _check(order):
-            if order.folder.create(BUILDING, pa.py_buffer(text.encode())):
-                if not order.folder.has(MANIFEST):
+        while not _check(job):
+            if job.folder.create(BUILDING, pa.py_buffer(text.encode())):
+                if not job.folder.has(MANIFEST):
                     break
-                order.folder.remove(BUILDING)  # another build ended between the look and the claim
-        order.folder.remove_stale()
+                job.folder.remove(BUILDING)  # another build ended between the check and the claim
+        job.folder.remove_stale()
     except OSError as error:
-        raise explain(order, error) from error
+        raise explain(job, error) from error
 
 
 def nearest(folder: Path) -> Path:
@@ -77,40 +77,42 @@ def nearest(folder: Path) -> Path:
     return next(path for path in (folder, *folder.absolute().parents) if path.exists())
 
 
-def explain(order: BuildJob, error: OSError) -> NcagenError:
-    """One clear line for what the disk said."""
-    spec, place = order.spec, order.folder.local
-    shard = spec.shard_rows("train", 0) * spec.row_bytes
+def explain(job: BuildJob, error: OSError) -> NcagenError:
+    """Returns one clear line for an error of the disk or the store."""
+    spec, place = job.spec, job.folder.local
+    shard = spec.shard_rows("train", 0) * job.row_format.row_bytes
     if error.errno == errno.EFBIG:
         return NcagenError(
-            f"a shard of up to {shard / 1e6:.1f} MB is over the limit of a file's size here: raise it (ulimit -f)"
-            " and run the same command to go on, or use another --out with fewer --rows-per-shard"
+            f"a shard of up to {shard / 1e6:.1f} MB exceeds the file size limit: raise it (ulimit -f)"
+            " and run the same command to resume, or use another --out with fewer --rows-per-shard"
         )
     if error.errno in (errno.ENOSPC, errno.EDQUOT) and place:
         rows = len(spec.bands) * sum(spec.rows(split) for split in SPLITS)
-        missing = max(rows * spec.row_bytes - sum(_size(order.folder, name) for name in order.folder.names()), shard)
+        missing = max(
+            rows * job.row_format.row_bytes - sum(_size(job.folder, name) for name in job.folder.names()), shard
+        )
         free = shutil.disk_usage(place).free
         return NcagenError(
-            f"no space left in {order.folder}: up to {missing / 1e6:.1f} MB more are needed,"
-            f" {free / 1e6:.1f} MB are free; make room and run the same command to go on"
+            f"no space left in {job.folder}: up to {missing / 1e6:.1f} MB more are needed,"
+            f" {free / 1e6:.1f} MB are free; make room and run the same command to resume"
         )
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-        return NcagenError(f"{error.filename or order.folder} cannot be written ({error.strerror}): use another --out")
-    where = order.folder if isinstance(error, ConnectionError) else error.filename or order.folder
+        return NcagenError(f"{error.filename or job.folder} cannot be written ({error.strerror}): use another --out")
+    where = job.folder if isinstance(error, ConnectionError) else error.filename or job.folder
     return NcagenError(f"{where}: {error.strerror or error}")
 
 
-def _check(order: BuildJob) -> bool:
-    check_size(order.spec)
-    there = _order_there(order.folder)
-    if there is not None and (changed := differences(there, order_of(order.spec, order.storage))):
+def _check(job: BuildJob) -> bool:
+    check_size(job.spec)
+    there = _build_there(job.folder)
+    if there is not None and (changed := differences(there, build_of(job.spec, job.file_format))):
         raise NcagenError(
-            f"{order.folder} holds another dataset ({'; '.join(changed)}): use another --out or the same order"
+            f"{job.folder} holds another dataset ({'; '.join(changed)}): use another --out or the same spec"
         )
     if there is None:
-        _refuse_foreign(order)
-    if order.folder.local:
-        existing = nearest(order.folder.local)
+        _refuse_foreign(job)
+    if job.folder.local:
+        existing = nearest(job.folder.local)
         if not existing.is_dir():
             raise NcagenError(f"{existing} is a file: use another --out")
         if not os.access(existing, os.W_OK | os.X_OK):
@@ -120,8 +122,8 @@ def _check(order: BuildJob) -> bool:
     return there is not None
 
 
-def _order_there(folder: Folder) -> dict | None:
-    """The order that the folder was begun or finished with, None for a new one."""
+def _build_there(folder: Folder) -> dict | None:
+    """The build that the folder was started or finished with, None for a new one."""
     # Another process may end its build meanwhile: it writes the manifest first, so this looks for that last.
     begun = _begun(folder)
     try:
@@ -132,14 +134,14 @@ def _order_there(folder: Folder) -> dict | None:
         return begun
     if begun and finished and (changed := differences(finished, begun)):
         raise NcagenError(
-            f"{folder} holds a dataset and the begun order of another ({'; '.join(changed)}): delete its {BUILDING}"
+            f"{folder} holds a dataset and the started build of another ({'; '.join(changed)}): delete its {BUILDING}"
             " to keep the dataset, or use another --out"
         )
     return begun or finished
 
 
 def _begun(folder: Folder) -> dict | None:
-    """The order in building.json, if there is one."""
+    """The build in building.json, if there is one."""
     try:
         there = json.loads(folder.read(BUILDING, SMALL_BYTES).to_pybytes(), object_pairs_hook=without_duplicates)
     except (FileNotFoundError, NotADirectoryError):
@@ -152,36 +154,36 @@ def _begun(folder: Folder) -> dict | None:
 
 
 def _finished(folder: Folder) -> dict | None:
-    """The order in the manifest, if there is one. Raises ManifestError for a damaged one."""
+    """The build in the manifest, if there is one. Raises ManifestError for a damaged one."""
     if not folder.has(MANIFEST):
         return None
     manifest = read_manifest(folder)
-    return order_of(manifest.spec, manifest.storage) | {"toolchain": dict(manifest.toolchain)}
+    return build_of(manifest.spec, manifest.file_format) | {"toolchain": dict(manifest.toolchain)}
 
 
-def _refuse_foreign(order: BuildJob) -> None:
-    """A folder without an order must be empty, or hold nothing but shards of this very spec."""
-    ours = {relative_path(order.spec, order.storage, *key) for key in shard_keys(order.spec)}
-    for name in order.folder.names():
+def _refuse_foreign(job: BuildJob) -> None:
+    """Raises NcagenError unless a folder without a build is empty, or holds only shards of this spec."""
+    ours = {relative_path(job.spec, job.file_format, *key) for key in shard_keys(job.spec)}
+    for name in job.folder.names():
         if name == BUILDING:  # written since it was looked for: the claim will meet it and say whose it is
             continue
-        if not (name in ours and _belongs(order, name)) and not (name == card.CARD and _is_card(order)):
-            raise NcagenError(f"{order.folder} holds files that are not ours ({name}): use another --out")
+        if not (name in ours and _belongs(job, name)) and not (name == card.CARD and _is_card(job)):
+            raise NcagenError(f"{job.folder} holds unrelated files ({name}): use another --out")
 
 
-def _is_card(order: BuildJob) -> bool:
-    return order.spec.canonical().encode() in order.folder.read(card.CARD, SMALL_BYTES).to_pybytes()
+def _is_card(job: BuildJob) -> bool:
+    return job.spec.canonical().encode() in job.folder.read(card.CARD, SMALL_BYTES).to_pybytes()
 
 
-def _belongs(order: BuildJob, name: str) -> bool:
+def _belongs(job: BuildJob, name: str) -> bool:
     try:
-        data = pa.BufferReader(order.folder.read(name, most_bytes(order)))
-        if order.storage == "parquet":
+        data = pa.BufferReader(job.folder.read(name, max_bytes(job)))
+        if job.file_format == "parquet":
             schema = pq.read_schema(data)
         else:
             with pa.ipc.open_file(data) as reader:
                 schema = reader.schema
-        return json.loads(schema.metadata[RECORD_KEY])["spec_sha256"] == order.spec.sha256
+        return json.loads(schema.metadata[RECORD_KEY])["spec_sha256"] == job.spec.sha256
     except (pa.ArrowException, OSError, KeyError, TypeError, ValueError):
         return False
 

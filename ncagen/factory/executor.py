@@ -1,69 +1,75 @@
-"""What makes shards at the same time: the face that `scheduler` sees of it, and the threads of this process.
+"""Runs several shard tasks at the same time: the interface that `scheduler` uses, and the threads of this process.
 
-An executor knows neither which shards are wanted nor how to handle one that failed; `scheduler` does. The kernels hold
-no interpreter lock, so threads are as fast as processes.
+An executor does not choose tasks and does not judge failures; `scheduler` does both. The kernels release the
+interpreter lock, so threads are as fast as processes. `factory/ray` has the executor of a cluster.
 """
 
 import threading
 from collections.abc import Callable
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from queue import Empty, SimpleQueue
 from typing import Protocol
 
-from ncagen.dataset.manifest import File
-from ncagen.dataset.shard import Record
-
-ShardTask = tuple[str, int]
-"""A split and the number of a shard in it: one shard in each band."""
-
-ShardResult = list[tuple[Record, File]]
-"""What a unit came to: a record and a file for every band."""
+from ncagen.factory.events import Progress, RowsFound, RowsMade, ShardResult, ShardTask
 
 Report = Callable[[int, int], None]
-"""Called with the rows that were made or found and the candidates tried for them since the last call.
+"""What a task calls after each batch: rows that were found or made since the last call, and candidates tried for them.
 
-Without either when the executor's nodes changed.
+No candidates means that the rows were found.
 """
 
 
 class NodeLost(Exception):
-    """The machine that a unit was being made on is gone: the unit is to be started again, and is not to blame."""
+    """The machine that ran a task is gone. The task is not to blame and can be started again."""
 
 
 class Stopped(Exception):
-    """A unit was told to stop."""
+    """Raised within a task that was told to stop."""
+
+
+@dataclass(frozen=True)
+class TaskEnded:
+    """A task that an executor no longer runs, and its result or its error."""
+
+    task: ShardTask
+    outcome: ShardResult | BaseException
 
 
 class Executor(Protocol):
-    """Makes units. Leaving its context, or what it works in, stops those that are not finished."""
+    """Runs tasks. Leaving its context stops those that are not finished."""
 
     slots: int
-    """Units that are made at the same time."""
-
-    nodes: int | None
-    """Machines that they are made on, 0 while it waits for one; None where there is no other than this."""
+    """Tasks that run at the same time. May change while a cluster grows or shrinks."""
 
     def __enter__(self) -> "Executor": ...
 
     def __exit__(self, *_: object) -> None: ...
 
-    def start(self, unit: ShardTask) -> None:
-        """Has a unit made as soon as there is a free slot."""
+    def start(self, task: ShardTask) -> None:
+        """Runs a task as soon as a slot is free. Returns at once."""
 
-    def finished(self, seconds: float) -> list[tuple[ShardTask, ShardResult | Exception]]:
-        """Units that ended since the last call, with what they came to; none if that takes longer than this."""
+    def poll(self, seconds: float) -> list[Progress | TaskEnded]:
+        """What happened since the last call, in order; waits up to so many seconds for something to happen.
+
+        The progress of a task precedes its end.
+        """
+
+
+def progress(rows: int, candidates: int) -> RowsFound | RowsMade:
+    """The event for one call of a task's `Report`."""
+    return RowsMade(rows, candidates) if candidates else RowsFound(rows)
 
 
 class ThreadExecutor:
-    """An executor of this process. make(unit, report) is called in its threads."""
+    """Calls make(task, report) in threads of this process."""
 
-    nodes: int | None = None
-
-    def __init__(self, make: Callable[[ShardTask, Report], ShardResult], workers: int, report: Report):
+    def __init__(self, make: Callable[[ShardTask, Report], ShardResult], workers: int):
         self.slots = workers
-        self._make, self._report = make, report
+        self._make = make
         self._stop = threading.Event()
         self._pool = ThreadPoolExecutor(workers, "ncagen")
-        self._pending: dict[Future, ShardTask] = {}
+        self._events: SimpleQueue[Progress | TaskEnded] = SimpleQueue()
 
     def __enter__(self) -> "ThreadExecutor":
         return self
@@ -72,21 +78,27 @@ class ThreadExecutor:
         self._stop.set()
         self._pool.shutdown(cancel_futures=True)
 
-    def start(self, unit: ShardTask) -> None:
-        self._pending[self._pool.submit(self._make, unit, self._report_or_stop)] = unit
+    def start(self, task: ShardTask) -> None:
+        self._pool.submit(self._run, task)
 
-    def finished(self, seconds: float) -> list[tuple[ShardTask, ShardResult | Exception]]:
-        done, _ = wait(self._pending, seconds, FIRST_COMPLETED)
-        return [(self._pending.pop(future), _outcome(future)) for future in done]
+    def poll(self, seconds: float) -> list[Progress | TaskEnded]:
+        try:
+            events = [self._events.get(timeout=seconds)]
+        except Empty:
+            return []
+        while not self._events.empty():
+            events.append(self._events.get())
+        return events
+
+    def _run(self, task: ShardTask) -> None:
+        outcome: ShardResult | BaseException
+        try:
+            outcome = self._make(task, self._report_or_stop)
+        except BaseException as error:  # whatever it is, `poll` has to tell, or a build would wait for ever
+            outcome = error
+        self._events.put(TaskEnded(task, outcome))
 
     def _report_or_stop(self, rows: int, candidates: int) -> None:
         if self._stop.is_set():
             raise Stopped
-        self._report(rows, candidates)
-
-
-def _outcome(future: Future) -> ShardResult | Exception:
-    error = future.exception()
-    if error is not None and not isinstance(error, Exception):
-        raise error
-    return error or future.result()
+        self._events.put(progress(rows, candidates))

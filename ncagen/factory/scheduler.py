@@ -1,14 +1,15 @@
-"""Has an executor make every shard of an order, and writes the manifest when all are there.
+"""Makes every shard of a build job with an executor, and writes the manifest when all shards are there.
 
-Completion is what lies in the folder, never an executor's word: every shard is looked at before it is made, so a build
-that was stopped at any moment goes on with the same command. What a shard is stands in `work`, how several are made
-at a time in `executor` and `cluster`, whose the folder is in `claim`; this module hands out units, decides what a
-failure means, and ends the build.
+What is in the folder decides what is complete, never what an executor says: every shard is looked for before it is
+made, so a build that was stopped at any moment resumes with the same command. This module starts the tasks, decides
+which failures are tried again, and ends the build. It does not make a shard (`make_shard`), run tasks in parallel
+(`executor`, `ray`) or decide who may use the folder (`claim`).
 """
 
 import errno
 from collections import Counter, deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import closing
 
 import pyarrow as pa
 
@@ -26,87 +27,123 @@ from ncagen.dataset.manifest import (
 from ncagen.dataset.shard import Record
 from ncagen.errors import NcagenError
 from ncagen.factory.claim import check, claim, explain
-from ncagen.factory.executor import Executor, NodeLost, Report, ShardResult, ShardTask, ThreadExecutor
+from ncagen.factory.events import Event, Finished, Progress, ShardDone, ShardResult, ShardTask
+from ncagen.factory.executor import Executor, NodeLost, TaskEnded, ThreadExecutor
 from ncagen.factory.make_shard import BuildJob, make
-from ncagen.sources.nca import selfcheck
-from ncagen.sources.nca.devices import backend
+from ncagen.sources import source_of
 
 POLL_SECONDS = 0.2
 
-# Of one unit: failures of its own, machines that were lost with it, and units that failed for good before all end.
-TRIES = 3
-LOSSES = 30
-FAILURES = 10
+TRIES = 3  # failures of one task
+LOSSES = 30  # machines that were lost while they ran the same task
+FAILURES = 10  # tasks that failed for good, until the build ends
 
-# What the user has to mend, so that trying again at once is of no use.
+# Errors that the user has to remove, so trying again at once is of no use.
 FATAL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EPERM, errno.EROFS}
 
 
 class ShardsFailed(NcagenError):
-    """Shards that could not be made although all others could."""
+    """Shards that could not be made although the build itself could run."""
 
     status = 1
 
 
-def threads(order: BuildJob, workers: int, report: Report, device: str = "cpu") -> ThreadExecutor:
+def threads(job: BuildJob, workers: int, device: str = "cpu") -> ThreadExecutor:
     """The executor of this process. Raises SelfCheckFailed where its device computes other rows than ncagen defines."""
-    selfcheck.check(order.spec, backend(device))
-    return ThreadExecutor(lambda unit, report: make(order, *unit, report, device), workers, report)
+    source_of(job.spec).check(device)
+    return ThreadExecutor(lambda task, report: make(job, *task, report, device), workers)
 
 
-def build(order: BuildJob, executor: Executor) -> Manifest:
+def build(job: BuildJob, executor: Executor, progress: Callable[[Event], object] = lambda event: None) -> Manifest:
     """Makes the dataset, or what is missing of it, and returns its manifest.
 
-    Raises NcagenError for a folder that cannot be used or a full disk, ShardsFailed where shards fail again and
-    again, KeyboardInterrupt when the user stops it; after any of them the same call goes on where it ended.
+    progress(event) is called in this thread for every event of `build_events`; an error that it raises ends the build.
+    Raises what `build_events` raises.
     """
-    claim(order)
-    units = ((split, shard) for split in reversed(SPLITS) for shard in range(order.spec.shards(split)))
+    with closing(build_events(job, executor)) as events:
+        for event in events:
+            progress(event)
+    assert isinstance(event, Finished)
+    return event.manifest
+
+
+def build_events(job: BuildJob, executor: Executor) -> Generator[Event, None, None]:
+    """Makes the dataset, or what is missing of it, while it is iterated; the last event is `Finished`.
+
+    Close it, as `build` does, where the loop over it may end early: tasks run until then. Raises NcagenError for a
+    folder that cannot be used or a full disk, ShardsFailed where shards fail again and again, KeyboardInterrupt when
+    the user stops it; after any of them the same call resumes.
+    """
+    claim(job)
+    tasks = ((split, shard) for split in reversed(SPLITS) for shard in range(job.spec.shards(split)))
+    results: ShardResult = []
     try:
         with executor:
-            made = [pair for _, pairs in run(executor, units) for pair in pairs]
-        check(order)
-        manifest = _finish(order, made)
-        order.folder.remove_stale(other_hosts=True)
-        return manifest
+            for event in run(executor, tasks):
+                if isinstance(event, ShardDone):
+                    results += event.result
+                yield event
+        check(job)
+        manifest = _finish(job, results)
+        job.folder.remove_stale(other_hosts=True)
     except OSError as error:
-        raise explain(order, error) from error
+        raise explain(job, error) from error
     finally:
-        order.folder.remove_stale()
+        job.folder.remove_stale()
+    yield Finished(manifest)
 
 
-def run(executor: Executor, units: Iterable[ShardTask]) -> Iterator[tuple[ShardTask, ShardResult]]:
-    """What each unit came to, in the order of completion; a few at a time, so memory does not grow with the dataset.
+def run(executor: Executor, tasks: Iterable[ShardTask]) -> Iterator[Progress | ShardDone]:
+    """Runs the tasks, a few at a time so that memory does not grow with the dataset, and yields what happens.
 
-    A unit that fails is tried again, TRIES times in all, one whose machine is lost LOSSES times; the others go on
-    meanwhile. Raises ShardsFailed at the end, OSError and NcagenError at once.
+    A task that fails is tried TRIES times in all, one whose machine is lost LOSSES times; the others run meanwhile.
+    Raises ShardsFailed at the end, OSError and NcagenError at once.
     """
-    waiting, again, at_work = iter(units), deque[ShardTask](), 0
-    tries, losses, failed = Counter[ShardTask](), Counter[ShardTask](), dict[ShardTask, Exception]()
+    waiting, again, running = iter(tasks), deque[ShardTask](), 0
+    failures = _Failures()
     while True:
-        while at_work < max(1, 2 * executor.slots) and (unit := again.popleft() if again else next(waiting, None)):
-            executor.start(unit)
-            at_work += 1
-        if not at_work:
+        while running < max(1, 2 * executor.slots) and (task := again.popleft() if again else next(waiting, None)):
+            executor.start(task)
+            running += 1
+        if not running:
             break
-        for unit, outcome in executor.finished(POLL_SECONDS):
-            at_work -= 1
-            if not isinstance(outcome, Exception):
-                yield unit, outcome
+        for event in executor.poll(POLL_SECONDS):
+            if not isinstance(event, TaskEnded):
+                yield event
                 continue
-            (losses if isinstance(outcome, NodeLost) else tries)[unit] += 1
-            if _is_fatal(outcome):
-                raise outcome
-            if tries[unit] < TRIES and losses[unit] < LOSSES:
-                again.append(unit)
-            elif isinstance(outcome, OSError):
-                raise outcome
-            else:
-                failed[unit] = outcome
-                if len(failed) == FAILURES:
-                    raise _failed(failed, "the build ends here") from outcome
-    if failed:
-        raise _failed(failed, "the others are made") from next(iter(failed.values()))
+            running -= 1
+            if not isinstance(event.outcome, BaseException):
+                yield ShardDone(event.task, event.outcome)
+            elif failures.may_retry(event.task, event.outcome):
+                again.append(event.task)
+    failures.raise_if_any()
+
+
+class _Failures:
+    """The failures of a build's tasks."""
+
+    def __init__(self) -> None:
+        self._tries, self._losses = Counter[ShardTask](), Counter[ShardTask]()
+        self._failed: dict[ShardTask, Exception] = {}
+
+    def may_retry(self, task: ShardTask, error: BaseException) -> bool:
+        """Counts a failure; returns whether to run the task again. Raises what has to end the build."""
+        if not isinstance(error, Exception) or _is_fatal(error):
+            raise error
+        (self._losses if isinstance(error, NodeLost) else self._tries)[task] += 1
+        if self._tries[task] < TRIES and self._losses[task] < LOSSES:
+            return True
+        if isinstance(error, OSError):
+            raise error
+        self._failed[task] = error
+        if len(self._failed) == FAILURES:
+            raise _failed(self._failed, "the build ends here") from error
+        return False
+
+    def raise_if_any(self) -> None:
+        """Raises ShardsFailed where tasks failed for good."""
+        if self._failed:
+            raise _failed(self._failed, "the others are made") from next(iter(self._failed.values()))
 
 
 def _is_fatal(error: Exception) -> bool:
@@ -124,22 +161,23 @@ def _failed(failed: dict[ShardTask, Exception], state: str) -> ShardsFailed:
     )
 
 
-def _finish(order: BuildJob, made: list[tuple[Record, File]]) -> Manifest:
+def _finish(job: BuildJob, results: list[tuple[Record, File]]) -> Manifest:
     """Writes the card and then the manifest, unless the very same are there."""
-    by_key = {(record.split, record.band, record.shard): (record, file) for record, file in made}
-    pairs = [by_key[key] for key in shard_keys(order.spec)]
+    by_key = {(record.split, record.band, record.shard): (record, file) for record, file in results}
+    pairs = [by_key[key] for key in shard_keys(job.spec)]
     records = tuple(record for record, _ in pairs)
-    files = {order.name(record.split, record.band, record.shard): file for record, file in pairs}
-    manifest = Manifest(order.spec, records, order.storage, toolchain(), files)
-    for name, text in ((card.CARD, card.text(manifest)), (MANIFEST, manifest.to_json())):
-        if not _holds(order, name, text.encode()):
-            order.folder.write(name, pa.py_buffer(text.encode()))
-    order.folder.remove(BUILDING)
+    files = {job.name(record.split, record.band, record.shard): file for record, file in pairs}
+    source = source_of(job.spec)
+    manifest = Manifest(job.spec, source.row_format, source.measures, records, job.file_format, toolchain(), files)
+    for name, text in ((card.CARD, card.text(manifest, source.card())), (MANIFEST, manifest.to_json())):
+        if not _holds(job, name, text.encode()):
+            job.folder.write(name, pa.py_buffer(text.encode()))
+    job.folder.remove(BUILDING)
     return manifest
 
 
-def _holds(order: BuildJob, name: str, text: bytes) -> bool:
+def _holds(job: BuildJob, name: str, text: bytes) -> bool:
     try:
-        return order.folder.read(name, MOST_BYTES).to_pybytes() == text
+        return job.folder.read(name, MOST_BYTES).to_pybytes() == text
     except FileNotFoundError:
         return False

@@ -1,7 +1,8 @@
-"""The library's cache, which `datasets` and everybody else write too: what is wrong in it is deleted and fetched again.
+"""Checks files of the library's cache; faulty ones are deleted and fetched again.
 
-Whatever a file's fault is, it ends like this: too short, too long, changed, unreadable, a folder, a broken link. Where
-the cache's own links give a file's hash, and no manifest does, they are what it is compared with.
+Other programs, such as `datasets`, write this cache too. All faults are handled alike: too short, too long, changed,
+unreadable, a folder, a broken link. For a file without a hash in the manifest, the hash in the cache's link is used,
+where there is one.
 """
 
 import errno
@@ -15,71 +16,73 @@ from pathlib import Path
 import huggingface_hub
 import pyarrow as pa
 
-from ncagen.dataset.folder import mapped
+from ncagen.dataset.local import mapped
 from ncagen.dataset.manifest import File
 from ncagen.dataset.shard import DamagedShard
 from ncagen.errors import NcagenError
 from ncagen.hub.remote import KIND
-from ncagen.hub.retry import Patience
+from ncagen.hub.retry import RetryPolicy
 from ncagen.version import VERSION
 
-FETCHES = 3  # of one file, until it is the right one
+FETCHES = 3  # of one file, until its bytes match their hash
 
 # Few, because the library tries several times itself when it downloads.
 TRIES = 4
 
-# What says nothing about a file, but about this process.
+# Errors that are about this process, not about a file.
 _OUT_OF_ROOM = {errno.EMFILE, errno.ENFILE, errno.ENOMEM}
 
 Check = Callable[[Path, pa.Buffer], bool]
 
 
-def read(name: str, file: str, revision: str, most: int, check: Check, first: bool = False) -> tuple[Path, pa.Buffer]:
-    """A file of a dataset: where it lies in the cache, and its bytes, `most` at most, that passed the check.
+def read(
+    name: str, file: str, revision: str, max_bytes: int, check: Check, first: bool = False
+) -> tuple[Path, pa.Buffer]:
+    """Reads a file of a dataset: its path in the cache, and its bytes, which passed the check; `max_bytes` at most.
 
-    Raises NcagenError; DamagedShard where the Hub itself sends others.
+    first: see `RetryPolicy.run`. Raises NcagenError; DamagedShard if the Hub sends other bytes.
     """
     for _ in range(FETCHES):
         path = fetch(name, file, revision, first)
-        data = _right(path, most, check)
+        data = _right(path, max_bytes, check)
         if data is not None:
             return path, data
     raise DamagedShard(f"its bytes do not match their hash, after {FETCHES} downloads")
 
 
 def fetch(name: str, file: str, revision: str, first: bool = False) -> Path:
-    """A file of the cache, fetched where it is not there. Nothing is checked. Raises NcagenError."""
-    patience = Patience(name, revision, tries=TRIES)
+    """The path of a file in the cache, fetched if it is missing. Its bytes are not checked. Raises NcagenError."""
+    retry = RetryPolicy(name, revision, tries=TRIES)
     try:
-        return Path(patience.run(lambda: _download(name, file, revision), first))
+        return Path(retry.run(lambda: _download(name, file, revision), first))
     except OSError as error:
         where = error.filename or huggingface_hub.constants.HF_HUB_CACHE
         raise NcagenError(
-            f"{where} cannot be written ({error.strerror or error}): set HF_HUB_CACHE to a folder that can be"
+            f"{where} cannot be written ({error.strerror or error}): set HF_HUB_CACHE to a writable folder"
         ) from None
 
 
-def drop_wrong(name: str, file: str, revision: str, most: int, check: Check) -> None:
-    """Deletes a file of the cache that does not pass the check: the library copies from there. Asks nobody."""
+def drop_wrong(name: str, file: str, revision: str, max_bytes: int, check: Check) -> None:
+    """Deletes a file of the cache that fails the check, since the library copies from there. Makes no request."""
     path = huggingface_hub.try_to_load_from_cache(name, file, revision=revision, repo_type=KIND)
     if isinstance(path, str):
-        _right(Path(path), most, check)
+        _right(Path(path), max_bytes, check)
 
 
 def is_of(wanted: File) -> Check:
-    """The check against a manifest's size and hash."""
+    """A check against a manifest's size and hash."""
     return lambda path, data: right(data, wanted)
 
 
 def right(data: pa.Buffer, wanted: File) -> bool:
-    """Whether a file's bytes are those of a manifest."""
+    """Whether a file's bytes have the size and hash of a manifest."""
     return data.size == wanted.bytes and hashlib.sha256(data).hexdigest() == wanted.sha256
 
 
 def named_right(path: Path, data: pa.Buffer) -> bool:
-    """Whether a file's bytes are those that its link in the cache is named by; true where no link tells.
+    """Whether a file's bytes match the hash that its link in the cache is named by; true without such a link.
 
-    It is named by the Hub's ETag: git's name of a small file, the SHA-256 of a large one. Other servers of the same
+    The name is the Hub's ETag: git's name of a small file, the SHA-256 of a large one. Other servers of the same
     protocol give a plain SHA-1.
     """
     name = path.readlink().name if path.is_symlink() else ""
@@ -92,24 +95,24 @@ def named_right(path: Path, data: pa.Buffer) -> bool:
     return True
 
 
-def _right(path: Path, most: int, check: Check) -> pa.Buffer | None:
-    """A file's bytes if they can be had and pass the check; otherwise it is deleted."""
+def _right(path: Path, max_bytes: int, check: Check) -> pa.Buffer | None:
+    """A file's bytes if they can be read and pass the check; otherwise None, and the file is deleted."""
     there = _identity(path)
     try:
-        data = mapped(path, most)
+        data = mapped(path, max_bytes)
         if check(path, data):
             return data
     except OSError as error:
         if error.errno in _OUT_OF_ROOM:
             raise
-    # Another reader that found it wrong may have fetched it meanwhile.
+    # Another reader may have found the fault and fetched the file again meanwhile.
     if _identity(path) == there:
         forget(path)
     return None
 
 
 def _identity(path: Path) -> tuple[int, ...]:
-    """Tells a file from another that has taken its place; empty for none, or one that may not be looked at."""
+    """Identifies a file, to notice its replacement; empty for a missing or unreadable one."""
     try:
         found = path.stat()
     except OSError:
@@ -118,10 +121,10 @@ def _identity(path: Path) -> tuple[int, ...]:
 
 
 def forget(path: Path) -> None:
-    """Deletes a file of the cache: the links that lead to it, and itself. Raises NcagenError where it may not be."""
+    """Deletes a file of the cache and the links to it. Raises NcagenError if that is not permitted."""
     cache = Path(huggingface_hub.constants.HF_HUB_CACHE).resolve()
     path, first = _placed(path), True
-    # A link leads to a blob; what else it may lead to is not deleted.
+    # A link points to a blob; any other target is not deleted.
     while path.is_relative_to(cache) and (first or "blobs" in (path.parent.name, path.parent.parent.name)):
         target, first = path.readlink() if path.is_symlink() else None, False
         try:
@@ -129,7 +132,7 @@ def forget(path: Path) -> None:
         except OSError as error:
             raise NcagenError(
                 f"{path} is damaged and cannot be deleted ({error.strerror}): delete it, or set HF_HUB_CACHE to a"
-                " folder that can be written"
+                " writable folder"
             ) from None
         if target is None:
             return
@@ -137,7 +140,7 @@ def forget(path: Path) -> None:
 
 
 def _placed(path: Path) -> Path:
-    """A path whose folder is without links; what it names itself may be one."""
+    """The path with its folder's links resolved; the last part may be a link."""
     path = Path(os.path.normpath(path))
     return Path(os.path.realpath(path.parent)) / path.name
 

@@ -1,8 +1,7 @@
-"""A dataset on the Hub as a folder to read from, at one commit, whatever its branches do meanwhile.
+"""A dataset on the Hub as a store to read from, at one commit, even if its branches move meanwhile.
 
-`Cached` keeps files in the library's own cache, where `datasets` and everybody else finds them too, and works without a
-network once they are there. It compares each file with the manifest's hash before it gives it out. `Streamed` keeps
-nothing on disk.
+`Cached` stores files in the library's cache, which `datasets` and other programs share, and works offline once they are
+there. It compares each file with the manifest's hash before it returns it. `Streamed` stores nothing on disk.
 """
 
 from collections.abc import Mapping
@@ -11,36 +10,29 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from ncagen.dataset.folder import Folder
 from ncagen.dataset.manifest import MANIFEST, MOST_BYTES, File, Manifest, ManifestError, parse
 from ncagen.dataset.shard import DamagedShard
+from ncagen.dataset.stores import ReadableStore
+from ncagen.dataset.urls import open_store
 from ncagen.errors import NcagenError
 from ncagen.hub.cache import TRIES, is_of, named_right, read
 from ncagen.hub.remote import Remote
-from ncagen.hub.retry import Patience
+from ncagen.hub.retry import RetryPolicy
 
 
-class Cached(Folder):
+class Cached(ReadableStore):
     """The files of a commit, in the library's cache. files: size and hash of every shard."""
 
     revision: str
+    maps = True
 
-    def __init__(self, name: str, revision: str, files: Mapping[str, File]):
-        self.name, self.revision, self.files, self.local = name, revision, files, None
-
-    def __str__(self) -> str:
-        return f"{self.name}@{self.revision[:12]}"
-
-    def path(self, name: str) -> str:
-        return f"{self}/{name}".rstrip("/")
+    def __init__(self, repo: str, revision: str, files: Mapping[str, File]):
+        super().__init__(f"{repo}@{revision[:12]}")
+        self.repo, self.revision, self.files = repo, revision, files
 
     @property
     def title(self) -> str:
-        return self.name
-
-    @property
-    def maps(self) -> bool:
-        return True
+        return self.repo
 
     @property
     def listable(self) -> bool:
@@ -49,67 +41,76 @@ class Cached(Folder):
     def has(self, name: str) -> bool:
         return name == MANIFEST or name in self.files
 
-    def read(self, name: str, most: int, checked: bool = False) -> pa.Buffer:
-        """All bytes of a file. Raises NcagenError; DamagedShard where the Hub itself has others than the manifest."""
+    def read(self, name: str, max_bytes: int, checked: bool = False) -> pa.Buffer:
+        """All bytes of a file. Raises NcagenError; DamagedShard if the Hub's bytes are not the manifest's."""
         if name == MANIFEST:
-            return _manifest(self.name, self.revision)[1]
-        return read(self.name, name, self.revision, most, is_of(self.files[name]))[1]
+            return _manifest(self.repo, self.revision)[1]
+        return read(self.repo, name, self.revision, max_bytes, is_of(self.files[name]))[1]
 
     def names(self) -> list[str]:
-        """The files of the commit that a reader of the dataset may take for rows; what else is there is the Hub's."""
+        """The manifest and the files under data/, which a reader may take for rows; others are left out."""
         return [name for name in self._listed or () if name == MANIFEST or name.startswith("data/")]
 
     @cached_property
     def _listed(self) -> list[str] | None:
-        """What the Hub lists; None where it is out of reach."""
-        remote, patience = Remote(self.name), Patience(self.name, self.revision, tries=TRIES)
+        """The commit's files; None if the Hub cannot be reached."""
+        remote, retry = Remote(self.repo), RetryPolicy(self.repo, self.revision, tries=TRIES)
         try:
-            return sorted(patience.run(lambda: remote.files(self.revision), first=True))
+            return sorted(retry.run(lambda: remote.files(self.revision), first=True))
         except NcagenError:
             return None
 
     def __reduce__(self):
-        return Cached, (self.name, self.revision, self.files)
+        return Cached, (self.repo, self.revision, self.files)
 
 
-class Streamed(Folder):
+class Streamed(ReadableStore):
     """The files of a commit, read over the network into memory."""
 
-    def __init__(self, name: str, revision: str):
-        super().__init__(f"hf://datasets/{name}@{revision}")
-        self.name, self.revision = name, revision
+    revision: str
+
+    def __init__(self, repo: str, revision: str):
+        self._store = open_store(f"hf://datasets/{repo}@{revision}")
+        super().__init__(self._store.name)
+        self.repo, self.revision = repo, revision
 
     @property
     def title(self) -> str:
-        return self.name
+        return self.repo
 
     def has(self, name: str) -> bool:
-        return Patience(self.name, self.revision, tries=TRIES).run(lambda: self._store.has(name))
+        return self._retry().run(lambda: self._store.has(name))
 
-    def read(self, name: str, most: int, checked: bool = False) -> pa.Buffer:
-        return Patience(self.name, self.revision, tries=TRIES).run(lambda: self._store.read(name, most))
+    def read(self, name: str, max_bytes: int, checked: bool = False) -> pa.Buffer:
+        return self._retry().run(lambda: self._store.read(name, max_bytes, checked))
+
+    def names(self) -> list[str]:
+        return self._store.names()
+
+    def _retry(self) -> RetryPolicy:
+        return RetryPolicy(self.repo, self.revision, tries=TRIES)
 
     def __reduce__(self):
-        return Streamed, (self.name, self.revision)
+        return Streamed, (self.repo, self.revision)
 
 
 def cached(name: str, revision: str) -> Cached:
-    """A dataset at the commit that a revision names now or, without a network, named when it was last asked for."""
+    """A dataset at a revision's current commit or, without a network, its last known one. Raises NcagenError."""
     path, _, manifest = _manifest(name, revision, first=True)
     return Cached(name, path.parent.name, manifest.files)  # the cache keeps a commit's files in a folder of its name
 
 
 def streamed(name: str, revision: str) -> Streamed:
-    """A dataset at the commit that a revision names now."""
+    """A dataset at a revision's current commit. Raises NcagenError."""
     remote = Remote(name)
-    return Streamed(name, Patience(name, revision, tries=TRIES).run(lambda: remote.head(revision), first=True))
+    return Streamed(name, RetryPolicy(name, revision, tries=TRIES).run(lambda: remote.head(revision), first=True))
 
 
 def _manifest(name: str, revision: str, first: bool = False) -> tuple[Path, pa.Buffer, Manifest]:
-    """Where the manifest lies in the cache, its bytes and what they say. Raises NcagenError.
+    """The manifest's path in the cache, its bytes and its parsed content. Raises NcagenError.
 
-    No manifest has a hash for itself, so it is compared with the name that the cache gives it. What comes from the
-    Hub twice in the same words is believed: there are servers whose names are not hashes of the content.
+    A manifest has no hash of itself, so it is compared with its name in the cache. Bytes that the Hub sends twice are
+    accepted, because some servers use names that are not hashes of the content.
     """
     seen, found, damage = list[bytes](), list[Manifest](), list[ManifestError]()
 

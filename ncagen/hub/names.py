@@ -1,4 +1,4 @@
-"""Names of datasets on the Hugging Face Hub: `user/name`. Nothing is asked of the Hub here."""
+"""Parses names of datasets on the Hugging Face Hub: `user/name`. No requests are made here."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""Keeps the library from drawing its own bars and warnings between this program's lines, unless it was asked to."""
+"""Suppresses the library's progress bars and warnings, unless the user turned them on."""
 
 import os
 import warnings

@@ -1,7 +1,7 @@
-"""A dataset's repository on the Hub: what is in it, and the few changes that a push makes.
+"""A dataset's repository on the Hub: its contents, and the few changes that a push makes.
 
-Every method is one step that can be tried again; what is worth another try is `patience`'s to say. Credentials are the
-library's own, from the usual login: this project never sees one.
+Every method is one step that can be retried; `retry` decides which errors are worth it. Credentials are the library's,
+from the usual login: ncagen never reads one.
 """
 
 from collections.abc import Iterable
@@ -35,7 +35,7 @@ class Remote:
         self._api = HfApi(library_name="ncagen", library_version=VERSION)
 
     def find(self) -> bool | None:
-        """Whether the repository is private; None where there is none that this login may see."""
+        """Whether the repository is private; None if this login can see none."""
         try:
             return bool(self._api.repo_info(self.name, repo_type=KIND).private)
         except HfHubHTTPError as error:
@@ -44,7 +44,7 @@ class Remote:
             raise
 
     def create(self, private: bool) -> None:
-        """Makes the repository; no change where it is there."""
+        """Makes the repository; no change if it exists."""
         if self.find() is None:
             self._api.create_repo(self.name, repo_type=KIND, private=private)
 
@@ -69,20 +69,20 @@ class Remote:
         return {file.path: RemoteFile(file.size, file.lfs.sha256 if file.lfs else None, file.blob_id) for file in files}
 
     def branch(self, branch: str, start: str) -> None:
-        """Makes a branch; no change where it is there."""
+        """Makes a branch at a commit; no change if it exists."""
         self._api.create_branch(self.name, branch=branch, revision=start, repo_type=KIND, exist_ok=True)
 
     def drop_branch(self, branch: str) -> None:
-        """Removes a branch; no change where there is none."""
+        """Removes a branch; no change if it is missing."""
         if branch in self.branches():
             self._api.delete_branch(self.name, branch=branch, repo_type=KIND)
 
     def tag(self, tag: str, revision: str) -> None:
-        """Names a commit; no change where a tag of that name is there."""
+        """Tags a commit; no change if the tag exists."""
         self._api.create_tag(self.name, tag=tag, revision=revision, repo_type=KIND, exist_ok=True)
 
     def upload(self, additions: list[CommitOperationAdd], branch: str) -> None:
-        """Sends the contents of large files, which no commit refers to yet; what the Hub has is not sent."""
+        """Sends the contents of large files, which no commit refers to yet; those that the Hub has are not sent."""
         self._api.preupload_lfs_files(self.name, additions, repo_type=KIND, revision=branch)
 
     def commit(self, operations: Iterable[Operation], branch: str, title: str, parent: str | None = None) -> str:

@@ -1,6 +1,6 @@
-"""The files of a push: the shards as they lie in their folder, the manifest, and the card with the dataset's name.
+"""Lists the files of a push: the shards from their folder, the manifest, and the card with the dataset's name.
 
-A piece knows its hash, so that what the Hub has can be compared without sending or fetching anything.
+Each file has its hash, so it can be compared with the Hub's without sending or fetching anything.
 """
 
 import hashlib
@@ -13,13 +13,13 @@ from ncagen.dataset import card
 from ncagen.dataset.folder import Folder
 from ncagen.dataset.manifest import MANIFEST, MOST_BYTES, Manifest
 from ncagen.errors import NcagenError
-from ncagen.hub.preview import Drawing
+from ncagen.hub.card import CardExtras
 from ncagen.hub.remote import RemoteFile
 
 
 @dataclass(frozen=True)
-class Piece:
-    """A file to be. source: the folder that it lies in under the same path, or its bytes."""
+class UploadFile:
+    """A file to upload. source: the folder that has it under the same path, or its bytes. size: bytes."""
 
     path: str
     source: Folder | bytes
@@ -39,7 +39,7 @@ class Piece:
         return hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
 
     def content(self) -> bytes:
-        """The bytes. Of a folder of this machine they may have changed; a caller compares. Raises NcagenError."""
+        """The bytes. In a local folder they may have changed; the caller compares them. Raises NcagenError."""
         if isinstance(self.source, bytes):
             return self.source
         try:
@@ -48,36 +48,37 @@ class Piece:
             raise NcagenError(f"{self.source.path(self.path)} cannot be read: {error.strerror}") from None
 
     def addition(self) -> CommitOperationAdd:
-        """What the library sends: from a file where there is one, so that it is not in memory as a whole."""
+        """The library's upload operation: from a local file if there is one, which needs less memory."""
         if isinstance(self.source, Folder) and self.source.local:
             return CommitOperationAdd(self.path, str(self.source.local / self.path))
         return CommitOperationAdd(self.path, self.content())
 
 
-def shards(folder: Folder, manifest: Manifest) -> list[Piece]:
+def shards(folder: Folder, manifest: Manifest) -> list[UploadFile]:
     """Every shard, in the manifest's order."""
-    return [Piece(path, folder, file.bytes, file.sha256) for path, file in manifest.files.items()]
+    return [UploadFile(path, folder, file.bytes, file.sha256) for path, file in manifest.files.items()]
 
 
-def papers(folder: Folder, manifest: Manifest, name: str, picture: list[str], drawing: Drawing | None) -> list[Piece]:
-    """The card, with its drawing, and the manifest, which say what the shards are. picture: lines of a histogram."""
-    text = card.text(manifest, name, picture, drawing.rows if drawing else ()).encode()
-    drawn = [_of_bytes(card.PICTURE, drawing.png)] if drawing else []
-    said = folder.read(MANIFEST, MOST_BYTES).to_pybytes()
-    return [*drawn, _of_bytes(card.CARD, text), _of_bytes(MANIFEST, said)]
+def documents(folder: Folder, manifest: Manifest, name: str, extras: CardExtras) -> list[UploadFile]:
+    """The card, with its picture, and the manifest, which describe the shards."""
+    picture = extras.picture
+    text = card.text(manifest, extras.source, name, extras.histogram, picture.rows if picture else ()).encode()
+    pictures = [_of_bytes(card.PICTURE, picture.png)] if picture else []
+    stored = folder.read(MANIFEST, MOST_BYTES).to_pybytes()
+    return [*pictures, _of_bytes(card.CARD, text), _of_bytes(MANIFEST, stored)]
 
 
-def groups(pieces: list[Piece], most: int, most_bytes: int) -> Iterator[list[Piece]]:
-    """The pieces in their order, at most so many and so many bytes at a time, one at least."""
-    group: list[Piece] = []
-    for piece in pieces:
-        if group and (len(group) == most or sum(p.size for p in group) + piece.size > most_bytes):
+def groups(uploads: list[UploadFile], max_files: int, max_bytes: int) -> Iterator[list[UploadFile]]:
+    """Splits uploads, in order, into groups of at most max_files and max_bytes, with one file at least."""
+    group: list[UploadFile] = []
+    for upload in uploads:
+        if group and (len(group) == max_files or sum(p.size for p in group) + upload.size > max_bytes):
             yield group
             group = []
-        group.append(piece)
+        group.append(upload)
     if group:
         yield group
 
 
-def _of_bytes(path: str, content: bytes) -> Piece:
-    return Piece(path, content, len(content), hashlib.sha256(content).hexdigest())
+def _of_bytes(path: str, content: bytes) -> UploadFile:
+    return UploadFile(path, content, len(content), hashlib.sha256(content).hexdigest())

@@ -1,8 +1,8 @@
-"""How long a server may make this process wait.
+"""Limits how long a server may make this process wait.
 
-The library itself waits as long as an answer asks it to, without a word, be it years. While `patience` runs a step,
-such an answer ends the step instead: `patience` says what was asked, and waits no longer than LONGEST_ASKED. In threads
-of the library's own, where nobody would see an exception, the answer is changed to ask for no more than that.
+The library waits as long as a response requests, without a message, even for years. While `retry` runs a step, such a
+response ends the step instead: `retry` prints the requested wait, and waits no longer than MAX_WAIT. In the
+library's threads, where an exception would be lost, the response is changed to request no more than that.
 """
 
 from collections.abc import Iterator
@@ -11,19 +11,19 @@ from contextvars import ContextVar
 
 from huggingface_hub.utils import get_session
 
-from ncagen.hub.errors import PASSING, asked_wait
+from ncagen.hub.errors import PASSING, requested_wait
 
 # Twice the window in which the Hub counts requests, which its RateLimit-Policy header gives as w=300.
-LONGEST_ASKED = 600.0
+MAX_WAIT = 600.0
 
-# The longest that the library waits of its own accord between two of its tries; that needs no word.
+# The library's longest wait between two of its tries when no server requests one; it is not reported.
 LIBRARY_SECONDS = 8.0
 
 _ours: ContextVar[bool] = ContextVar("ncagen_waits", default=False)
 
 
-class AskedToWait(Exception):
-    """An answer that asks to wait. response: the answer, as the library's own errors have it."""
+class WaitRequested(Exception):
+    """A response that requests a wait. response: as the library's errors hold it."""
 
     def __init__(self, response):
         super().__init__(f"status {response.status_code}")
@@ -32,9 +32,9 @@ class AskedToWait(Exception):
 
 @contextmanager
 def bounded() -> Iterator[None]:
-    """Within it, no server makes the library wait longer than it would of its own accord. Raises AskedToWait.
+    """Within this context no server makes the library wait longer than LIBRARY_SECONDS. Raises WaitRequested.
 
-    The library before version 1 has clients without such hooks, and waits as it likes whatever a server asks.
+    Not covered: the library before version 1, whose clients have no such hooks.
     """
     hooks = getattr(get_session(), "event_hooks", None)
     if hooks is not None and _bound not in hooks["response"]:
@@ -47,10 +47,10 @@ def bounded() -> Iterator[None]:
 
 
 def _bound(response) -> None:
-    """What the library's client calls with every answer."""
-    asked = asked_wait(response.headers) if response.status_code in PASSING else 0.0
-    if asked > LIBRARY_SECONDS and _ours.get():
-        raise AskedToWait(response)
-    if asked > LONGEST_ASKED:
+    """Hook that the library's client calls with every response."""
+    seconds = requested_wait(response.headers) if response.status_code in PASSING else 0.0
+    if seconds > LIBRARY_SECONDS and _ours.get():
+        raise WaitRequested(response)
+    if seconds > MAX_WAIT:
         response.headers.pop("RateLimit", None)
-        response.headers["Retry-After"] = f"{LONGEST_ASKED:.0f}"
+        response.headers["Retry-After"] = f"{MAX_WAIT:.0f}"

@@ -1,4 +1,7 @@
-"""The nodes of a Ray cluster, counted beside the work: asking a head that is gone may never return."""
+"""Counts the nodes of a Ray cluster in a thread of its own, because asking a head that is gone may never return.
+
+It does not say why a node left, and does not notice one that left and came back within COUNT_SECONDS.
+"""
 
 import threading
 import time
@@ -16,9 +19,9 @@ class Count(NamedTuple):
 
 
 class NodeMonitor:
-    """Knows the nodes of the cluster that `ray` is connected to. head: its address.
+    """Keeps the nodes of the cluster that `ray` is connected to. head: HOST:PORT of the head.
 
-    loss: when a node was last missed, in seconds of time.monotonic; minus infinity before.
+    loss: when a node was last found missing, in seconds of time.monotonic; minus infinity before.
     """
 
     def __init__(self) -> None:
@@ -44,7 +47,7 @@ class NodeMonitor:
         self._stop.set()
 
     def news(self) -> Count | None:
-        """The nodes that are alive, if others than when this was last asked."""
+        """The nodes that are alive, if they are others than at the last call; None if not."""
         news, self._news = self._news, None
         return news
 
@@ -52,7 +55,7 @@ class NodeMonitor:
         while not self._stop.wait(COUNT_SECONDS):
             try:
                 self._look()
-            except Exception:  # a head that is restarted, or a connection that ends: the silence tells
+            except Exception:  # the head is restarted, or the connection ends: `silence` grows
                 continue
 
     def _look(self) -> None:

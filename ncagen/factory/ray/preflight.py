@@ -1,4 +1,8 @@
-"""The nodes of a Ray cluster, looked at before any work: whether each would make the same files in the same folder."""
+"""Checks the nodes of a Ray cluster before any work: each must make the same files, in the same folder.
+
+A node that joins later is checked by its first task (`executor`). Not checked: whether a node's clock, disk or memory
+is good enough.
+"""
 
 import sys
 from collections.abc import Callable, Iterator
@@ -10,7 +14,7 @@ from ncagen.dataset.manifest import toolchain
 from ncagen.errors import NcagenError
 from ncagen.factory.claim import nearest
 
-LOOK_SECONDS = 300.0  # an answer takes a small part of it, even where a node is slow to start a process
+LOOK_SECONDS = 300.0  # far more than an answer takes, even where a node is slow to start a process
 
 
 def check_nodes(address: str, folder: Folder) -> None:
@@ -45,12 +49,12 @@ def can_work(node: dict) -> bool:
 
 
 def versions() -> dict[str, str]:
-    """What must be the same everywhere: all that the bytes of a file may depend on, and Python."""
+    """The versions that must be the same everywhere: all that a file's bytes may depend on, and Python."""
     return {"Python": "{}.{}.{}".format(*sys.version_info), **toolchain()}
 
 
 def _look_around(place: Path | None, probe: Path | None) -> Iterator[tuple[str, dict | Exception]]:
-    """The name of every node that can make anything, and what it finds or why it cannot look."""
+    """The name of every node that can run a task, and what it finds or why it cannot look."""
     import ray
     from ray.exceptions import GetTimeoutError, NodeDiedError, RayError, TaskUnschedulableError
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
@@ -79,7 +83,7 @@ def name_of(node: dict) -> str:
 
 
 def _looker(place: Path | None, probe: Path | None) -> Callable[[], dict]:
-    """What a node is asked to do. It is sent as it stands here, because ncagen may be another there, or not be."""
+    """The check that a node runs. It is sent as code, because a node may have another ncagen or none."""
     folder, file = str(place), str(probe)
 
     def look() -> dict:

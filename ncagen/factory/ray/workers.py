@@ -1,7 +1,8 @@
-"""Who makes units on a Ray cluster: a task for each, or a few actors that keep a GPU warm. Decides nothing.
+"""Runs shard tasks on a Ray cluster: one Ray task for each, or a few actors that keep a GPU warm.
 
-A task is a process's only unit, so a crash is its own. An actor makes as many at a time as its node has cores for it:
-those that crashed in company are suspects, and each is made alone until it is done or its fault.
+A Ray task has a process of its own, so a crash is its own. An actor runs as many shard tasks at a time as its node has
+cores for it. When it crashes, each of several may be the cause: they are suspects, and every suspect runs alone until
+it is done or crashes once more. What a failure means for the build is decided in `executor` and `scheduler`.
 """
 
 from collections.abc import Callable
@@ -14,23 +15,23 @@ Node = dict[str, Any]
 
 
 class Workers(Protocol):
-    """What starts units."""
+    """Starts shard tasks on the nodes of a cluster."""
 
     def count(self, nodes: list[Node]) -> int:
-        """Takes note of the nodes that are alive; returns how many units can be made at the same time."""
+        """Uses the nodes that are alive from now on; returns how many tasks they can run at the same time."""
 
-    def begin(self, unit: ShardTask) -> Any:
-        """Has a unit made and returns Ray's reference to what it will come to; None where there is no room yet."""
+    def begin(self, task: ShardTask) -> Any:
+        """Starts a task and returns Ray's reference to its result; None where there is no room yet."""
 
-    def crashed(self, unit: ShardTask) -> None:
-        """Takes note that the process which made a unit is gone."""
+    def crashed(self, task: ShardTask) -> None:
+        """Records that the process which ran a task is gone. `ended` follows when it is known why."""
 
-    def ended(self, unit: ShardTask, crashed: bool) -> bool:
-        """Takes note of a unit's end; returns whether a crash is its own, and not perhaps that of another."""
+    def ended(self, task: ShardTask, crashed: bool) -> bool:
+        """Forgets a task that has ended; returns whether it crashed and no other task can be the cause."""
 
 
 class Tasks:
-    """A task of one core for each unit; where it runs is Ray's business."""
+    """A Ray task of one core for each shard task; Ray chooses the node."""
 
     def __init__(self, make: Callable[[ShardTask], Any]):
         import ray
@@ -40,13 +41,13 @@ class Tasks:
     def count(self, nodes: list[Node]) -> int:
         return sum(int(node["Resources"].get("CPU", 0)) for node in nodes)
 
-    def begin(self, unit: ShardTask) -> Any:
-        return self._task.remote(unit)
+    def begin(self, task: ShardTask) -> Any:
+        return self._task.remote(task)
 
-    def crashed(self, unit: ShardTask) -> None:
+    def crashed(self, task: ShardTask) -> None:
         pass
 
-    def ended(self, unit: ShardTask, crashed: bool) -> bool:
+    def ended(self, task: ShardTask, crashed: bool) -> bool:
         return crashed
 
 
@@ -62,7 +63,7 @@ class Actors:
     def count(self, nodes: list[Node]) -> int:
         self._nodes = nodes
         alive = {node["NodeID"] for node in nodes}
-        self._actors = [actor for actor in self._actors if actor.units or (actor.node in alive and not actor.is_gone)]
+        self._actors = [actor for actor in self._actors if actor.tasks or (actor.node in alive and not actor.is_gone)]
         for node in nodes:
             number, cores = places(node, self._gpus)
             there = sum(actor.node == node["NodeID"] and not actor.is_gone for actor in self._actors)
@@ -70,44 +71,44 @@ class Actors:
                 self._actors.append(_Actor(self._make, node["NodeID"], self._gpus, cores))
         return sum(actor.threads for actor in self._actors if not actor.is_gone and actor.node in alive)
 
-    def begin(self, unit: ShardTask) -> Any:
-        room = [actor for actor in self._actors if actor.has_room(unit, self._suspects)]
-        return min(room, key=lambda actor: len(actor.units)).begin(unit) if room else None
+    def begin(self, task: ShardTask) -> Any:
+        room = [actor for actor in self._actors if actor.has_room(task, self._suspects)]
+        return min(room, key=lambda actor: len(actor.tasks)).begin(task) if room else None
 
-    def crashed(self, unit: ShardTask) -> None:
-        self._holder(unit).is_gone = True
+    def crashed(self, task: ShardTask) -> None:
+        self._holder(task).is_gone = True
 
-    def ended(self, unit: ShardTask, crashed: bool) -> bool:
-        actor = self._holder(unit)
-        actor.company = max(actor.company, len(actor.units))
+    def ended(self, task: ShardTask, crashed: bool) -> bool:
+        actor = self._holder(task)
+        actor.company = max(actor.company, len(actor.tasks))
         if crashed and actor.company > 1:
-            self._suspects.add(unit)
+            self._suspects.add(task)
         elif not crashed:
-            self._suspects.discard(unit)
-        actor.units.remove(unit)
+            self._suspects.discard(task)
+        actor.tasks.remove(task)
         if actor.is_gone:
             self.count(self._nodes)
         return crashed and actor.company == 1
 
-    def _holder(self, unit: ShardTask) -> "_Actor":
-        return next(actor for actor in self._actors if unit in actor.units)
+    def _holder(self, task: ShardTask) -> "_Actor":
+        return next(actor for actor in self._actors if task in actor.tasks)
 
 
 def places(node: Node, gpus: float) -> tuple[int, float]:
-    """How many actors of that many GPUs a node has place for, and the cores of each."""
+    """How many actors of that many GPUs fit on a node, and the cores of each."""
     number = int(node["Resources"].get("GPU", 0) / gpus + 1e-6)  # 1 / 0.1 may be less than 10
     return number, node["Resources"].get("CPU", 0) / max(number, 1)
 
 
 class _Actor:
-    """One process with a GPU, or a part of one. company: units that it had when it was gone, 0 before."""
+    """One process with a GPU, or a part of one. company: tasks that it ran when it crashed, 0 before."""
 
     def __init__(self, make: Callable[[ShardTask], Any], node: str, gpus: float, cores: float):
         import ray
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
         self.node, self.threads = node, max(1, int(cores))
-        self.units: set[ShardTask] = set()
+        self.tasks: set[ShardTask] = set()
         self.is_gone, self.company = False, 0
         self.handle: Any = (
             ray.remote(_Maker)
@@ -122,21 +123,21 @@ class _Actor:
             .remote(make)
         )
 
-    def has_room(self, unit: ShardTask, suspects: set[ShardTask]) -> bool:
-        if self.is_gone or not self.units:
+    def has_room(self, task: ShardTask, suspects: set[ShardTask]) -> bool:
+        if self.is_gone or not self.tasks:
             return not self.is_gone
-        return unit not in suspects and not self.units & suspects and len(self.units) < self.threads
+        return task not in suspects and not self.tasks & suspects and len(self.tasks) < self.threads
 
-    def begin(self, unit: ShardTask) -> Any:
-        self.units.add(unit)
-        return self.handle.make.remote(unit)
+    def begin(self, task: ShardTask) -> Any:
+        self.tasks.add(task)
+        return self.handle.make.remote(task)
 
 
 class _Maker:
-    """What an actor is on its node."""
+    """The class of the actors, as Ray creates it on a node."""
 
     def __init__(self, make: Callable[[ShardTask], Any]):
         self._make = make
 
-    def make(self, unit: ShardTask) -> Any:
-        return self._make(unit)
+    def make(self, task: ShardTask) -> Any:
+        return self._make(task)

@@ -1,10 +1,11 @@
-"""What runs the automaton, by the name of a device. torch is imported only where a name may mean it."""
+"""Chooses the backend that runs the automaton, by the name of a device. Imports torch only for names that need it."""
 
 import re
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from ncagen.errors import NcagenError
+from ncagen.hints import MissingPackage, install
 from ncagen.sources.nca import cpu
 
 if TYPE_CHECKING:
@@ -13,11 +14,11 @@ if TYPE_CHECKING:
 
 @cache
 def backend(device: str) -> Any:
-    """The module `cpu`, or a `gpu.Torch`; both have what `sources.nca.Backend` lists.
+    """Returns the backend of a device: the module `cpu`, or a `gpu.Torch` (both are a `batch.Backend`).
 
-    device: "cpu"; "cuda", or one of several as "cuda:1"; "auto", which is a CUDA device where torch is installed and
-    sees one, otherwise the host; "torch", the host through torch, for tests. Raises NcagenError for a device that is
-    not known or not here.
+    device: "cpu"; "cuda", or one of several as "cuda:1"; "auto", a CUDA device if torch is installed and finds one,
+    otherwise the host; "torch", the host through torch, for tests. Raises NcagenError for a device that is unknown
+    or missing, MissingPackage without torch.
     """
     if device == "cpu":
         return cpu
@@ -38,7 +39,7 @@ def _torch(device: str) -> "Torch":
 
 
 def _cuda_devices() -> int | None:
-    """How many CUDA devices torch sees; None without torch."""
+    """Counts the CUDA devices that torch finds; None without torch."""
     try:
         import torch
     except ImportError:
@@ -49,7 +50,7 @@ def _cuda_devices() -> int | None:
 def _refuse_missing(device: str) -> None:
     count = _cuda_devices()
     if count is None:
-        raise NcagenError(f"--device {device} needs torch: pip install 'ncagen[torch]'")
+        raise MissingPackage(f"--device {device} needs torch: {install('torch')}")
     if not count:
         raise NcagenError(f"--device {device} needs a CUDA device, and torch sees none here: use --device cpu")
     if int(device.partition(":")[2] or 0) >= count:

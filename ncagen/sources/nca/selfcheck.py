@@ -1,15 +1,15 @@
-"""Whether this process and its device compute what ncagen defines, found out before they make a row.
+"""Checks that this process and its device compute what ncagen defines, before they make a row.
 
-Kernels are compiled on each machine, cached on disk, and run on devices and drivers that no test has seen. What they
-make is kept by its hash, so a wrong row would look like a right one. So the first thing that a process does for a spec
-is this, in some 20 ms once the kernels are compiled:
+Kernels are compiled on each machine, cached on disk, and run on devices and drivers that no test has covered. A dataset
+stores the hash of its rows, so a wrong row would look like a right one. Before a process makes rows of a source it runs
+this check, in about 20 ms once the kernels are compiled:
 
-    tables   those that the backend draws from, by their hashes
-    rows     of four candidates of this very spec, against `definition`
-    score    of known tokens, against the lengths that zlib gives, and of these rows, by the two parsers of `lz77`
+    tables   compares the tables that the backend draws from with known hashes
+    rows     compares rows of four candidates, with the same settings, with `definition`
+    score    compares lengths of known tokens with those of zlib, and lengths of these rows by both parsers of `lz77`
 
-What it does not cover: later steps of a spec that warms up for long or records seldom, whose definition would take
-minutes (`_shortened`), and what goes wrong after it was run. `ncagen verify --regenerate` compares any row.
+Not covered: later steps of settings with a long warm-up or stride, whose definition would take minutes (`_shortened`),
+and faults that occur after the check. `ncagen verify --regenerate` compares any row.
 """
 
 import hashlib
@@ -22,12 +22,11 @@ import numpy as np
 from ncagen import philox
 from ncagen.deflate.lengths import defined_length, token_gzip_lengths
 from ncagen.errors import NcagenError
-from ncagen.sources.nca import cpu, definition, tokens
-from ncagen.sources.nca import source as nca
-from ncagen.spec import Spec
+from ncagen.sources.nca import batch, cpu, definition, tokens
+from ncagen.sources.nca.settings import Settings
 
-# Of the backend's tables as little-endian bytes, int16 for weights, int32 for the others; tests/test_tables.py shows
-# that no platform's floating-point arithmetic can give others.
+# Hashes of the backend's tables as little-endian bytes, int16 for weights, int32 for start and gumbel.
+# tests/test_tables.py shows that floating-point arithmetic gives the same tables on every platform.
 TABLE_SHA256 = {
     "perception": "81e75eed787a26a3efe86c0586519720c93cf8e72368b34209bc486ef4751338",
     "hidden": "ecca09dce91a7be5cc5edc25d6c74591e8df3bb9d4a6be415808f5318b7bfd7a",
@@ -36,40 +35,40 @@ TABLE_SHA256 = {
     "gumbel": "5ef79f4e2a810aa2fa678d7a13cc63a43a1deb469429514f5aa7f6c01e53626e",
 }
 
+KEY = 0, philox.STREAMS["train"]  # a dataset's seed changes which bits are drawn, not how
 CANDIDATES = 4
-CELLS_AND_STATES = 1 << 16  # of all candidates' grids together, beyond which fewer candidates are run
+CELLS_AND_STATES = 1 << 16  # of all candidates' grids together; above it, fewer candidates are run
 
-# What the definition takes of longer trajectories; all of those of the default spec, whose numbers are 10, 1 and 1024.
+# Limits of the trajectories that are compared. The default settings (10, 1 and 1024) are within them.
 LONGEST_WARMUP, LONGEST_STRIDE, LONGEST_ROW = 16, 2, 1024
 
-# Alphabets of the known tokens, and the lengths that madler's zlib gives at level 9; it is asked by
-# tests/test_selfcheck.py.
+# Alphabets of the known tokens, and their lengths by madler's zlib at level 9, which tests/test_selfcheck.py computes.
 ALPHABETS = (1, 2, 3, 10, 100, 1000, 10_000, 60_000)
 KNOWN_TOKENS = 360
 KNOWN_LENGTHS = (32, 104, 155, 227, 348, 527, 635, 691)
 
 
 class SelfCheckFailed(NcagenError):
-    """This machine, or its device, computes something else than ncagen defines."""
+    """This machine or its device does not compute what ncagen defines."""
 
 
-def check(spec: Spec, backend: nca.Backend = cpu) -> None:
-    """Compares a backend with the definition for a spec, once in a process. Raises SelfCheckFailed."""
-    _check_once(spec, backend)
+def check(settings: Settings, backend: batch.Backend = cpu) -> None:
+    """Compares a backend with the definition for these settings, once in a process. Raises SelfCheckFailed."""
+    _check_once(settings, backend)
 
 
 @lru_cache(maxsize=64)
-def _check_once(spec: Spec, backend: nca.Backend) -> None:
+def _check_once(settings: Settings, backend: batch.Backend) -> None:
     for name, table in backend.tables().items():
         if hashlib.sha256(table.astype(table.dtype.newbyteorder("<")).tobytes()).hexdigest() != TABLE_SHA256[name]:
             _fail(backend, f"its table of {name} values is another")
-    if not np.array_equal(token_gzip_lengths(known_tokens().astype(spec.token_dtype)), KNOWN_LENGTHS):
+    if not np.array_equal(token_gzip_lengths(known_tokens().astype(settings.token_dtype)), KNOWN_LENGTHS):
         _fail(backend, "known tokens have other gzip lengths")
-    _check_rows(_shortened(spec), backend)
+    _check_rows(_shortened(settings), backend)
 
 
 def known_tokens() -> np.ndarray:
-    """A row of tokens for each alphabet, the second half of it like the first but for some: uint16[row, token]."""
+    """Returns a row of tokens for each alphabet: uint16[row, token]. The second half mostly repeats the first."""
     numbers = np.arange(len(ALPHABETS), dtype=np.uint64)
     words = philox.words(0, philox.STREAMS["pilot"], philox.START_CELLS, numbers, KNOWN_TOKENS)
     known = words % np.array(ALPHABETS, np.uint16)[:, None]
@@ -78,30 +77,30 @@ def known_tokens() -> np.ndarray:
     return known
 
 
-def _check_rows(spec: Spec, backend: nca.Backend) -> None:
-    """Rows and scores of a few candidates."""
-    count = max(1, min(CANDIDATES, CELLS_AND_STATES // (spec.cells * spec.states)))
-    candidates, stream = np.arange(count, dtype=np.uint64), philox.STREAMS["train"]
-    patches = tokens.patch_tokens(spec, definition.trajectories(spec, stream, candidates, spec.frames))
-    batch = nca.batch(spec, stream, candidates, backend=backend)
-    if not np.array_equal(nca.rows(batch, np.arange(count), backend), tokens.rows(spec, patches)):
+def _check_rows(settings: Settings, backend: batch.Backend) -> None:
+    """Compares rows and scores of a few candidates with the definition. Raises SelfCheckFailed."""
+    count = max(1, min(CANDIDATES, CELLS_AND_STATES // (settings.cells * settings.states)))
+    candidates = np.arange(count, dtype=np.uint64)
+    patches = tokens.patch_tokens(settings, definition.trajectories(settings, KEY, candidates, settings.frames))
+    made = batch.run(settings, KEY, candidates, backend=backend)
+    if not np.array_equal(made.token_rows(np.arange(count)), tokens.rows(settings, patches)):
         _fail(backend, f"candidates 0 to {count - 1} have other rows than the definition gives them")
-    scored = np.ascontiguousarray(patches[:, : spec.scored_frames]).reshape(count, -1)
+    scored = np.ascontiguousarray(patches[:, : settings.scored_frames]).reshape(count, -1)
     lengths = np.array([defined_length(row.astype("<u4").view(np.uint8)) for row in scored])
-    least = int(np.sort(lengths)[count // 2])  # one of them: it must not be taken for less
+    least = int(np.sort(lengths)[count // 2])  # equal to one of the lengths, which must not be returned as 0
     bounded = token_gzip_lengths(scored, least)
     right = (bounded == lengths) | ((bounded == 0) & (lengths < least))
-    if not np.array_equal(batch.lengths, lengths) or not right.all():
+    if not np.array_equal(made.score, lengths) or not right.all():
         _fail(backend, f"candidates 0 to {count - 1} have other gzip lengths than the definition gives them")
 
 
-def _shortened(spec: Spec) -> Spec:
-    """The spec itself, or where its trajectories are long one of fewer steps that shares everything else."""
+def _shortened(settings: Settings) -> Settings:
+    """Returns the settings, with fewer steps where trajectories are long."""
     return replace(
-        spec,
-        warmup=min(spec.warmup, LONGEST_WARMUP),
-        stride=min(spec.stride, LONGEST_STRIDE),
-        seq_len=min(spec.seq_len, LONGEST_ROW),
+        settings,
+        warmup=min(settings.warmup, LONGEST_WARMUP),
+        stride=min(settings.stride, LONGEST_STRIDE),
+        seq_len=min(settings.seq_len, LONGEST_ROW),
     )
 
 

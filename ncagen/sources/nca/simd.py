@@ -1,14 +1,13 @@
-"""The rollout's two vector kernels, written as LLVM vectors because no compiler finds them in plain loops.
+"""The two vector kernels of a rollout, written as LLVM vectors because compilers do not derive them from plain loops.
 
 A loop over cells compiles to 32-bit multiplications; the automaton's weights and activations fit 16 bits, for which
-processors have one instruction that multiplies two pairs and adds them into 32 bits (x86: vpmaddwd; LLVM fuses it
-with the addition that follows into vpdpwssd where there is one). A
-table of at most 32 states fits one AVX-512 register, so there the perception needs no memory look-ups (vpermw).
-Both are exact integers, so they change speed and no result: `tests/test_identity.py` runs every variant against the
-definition. On a processor without these instructions `dense` falls back to plain vector arithmetic and
-`perceive` must not be called (`IN_REGISTERS`).
+processors have one instruction that multiplies two pairs and adds them into 32 bits (x86: vpmaddwd; LLVM fuses it with
+the addition that follows into vpdpwssd where available). A table of at most 32 states fits one AVX-512 register, so
+perception then needs no memory look-ups (vpermw). Both compute exact integers, so they change the speed and no result:
+`tests/test_identity.py` compares every variant with the definition. On a processor without these instructions `dense`
+uses plain vector arithmetic and `perceive` must not be called (`IN_REGISTERS`).
 
-This covers instruction selection only. What is computed stands in `definition`; the loop around it in `cpu`.
+This module covers instruction selection only. `definition` defines the arithmetic; `cpu_kernels` has the loop.
 """
 
 import llvmlite.binding as llvm
@@ -20,9 +19,9 @@ from ncagen.sources.nca.rules import HIDDEN_UNITS
 
 
 def _features() -> set[str]:
-    """The vector extensions that numba compiles for, among those that matter here.
+    """Returns the vector extensions that numba compiles for, limited to those that are used here.
 
-    numba's own NUMBA_CPU_NAME and NUMBA_CPU_FEATURES narrow them, as the tests do to run every variant.
+    NUMBA_CPU_NAME and NUMBA_CPU_FEATURES restrict them; the tests set these to run every variant.
     """
     if config.CPU_NAME == "generic":
         return set()
@@ -35,7 +34,7 @@ def _features() -> set[str]:
 FEATURES = _features()
 IN_REGISTERS = "avx512bw" in FEATURES
 LANES = 16 if "avx512bw" in FEATURES else 8
-BLOCK = 32  # cells that one `perceive` handles, and states that its tables hold
+BLOCK = 32  # cells for each call of `perceive`, and states in its tables
 
 _I16, _I32, _I64 = (ir.IntType(bits) for bits in (16, 32, 64))
 _WORDS = ir.VectorType(_I32, LANES)
@@ -86,7 +85,7 @@ def _smaller(builder, a, b):
 
 
 def _arguments(context, builder, signature, args):
-    """Array arguments as pointers to their data, the others as they are."""
+    """Returns array arguments as pointers to their data, scalars unchanged."""
     return [
         context.make_array(kind)(context, builder, arg).data if isinstance(kind, types.Array) else arg
         for kind, arg in zip(signature.args, args, strict=True)
@@ -94,18 +93,18 @@ def _arguments(context, builder, signature, args):
 
 
 @intrinsic
-def perceive(typing, tables, torus, first_column, last_column, side, cell, first, second):
+def perceive(typing, tables, torus, first_column, last_column, width, cell, first, second):
     """Perception of BLOCK cells by table look-up in registers.
 
     tables: int16[9, 4, BLOCK], by position, channel and state. torus: uint16, BLOCK cells of padding and then the grid
-    with its wrapped rows, so that a cell's upper neighbour stands at its own number. first_column, last_column:
-    int16[cell], -1 where a cell is the first or the last of its row, whose neighbour stands at the row's other end.
+    with its wrapped rows, so that the upper neighbour of cell i has index BLOCK + i. first_column, last_column:
+    int16[cell], -1 where a cell is the first or the last of its row, whose neighbour is at the other end of the row.
     Writes first: int32[cell], channels 0 and 1 as a pair of 16-bit halves, and second: channels 2 and 3.
     """
-    signature = types.void(tables, torus, first_column, last_column, side, cell, first, second)
+    signature = types.void(tables, torus, first_column, last_column, width, cell, first, second)
 
     def generate(context, builder, signature, args):
-        tables, torus, first_column, last_column, side, cell, first, second = _arguments(
+        tables, torus, first_column, last_column, width, cell, first, second = _arguments(
             context, builder, signature, args
         )
         one = ir.Constant(_I64, 1)
@@ -115,18 +114,18 @@ def perceive(typing, tables, torus, first_column, last_column, side, cell, first
         sums = [None] * 4
         here = builder.add(cell, ir.Constant(_I64, BLOCK))
         for row in range(3):
-            at = builder.add(here, builder.mul(side, ir.Constant(_I64, row)))
+            at = builder.add(here, builder.mul(width, ir.Constant(_I64, row)))
             before, after = builder.sub(at, one), builder.add(at, one)
             neighbours = (
                 builder.select(
                     at_first,
-                    _load(builder, torus, builder.add(before, side), _TABLE),
+                    _load(builder, torus, builder.add(before, width), _TABLE),
                     _load(builder, torus, before, _TABLE),
                 ),
                 _load(builder, torus, at, _TABLE),
                 builder.select(
                     at_last,
-                    _load(builder, torus, builder.sub(after, side), _TABLE),
+                    _load(builder, torus, builder.sub(after, width), _TABLE),
                     _load(builder, torus, after, _TABLE),
                 ),
             )
@@ -149,7 +148,7 @@ def perceive(typing, tables, torus, first_column, last_column, side, cell, first
 
 @intrinsic
 def dense(typing, first, second, hidden, output, states, bias, reach, grid, cell, pitch, logits):
-    """The two dense layers and the choice of the best state, for LANES cells.
+    """Computes the two dense layers and the best state of LANES cells.
 
     first, second: int32[cell], the perception as pairs of 16-bit halves. hidden: int32[16, 2] and output:
     int32[state, 8], weights as such pairs. bias: int32, added to the logit of the state that `grid`: uint16[cell]

@@ -1,95 +1,130 @@
-"""Rows from neural cellular automata: candidates to scored batches, and kept candidates to token rows.
+"""Rows of neural cellular automata as a source: `Nca` implements the protocol in `ncagen.sources.source`.
 
-A batch runs each candidate's automaton only as far as the score looks (the first ten recorded grids); `rows` runs
-the kept ones to their end. Where the automaton runs is the backend's matter: the same integers come out of all. The
-score is computed by the host. Nothing here knows bands, shards or files.
+It only delegates. The modules that compute rows are imported when rows are requested, so that code which reads settings
+or draws grids needs neither numba nor torch.
 """
 
-from typing import Any, NamedTuple, Protocol
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any, ClassVar
 
 import numpy as np
 
-from ncagen.deflate.lengths import token_gzip_lengths
-from ncagen.sources.nca import cpu, tokens
-from ncagen.sources.nca.rules import Rules
-from ncagen.spec import Spec
+from ncagen.errors import SpecError
+from ncagen.row_format import Measure, RowFormat, Rows, SourceCard
+from ncagen.sources.nca import card, facts, options
+from ncagen.sources.nca.grids import NcaGrids
+from ncagen.sources.nca.settings import Settings
+from ncagen.sources.source import Batch, Option, Stage, no_stage
+
+VERSION = 1
+
+# Every setting except the row length, which belongs to the build.
+STORED = tuple(field.name for field in fields(Settings) if field.name != "seq_len")
 
 
-class Backend(Protocol):
-    """What runs the automaton: the module `cpu`, or a `gpu.Torch`.
+@dataclass(frozen=True)
+class Nca:
+    """Trajectories of random neural cellular automata. settings: of the automaton and the row length."""
 
-    Rules and grids are the backend's own arrays, which stay where they are; `patch_tokens` gives NumPy's.
-    """
+    name: ClassVar[str] = "nca"
+    version: ClassVar[int] = VERSION
+    options: ClassVar[tuple[Option, ...]] = options.OPTIONS
 
-    def sample(self, spec: Spec, stream: int, candidates: np.ndarray) -> tuple[Rules, Any]: ...
+    settings: Settings
 
-    def rollout(
-        self, spec: Spec, stream: int, candidates: np.ndarray, drawn: Rules, grids: Any, first_frame: int, frames: int
-    ) -> Any: ...
+    @classmethod
+    def from_options(cls, options_given: Mapping[str, Any], seq_len: int) -> "Nca":
+        """Makes a source from settings as a user types them; missing ones have their defaults. Raises SpecError."""
+        return cls(options.settings_of(options_given, seq_len))
 
-    def patch_tokens(self, spec: Spec, grids: Any) -> np.ndarray: ...
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any], seq_len: int) -> "Nca":
+        """Makes the source that `to_dict` wrote. Raises SpecError for a missing or unknown setting, or a bad value."""
+        for name in STORED:
+            if name not in values:
+                raise SpecError(f"source {cls.name} has no setting {name!r}")
+        for name in values:
+            if name not in STORED:
+                raise SpecError(f"setting {name!r} of source {cls.name} is not known")
+        return cls(Settings(seq_len=seq_len, **values))
 
-    def batch_candidates(self, spec: Spec) -> int: ...
+    def to_dict(self) -> dict[str, Any]:
+        """Returns every setting except `seq_len` as a plain value: part of the hashed spec."""
+        return {name: getattr(self.settings, name) for name in STORED}
 
-    def tables(self) -> dict[str, np.ndarray]: ...
+    @property
+    def seq_len(self) -> int:
+        """Tokens of a row that a model reads as input."""
+        return self.settings.seq_len
 
-    def __hash__(self) -> int: ...
+    @property
+    def row_format(self) -> RowFormat:
+        """The tokens and columns of a row: whole grids, each between two delimiters, and the gzip length."""
+        return facts.row_format(self.settings)
 
+    @property
+    def measures(self) -> tuple[Measure, ...]:
+        """One measure: the gzip length of the scored grids, in bytes."""
+        return (facts.measure(self.settings),)
 
-class Batch(NamedTuple):
-    """Scored candidates.
+    def check(self, device: str = "cpu") -> None:
+        """Compares the results of this process and device with the definition, once. Raises SelfCheckFailed."""
+        from ncagen.sources.nca import devices, selfcheck
 
-    candidates: uint64[batch]. rules: their weights. grids: uint8[batch, frame, cell], the scored frames; both are
-    the backend's. patches: uint16 or uint32 [batch, frame, patch]. lengths: int32[batch], gzip bytes, or 0 where they
-    are proven to be fewer than asked for.
-    """
+        selfcheck.check(self.settings, devices.backend(device))
 
-    spec: Spec
-    stream: int
-    candidates: np.ndarray
-    rules: Rules
-    grids: Any
-    patches: np.ndarray
-    lengths: np.ndarray
+    def batch_candidates(self, device: str = "cpu") -> int:
+        """The recommended limit of candidates in a batch. Raises NcagenError for an unknown or missing device."""
+        from ncagen.sources.nca import devices
 
+        return devices.backend(device).batch_candidates(self.settings)
 
-def batch(spec: Spec, stream: int, candidates: np.ndarray, at_least: int = 0, backend: Backend = cpu) -> Batch:
-    """Runs and scores candidates. candidates: uint64[batch].
+    def batch(
+        self,
+        key: tuple[int, int],
+        candidates: np.ndarray,
+        at_least: int = 0,
+        device: str = "cpu",
+        stage: Stage = no_stage,
+    ) -> Batch:
+        """Runs and scores candidates; the stages are rules, rollout, tokens and score.
 
-    With `at_least`, a length that is provably smaller may be given as 0, which is cheaper.
-    """
-    rules, starts = backend.sample(spec, stream, candidates)
-    grids = backend.rollout(spec, stream, candidates, rules, starts, 0, spec.scored_frames)
-    patches = backend.patch_tokens(spec, grids)
-    lengths = token_gzip_lengths(patches.reshape(len(candidates), -1), at_least)
-    return Batch(spec, stream, candidates, rules, grids, patches, lengths)
+        key: seed and stream. candidates: uint64[candidate]. at_least: gzip bytes; a length that is provably smaller
+        may be returned as 0, which is cheaper. device: a name as in `devices.backend`. Raises NcagenError for a device
+        that is unknown or missing.
+        """
+        from ncagen.sources.nca import batch, devices
 
+        backend = devices.backend(device)
+        return batch.run(self.settings, key, candidates, at_least, backend=backend, stage=stage)
 
-def rows(scored: Batch, chosen: np.ndarray, backend: Backend = cpu) -> np.ndarray:
-    """The whole token rows of some candidates of a batch, which the same backend ran.
+    def problems(self, rows: Rows) -> dict[str, np.ndarray]:
+        """Checks rows. Returns bool[row] by the text of each possible problem, true where the row is right."""
+        from ncagen.sources.nca import batch
 
-    chosen: indices [row]. Returns uint16 or uint32 [row, token].
-    """
-    spec, frames = scored.spec, scored.spec.scored_frames
-    patches = scored.patches[chosen]
-    if spec.frames > frames:
-        rest = backend.rollout(
-            spec,
-            scored.stream,
-            scored.candidates[chosen],
-            Rules(*(weights[chosen] for weights in scored.rules)),
-            scored.grids[chosen, -1],
-            frames,
-            spec.frames - frames,
-        )
-        patches = np.concatenate([patches, backend.patch_tokens(spec, rest)], axis=1)
-    return tokens.rows(spec, patches)
+        return batch.problems(self.settings, rows)
 
+    def grids(self) -> NcaGrids:
+        """Returns the grids of its rows, for drawing."""
+        return NcaGrids(self.settings)
 
-def rebuild(spec: Spec, stream: int, candidates: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The rows of known candidates and their exact gzip lengths, for a verifier.
+    def card(self) -> SourceCard:
+        """Returns the texts that describe the rows in a dataset's card."""
+        return card.card(self.settings)
 
-    candidates: uint64[row]. Returns uint16 or uint32 [row, token] and int32[row].
-    """
-    scored = batch(spec, stream, candidates)
-    return rows(scored, np.arange(len(candidates))), scored.lengths
+    def candidate_work(self) -> int:
+        """Estimates the time to score one candidate, in nanoseconds of one core.
+
+        It adds one nanosecond for each cell, state and step, and the time of the match search, which grows with the
+        square of the scored bytes within gzip's window; its factor was measured (docs/log.md).
+        """
+        scored = self.settings.scored_bytes
+        steps = self.settings.scored_steps * self.settings.cells * self.settings.states
+        return steps + scored * min(scored, 32768) // 80
+
+    def noise_scores(self) -> np.ndarray:
+        """Returns the scores of pure noise with this alphabet and shape: int32[sample], gzip bytes."""
+        from ncagen.sources.nca import noise
+
+        return noise.noise_lengths(self.settings, self.settings.scored_frames)

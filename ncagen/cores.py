@@ -1,4 +1,4 @@
-"""How many cores this process may use: those it may run on, and no more than its container's CPU quota pays for."""
+"""Counts the cores that this process may use: those it may run on, within the CPU quota of its container."""
 
 import math
 import os

@@ -1,0 +1,95 @@
+"""Checks rows that are not grids: ids, rows that occur twice or in both splits, scores, and n-grams.
+
+Not covered: how rows are made. `ncagen verify --regenerate` compares each row with its candidate.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from ncagen.audit.checks import BAD, LOOK, NONE, OK, Check, entropy, id_check, ratio_check, told
+from ncagen.audit.parts import TRAIN, VALIDATION
+from ncagen.audit.token_figures import TokenFigures
+
+COMMONEST = 5  # ids that are listed
+
+
+def in_range(found: TokenFigures) -> Check:
+    """Checks that all ids are in the vocabulary."""
+    return id_check(found, found.source.row_format.vocabulary - 1)
+
+
+def duplicates(found: TokenFigures) -> Check:
+    """Checks that no row occurs twice in a split."""
+    copies = [i for split in (TRAIN, VALIDATION) for i in _copies(found, split)]
+    numbers = {"copies": len(copies), "looked": len(found.names)}
+    if not copies:
+        return Check("duplicates", OK, "no row occurs twice in a split", numbers)
+    text = f"{len(copies):,} of {len(found.names):,} rows are copies of others, the first is {_place(found, copies[0])}"
+    return Check("duplicates", LOOK, text, numbers)
+
+
+def leakage(found: TokenFigures) -> Check:
+    """Checks that no row of validation is in training."""
+    train, validation = _of_split(found, TRAIN), _of_split(found, VALIDATION)
+    if not (len(train) and len(validation)):
+        return Check("leakage", NONE, "only one split was read", {})
+    leaked = validation[np.isin(found.names[validation], found.names[train])]
+    numbers = {"whole": len(leaked), "looked": len(validation)}
+    if not len(leaked):
+        sampled = any(part.rows > found.looked[i] for i, part in enumerate(found.source.parts))
+        text = "no row was found in both splits" + "; use --rows all to be sure" * sampled
+        return Check("leakage", OK, text, numbers)
+    text = f"{len(leaked):,} of {len(validation):,} validation rows are in training, the first is"
+    return Check("leakage", BAD, f"{text} {_place(found, int(leaked[0]))}", numbers)
+
+
+def ratios(found: TokenFigures) -> Check:
+    """Checks the stored ratios that bands select by against the ratio of noise, if the source has one."""
+    if found.source.measure is None:
+        return Check("ratio", NONE, f"source {found.source.rows_of} has no measure", {})
+    return ratio_check(found.source.measure.ratio.replace("_", " "), found.ratios, found.source.noise)
+
+
+def ngrams(found: TokenFigures) -> Check:
+    """Measures how tokens are distributed, and the bits that the previous token tells of one."""
+    vocabulary, tokens = found.source.row_format.vocabulary, found.tokens.astype(np.uint64)
+    ids, counts = np.unique(tokens, return_counts=True)
+    order = np.argsort(-counts, kind="stable")[:COMMONEST]
+    numbers = {
+        "tokens": int(counts.sum()),
+        "entropy_bits": entropy(counts),
+        "most_bits": float(np.log2(vocabulary)),
+        "used": len(ids) / vocabulary,
+        "told_by_token_before_bits": told(tokens[:, :-1], tokens[:, 1:], vocabulary),
+        "commonest": {int(ids[i]): float(counts[i] / counts.sum()) for i in order},
+    }
+    text = f"{numbers['entropy_bits']:.2f} bits a token of at most {numbers['most_bits']:.2f};"
+    text += f" {numbers['used']:.1%} of ids are used; the token before tells"
+    text += f" {numbers['told_by_token_before_bits']:.2f} bits of one"
+    return Check("n-grams", LOOK if len(ids) == 1 else OK, text, numbers)
+
+
+CHECKS: tuple[Callable[[TokenFigures], Check], ...] = (in_range, leakage, duplicates, ratios, ngrams)
+
+
+def check(found: TokenFigures) -> list[Check]:
+    """Runs all checks, in the page's order; the n-grams are left out if ids are out of range."""
+    return [each(found) for each in CHECKS if each is not ngrams or not found.out_of_range]
+
+
+def _copies(found: TokenFigures, split: str) -> list[int]:
+    """Returns the indices of rows that occurred before in their split, in order."""
+    rows = _of_split(found, split)
+    _, first = np.unique(found.names[rows], return_index=True)
+    return np.delete(rows, first).tolist()
+
+
+def _of_split(found: TokenFigures, split: str) -> np.ndarray:
+    """Returns int64[row], the indices of a split's rows."""
+    parts = [i for i, part in enumerate(found.source.parts) if part.split == split]
+    return np.flatnonzero(np.isin(found.part, parts))
+
+
+def _place(found: TokenFigures, i: int) -> str:
+    return f"{found.source.parts[found.part[i]].name} row {found.number[i]:,}"

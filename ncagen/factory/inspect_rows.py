@@ -1,0 +1,74 @@
+"""Converts rows of automata to grids and rules, for people who read them in Python.
+
+Which automaton it is stands in a dataset's manifest, or in a spec or settings as `ncagen.build` takes them.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from ncagen.dataset.reader import Dataset
+from ncagen.errors import NcagenError
+from ncagen.factory.generate import as_spec
+from ncagen.philox import STREAMS
+from ncagen.sources import source_of
+from ncagen.sources.nca import tokens as patch_tokens
+from ncagen.sources.nca.rule import Rule, rule_of
+from ncagen.sources.nca.settings import Settings
+from ncagen.sources.nca.source import Nca
+from ncagen.spec import BuildSpec
+
+Rows = Dataset | BuildSpec | Mapping[str, Any]
+
+
+def rule(dataset: Dataset, row: int) -> Rule:
+    """The rule that made a row. Raises NcagenError for rows of another source, IndexError for a row out of range."""
+    spec = dataset.manifest.spec
+    candidate = int(dataset[row]["candidate"])
+    return rule_of(_settings(spec), (spec.seed, STREAMS[dataset.split]), candidate)
+
+
+def tokens_to_grids(rows: Rows, tokens: np.ndarray) -> np.ndarray:
+    """The grids of token rows.
+
+    rows: the dataset, spec or settings that the tokens are of. tokens: [token] or [row, token], whole rows. Returns
+    uint8 [frame, y, x] or [row, frame, y, x]. Raises NcagenError for tokens that are not whole rows.
+    """
+    settings, ids = _settings(_spec(rows)), np.asarray(tokens)
+    if ids.dtype.kind not in "iu" or ids.ndim not in (1, 2) or ids.shape[-1] != settings.row_tokens:
+        raise NcagenError(f"tokens are {ids.dtype} {ids.shape}: use integers [token] or [row, {settings.row_tokens}]")
+    many = np.atleast_2d(ids)
+    if not (well_formed := patch_tokens.well_formed(settings, many)).all():
+        raise NcagenError(f"row {int(np.argmin(well_formed))} is not whole grids: give rows as they are stored")
+    grids = patch_tokens.grids(settings, many)
+    return grids if ids.ndim == 2 else grids[0]
+
+
+def grids_to_tokens(rows: Rows, grids: np.ndarray) -> np.ndarray:
+    """The token rows of grids: what `tokens_to_grids` undoes.
+
+    grids: integers [frame, y, x] or [row, frame, y, x]. Returns uint16 or uint32 [token] or [row, token].
+    Raises NcagenError for cells that are no grids of these rows.
+    """
+    settings, cells = _settings(_spec(rows)), np.asarray(grids)
+    shape = (settings.height, settings.width)
+    if cells.dtype.kind not in "iu" or cells.ndim not in (3, 4) or cells.shape[-2:] != shape:
+        raise NcagenError(f"grids are {cells.dtype} {cells.shape}: use integers [frame, {shape[0]}, {shape[1]}]")
+    if cells.size and not 0 <= cells.min() <= cells.max() < settings.states:
+        raise NcagenError(f"grids have states {cells.min()} to {cells.max()}: use 0 to {settings.states - 1}")
+    many = cells.astype(np.uint8).reshape(-1, *cells.shape[-3:])
+    ids = patch_tokens.rows(settings, patch_tokens.patch_tokens(settings, many))
+    return ids if cells.ndim == 4 else ids[0]
+
+
+def _spec(rows: Rows) -> BuildSpec:
+    return rows.manifest.spec if isinstance(rows, Dataset) else as_spec(rows, endless=True)
+
+
+def _settings(spec: BuildSpec) -> Settings:
+    """The automaton's settings. Raises NcagenError for another source."""
+    source = source_of(spec)
+    if not isinstance(source, Nca):
+        raise NcagenError(f"rows of source {spec.source.name} have no rule and no grids: use rows of automata (nca)")
+    return source.settings

@@ -1,0 +1,139 @@
+"""Turns what people type, as flags or in a TOML file, into a build spec.
+
+A setting is of the build (tokens, bands, seed, row length), or of the source that `source` names (`nca` if left out),
+which lists its own. Everything is checked here or by the value objects it becomes; nothing is made.
+"""
+
+import difflib
+import re
+import tomllib
+from collections.abc import Mapping
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+from ncagen.errors import SpecError
+from ncagen.selection import ALL, DOMAINS, Band
+from ncagen.sources import SOURCES, source_of
+from ncagen.sources.source import Option, Source
+from ncagen.spec import BuildSpec, SourceSettings
+
+DEFAULT_SOURCE = "nca"
+
+BUILD_SETTINGS = ("tokens", "validation", "seed", "seq_len", "rows_per_shard")
+OTHER_SETTINGS = ("source", "band", "bands", "for")
+FILE_SETTINGS = ("format", "out")  # what a TOML file may hold beside the settings of its rows
+
+_SUFFIXES = {"": 1, "K": 10**3, "M": 10**6, "B": 10**9, "T": 10**12}
+_TOKENS = r"([+-]?[0-9][0-9_]*(?:\.[0-9]+)?|\.[0-9]+)(?:E([+-]?[0-9]{1,2})|([KMBT]))?"
+
+
+def from_settings(settings: Mapping[str, Any]) -> BuildSpec:
+    """A build spec from the settings of a TOML file or of the command line, as people type them.
+
+    These are the fields of `BuildSpec`, the options of the source, `band` or `bands` (a name, limits or a list of
+    them) and `for` (a domain); `format` and `out` may be among them and decide nothing here.
+    Raises SpecError with one line that says what to type instead.
+    """
+    settings = {key.replace("-", "_"): value for key, value in settings.items() if value is not None}
+    source = _source(settings.pop("source", DEFAULT_SOURCE))
+    options = [option.name for option in source.options]
+    _refuse_unknown(settings, [*BUILD_SETTINGS, *OTHER_SETTINGS, *options, *FILE_SETTINGS])
+    if "tokens" not in settings:
+        raise SpecError("tokens is missing: say how many, as in --tokens 164M")
+    build: dict[str, Any] = {name: settings[name] for name in BUILD_SETTINGS if name in settings}
+    build["tokens"] = parse_tokens(build["tokens"])
+    build["validation"] = parse_tokens(build.get("validation", BuildSpec.validation), "validation", least=0)
+    build["seq_len"] = parse_seq_len(build.get("seq_len", BuildSpec.seq_len))
+    made = source.from_options({name: settings[name] for name in options if name in settings}, build["seq_len"])
+    bands = _bands(settings, bool(made.measures))
+    spec = BuildSpec(source=settings_of_source(made), bands=bands, **build)
+    check_bands(spec)
+    return spec
+
+
+def settings_of_source(source: Source) -> SourceSettings:
+    """A source as it stands in a spec."""
+    return SourceSettings(source.name, source.version, tuple(source.to_dict().items()))
+
+
+def check_bands(spec: BuildSpec) -> None:
+    """Raises SpecError for a band that its source cannot have."""
+    measures = source_of(spec).measures
+    for band in spec.bands:
+        if not measures:
+            if band.name != ALL:
+                raise SpecError(f"band {band.name!r} selects by a measure, and source {spec.source.name} has none")
+            continue
+        first, end = band.limits(measures[0])
+        if first >= end:
+            raise SpecError(
+                f"band {band.name!r} holds no {measures[0].column} of {measures[0].denominator}: make it wider"
+            )
+
+
+def source_options() -> tuple[Option, ...]:
+    """The options of every source, each name once, for the command line."""
+    found = {option.name: option for source in SOURCES.values() for option in source.options}
+    return tuple(found.values())
+
+
+def parse_tokens(text: str | int, name: str = "tokens", least: int = 1) -> int:
+    """A number of tokens from text such as 164M (K, M, B, T are powers of 1000) or 1.64e8. Raises SpecError."""
+    match = re.fullmatch(_TOKENS, str(text).strip().upper())
+    number = _number(match[1], match[2], match[3]) if match and len(match[1]) < 100 else None
+    if number is None or number.denominator != 1:
+        raise SpecError(f"{name} {str(text)!r} is not a number of tokens: use digits and K, M, B or T, as in 164M")
+    if number < least:
+        raise SpecError(f"{name} {str(text)!r} is too few: use {least} or more, as in 164M")
+    return int(number)
+
+
+def _number(digits: str, exponent: str | None, suffix: str | None) -> Fraction:
+    return Fraction(digits.replace("_", "")) * Fraction(10) ** int(exponent or 0) * _SUFFIXES[suffix or ""]
+
+
+def parse_seq_len(text: str | int) -> int:
+    """A row's training length from text such as 1024 or 8k (k is 1024 here). Raises SpecError."""
+    match = re.fullmatch(r"([0-9]{1,9})(k?)", str(text).strip().lower())
+    if not match:
+        raise SpecError(f"seq_len {str(text)!r} is not a length: use 1k to 16k, as in 1024 or 8k")
+    return int(match[1]) * (1024 if match[2] else 1)
+
+
+def read_spec_file(path: str | Path) -> dict[str, Any]:
+    """The settings in a TOML file, for `from_settings`. Raises SpecError."""
+    try:
+        return tomllib.loads(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise SpecError(f"spec file {str(path)!r} cannot be read: {error.strerror}") from None
+    except ValueError as error:
+        raise SpecError(f"spec file {str(path)!r} is not TOML: {error}") from None
+
+
+def _source(name: object) -> type[Source]:
+    if name not in list(SOURCES):
+        raise SpecError(f"source {name!r} is not known: use {', '.join(SOURCES)}")
+    return SOURCES[str(name)]
+
+
+def _bands(settings: Mapping[str, Any], measured: bool) -> tuple[Band, ...]:
+    """The bands in band, bands and for; where nothing is measured, the one of all rows."""
+    named = [settings[key] for key in ("band", "bands") if key in settings]
+    texts = [str(text) for entry in named for text in (entry if isinstance(entry, list | tuple) else [entry])]
+    domain = settings.get("for")
+    if domain is not None:
+        if domain not in list(DOMAINS):
+            raise SpecError(f"domain {domain!r} is not known: use {', '.join(DOMAINS)}")
+        texts.append(DOMAINS[domain])
+    if not texts and measured:
+        raise SpecError("no band is given: use --band high (web text, math), --band medium (code) or --for code")
+    return tuple(Band.parse(text) for text in dict.fromkeys(texts or [ALL]))
+
+
+def _refuse_unknown(settings: Mapping[str, Any], known: list[str]) -> None:
+    for key in settings:
+        if key not in known:
+            near = difflib.get_close_matches(key, known, n=1)
+            hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(known)}"
+            raise SpecError(f"setting {key!r} is not known: {hint}")

@@ -1,0 +1,138 @@
+"""Runs and scores batches of candidates, and computes the rows of those that are kept.
+
+A batch runs each candidate's automaton only through the grids that are scored (the first ten recorded ones); `rows`
+runs the kept candidates to the end of their row. A backend runs the automaton; all backends give the same integers.
+The host computes the score. Not covered: bands, shards and files.
+"""
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+
+from ncagen.deflate.lengths import token_gzip_lengths
+from ncagen.row_format import Rows
+from ncagen.sources.nca import tokens
+from ncagen.sources.nca.facts import GZIP_BYTES, GZIP_RATIO, measure
+from ncagen.sources.nca.rules import Rules
+from ncagen.sources.nca.settings import SCORED_TOKEN_BYTES, Settings
+from ncagen.sources.source import Stage, no_stage
+
+
+class Backend(Protocol):
+    """Runs the automaton: the module `cpu`, or a `gpu.Torch`. Both document the shapes.
+
+    Rules and grids are arrays of the backend and stay on its device; `patch_tokens` returns NumPy arrays.
+    """
+
+    def sample(self, settings: Settings, key: tuple[int, int], candidates: np.ndarray) -> tuple[Rules, Any]: ...
+
+    def rollout(
+        self,
+        settings: Settings,
+        key: tuple[int, int],
+        candidates: np.ndarray,
+        drawn: Rules,
+        grids: Any,
+        first_frame: int,
+        frames: int,
+    ) -> Any: ...
+
+    def patch_tokens(self, settings: Settings, grids: Any) -> np.ndarray: ...
+
+    def batch_candidates(self, settings: Settings) -> int: ...
+
+    def tables(self) -> dict[str, np.ndarray]: ...
+
+    def __hash__(self) -> int: ...
+
+
+@dataclass(frozen=True)
+class NcaBatch:
+    """Scored candidates.
+
+    key: seed and stream. candidates: uint64[candidate]. drawn: their weights. grids: uint8[candidate, frame, cell], the
+    scored frames. drawn and grids are arrays of the backend. patches: uint16 or uint32 [candidate, frame, patch].
+    score: int32[candidate], gzip bytes, or 0 where the length is proven to be below `at_least`.
+    """
+
+    settings: Settings
+    key: tuple[int, int]
+    candidates: np.ndarray
+    drawn: Rules
+    grids: Any
+    patches: np.ndarray
+    score: np.ndarray
+    backend: Backend
+    stage: Stage
+
+    def rows(self, chosen: np.ndarray) -> Rows:
+        """Computes the complete rows of exactly scored candidates. chosen: int64[row], indices into `candidates`."""
+        lengths = self.score[chosen]
+        with self.stage("rollout"):
+            ids = self.token_rows(chosen)
+        return Rows(
+            {
+                "input_ids": ids,
+                "candidate": self.candidates[chosen],
+                GZIP_BYTES: lengths,
+                GZIP_RATIO: measure(self.settings).ratios(lengths),
+            }
+        )
+
+    def token_rows(self, chosen: np.ndarray) -> np.ndarray:
+        """Computes the tokens of some candidates' rows.
+
+        chosen: int64[row], indices into `candidates`. Returns uint16 or uint32 [row, token].
+        """
+        settings, first = self.settings, self.settings.scored_frames
+        patches = self.patches[chosen]
+        if settings.frames > first:
+            drawn = Rules(*(weights[chosen] for weights in self.drawn))
+            last = self.grids[chosen, -1]
+            rest = self.backend.rollout(
+                settings, self.key, self.candidates[chosen], drawn, last, first, settings.frames - first
+            )
+            patches = np.concatenate([patches, self.backend.patch_tokens(settings, rest)], axis=1)
+        return tokens.rows(settings, patches)
+
+    def scored_bytes(self) -> list[bytes]:
+        """Returns the scored bytes of each candidate: its scored patches as little-endian int32."""
+        return [row.tobytes() for row in self.patches.astype(f"<u{SCORED_TOKEN_BYTES}")]
+
+
+def run(
+    settings: Settings,
+    key: tuple[int, int],
+    candidates: np.ndarray,
+    at_least: int = 0,
+    *,
+    backend: Backend,
+    stage: Stage = no_stage,
+) -> NcaBatch:
+    """Runs and scores candidates.
+
+    key: seed and stream. candidates: uint64[candidate]. at_least: gzip bytes; a length that is provably smaller may be
+    returned as 0, which is cheaper.
+    """
+    with stage("rules"):
+        drawn, starts = backend.sample(settings, key, candidates)
+    with stage("rollout"):
+        grids = backend.rollout(settings, key, candidates, drawn, starts, 0, settings.scored_frames)
+    with stage("tokens"):
+        patches = backend.patch_tokens(settings, grids)
+    with stage("score"):
+        score = token_gzip_lengths(patches.reshape(len(candidates), -1), at_least)
+    return NcaBatch(settings, key, candidates, drawn, grids, patches, score, backend, stage)
+
+
+def problems(settings: Settings, rows: Rows) -> dict[str, np.ndarray]:
+    """Checks rows. Returns bool[row] by the text of each possible problem, true where the row is right."""
+    grids = rows.input_ids.reshape(len(rows), settings.frames, settings.tokens_per_grid)
+    scored = np.ascontiguousarray(grids[:, : settings.scored_frames, 1:-1]).reshape(len(rows), -1)
+    lengths = rows[GZIP_BYTES]
+    return {
+        "tokens are not well formed": tokens.well_formed(settings, rows.input_ids),
+        "gzip_bytes is not the length of the row's tokens": token_gzip_lengths(scored) == lengths,
+        "gzip_ratio is not gzip_bytes by scored bytes": measure(settings).ratios(lengths) == rows[GZIP_RATIO],
+    }

@@ -1,0 +1,108 @@
+"""The texts of a dataset's card about rows of automata: the row, its score, and the limits of the data.
+
+Not covered: the card's file, its tables of files and bands (`ncagen.hub`).
+"""
+
+from ncagen.row_format import SourceCard
+from ncagen.sources.nca.facts import row_format
+from ncagen.sources.nca.settings import Settings
+
+PAPER = "https://arxiv.org/abs/2603.10055"
+PRETTY_NAME = "Trajectories of random neural cellular automata"
+TAGS = ("synthetic", "neural-cellular-automata", "pre-training", "ncagen", "arxiv:2603.10055")
+CITATION = (
+    "```bibtex",
+    "@article{lee2026nca,",
+    "  title  = {Training Language Models via Neural Cellular Automata},",
+    "  author = {Lee and Han and Kumar and Agrawal},",
+    "  year   = {2026},",
+    "  eprint = {2603.10055},",
+    "  archivePrefix = {arXiv}",
+    "}",
+    "```",
+)
+NOISY = 0.01  # at this temperature and above, much of a row is noise
+
+
+def card(settings: Settings) -> SourceCard:
+    """Returns the card's texts for these settings."""
+    return SourceCard(
+        row=f"{settings.frames} grids of {settings.size} in {settings.states} states",
+        details=_details(settings),
+        columns=row_format(settings).columns,
+        pretty_name=PRETTY_NAME,
+        tags=TAGS,
+        what=(*_what(settings), "", *_table(settings)),
+        measure=_ratio(settings),
+        loss=_loss(settings),
+        limits=_limits(settings),
+        citation=CITATION,
+    )
+
+
+def _details(settings: Settings) -> tuple[tuple[str, str], ...]:
+    return (
+        ("temperature", str(settings.temperature)),
+        ("start", settings.start),
+        ("warm-up steps", f"{settings.warmup:,}"),
+        ("recorded", "each step" if settings.stride == 1 else f"every {settings.stride:,} steps"),
+    )
+
+
+def _what(settings: Settings) -> tuple[str, ...]:
+    rules = "each of a different random rule" if settings.trajectories_per_rule == 1 else "each of a random rule"
+    return (
+        "Synthetic data to train language models on before text, after",
+        f"[*Training Language Models via Neural Cellular Automata*]({PAPER}). Each row is one trajectory, {rules} that",
+        "a model must infer in context. It contains no text.",
+        "",
+        f"A row is {settings.frames} grids of {settings.size} cells in {settings.states} states, as"
+        f" {settings.row_tokens:,} tokens: {settings.patch} x {settings.patch} patches",
+        f"(ids 0 to {settings.patch_ids - 1}) between start-of-grid ({settings.patch_ids}) and end-of-grid"
+        f" ({settings.patch_ids + 1}). The vocabulary has {settings.vocabulary:,} ids.",
+    )
+
+
+def _table(settings: Settings) -> tuple[str, ...]:
+    wrap = "wrap around, as in the released code" if settings.channel_wrap else "do not wrap around"
+    every = f"{settings.stride} steps" if settings.stride > 1 else "step"
+    return (
+        "| setting | value |",
+        "|---|---|",
+        f"| rule | 3 x 3 convolution to 4 channels, to 16, ReLU, to {settings.states} logits; weights random |",
+        f"| next state | one draw for each cell, temperature {settings.temperature:g}, identity bias"
+        f" {settings.identity_bias:g} |",
+        f"| start | {settings.start}, on a torus |",
+        f"| channels | {wrap} |",
+        f"| recorded | every {every}, after the first {settings.warmup} |",
+        f"| trajectories of a rule | {settings.trajectories_per_rule} |",
+    )
+
+
+def _ratio(settings: Settings) -> tuple[str, ...]:
+    return (
+        f"The ratio is the length of gzip, level 9, over the first {settings.scored_frames} grids of the row itself, as"
+        f" {settings.scored_bytes:,} bytes of",
+        "little-endian int32, delimiters left out. It means nothing for another alphabet, width or length.",
+        "Rules of the splits are disjoint.",
+    )
+
+
+def _loss(settings: Settings) -> tuple[str, ...]:
+    return (
+        "Nothing predicts a row's first grid,",
+        f"its first {settings.tokens_per_grid} tokens: leave it out of the loss, as the paper does.",
+    )
+
+
+def _limits(settings: Settings) -> tuple[str, ...]:
+    noise = (f"- At temperature {settings.temperature:g} much of a row is noise.",)
+    return (
+        "- This is data, without a promise of gains: replications of the paper are mixed.",
+        "- It is for training before text, not instead of it. A model of it knows no language.",
+        "- Tokens are patches of cells. Ids have nothing to do with any tokenizer of text.",
+        "- Not the rows of the paper: the random numbers of its released code differ. The distribution is the same",
+        "  for the same settings.",
+        "- Complexity is measured by gzip only, over the first grids only; later ones may settle or cycle.",
+        *(noise if settings.temperature >= NOISY else ()),
+    )

@@ -1,0 +1,271 @@
+"""The kernels of `cpu`: random words, rules, start cells, steps and patch tokens, compiled by numba.
+
+They allocate nothing and check nothing: `cpu` makes arrays of the right shapes. Arguments without an explanation here
+are those of `definition`, in the layouts of `cpu`.
+"""
+
+import numpy as np
+
+from ncagen import philox
+from ncagen.kernels import kernel, trailing_zeros
+from ncagen.sources.nca import simd
+from ncagen.sources.nca.rules import (
+    CENTRE,
+    GUMBEL_SHIFT,
+    LIFT,
+    NEIGHBOURS,
+    PERCEPTION_CHANNELS,
+)
+from ncagen.sources.nca.simd import BLOCK, IN_REGISTERS, LANES
+
+_MULTIPLIER_0, _MULTIPLIER_1 = (np.uint64(m) for m in philox.MULTIPLIERS)
+_WEYL_0, _WEYL_1 = (np.uint64(w) for w in philox.WEYL)
+_ROUNDS = philox.ROUNDS
+_PERCEPTION, _HIDDEN, _OUTPUT, _START_WEIGHTS, _START_CELLS, _NOISE = (
+    philox.PERCEPTION,
+    philox.HIDDEN,
+    philox.OUTPUT,
+    philox.START_WEIGHTS,
+    philox.START_CELLS,
+    philox.NOISE,
+)
+_LOW = np.uint64(0xFFFFFFFF)
+_32 = np.uint64(32)
+_SIXTEEN = np.uint64(16)
+_ONE = np.uint64(1)
+
+
+@kernel
+def philox_block(seed, stream, purpose, number, block, words, at):
+    """Writes the eight 16-bit words of one block to words[at : at + 8]."""
+    c0 = np.uint64(block)
+    c1 = np.uint64(purpose)
+    c2 = np.uint64(number) & _LOW
+    c3 = np.uint64(number) >> _32
+    k0 = np.uint64(seed)
+    k1 = np.uint64(stream)
+    for _ in range(_ROUNDS):
+        left = c0 * _MULTIPLIER_0
+        right = c2 * _MULTIPLIER_1
+        c0 = (right >> _32) ^ c1 ^ k0
+        c1 = right & _LOW
+        c2 = (left >> _32) ^ c3 ^ k1
+        c3 = left & _LOW
+        k0 = (k0 + _WEYL_0) & _LOW
+        k1 = (k1 + _WEYL_1) & _LOW
+    at = np.uint64(at)
+    words[at] = c0
+    words[at + np.uint64(1)] = c0 >> _SIXTEEN
+    words[at + np.uint64(2)] = c1
+    words[at + np.uint64(3)] = c1 >> _SIXTEEN
+    words[at + np.uint64(4)] = c2
+    words[at + np.uint64(5)] = c2 >> _SIXTEEN
+    words[at + np.uint64(6)] = c3
+    words[at + np.uint64(7)] = c3 >> _SIXTEEN
+
+
+@kernel
+def _draw(seed, stream, purpose, number, count, words):
+    """Fills the first `count` of words: uint16[count, and up to seven more]."""
+    for at in range(np.uint64(0), np.uint64(count), np.uint64(8)):
+        philox_block(seed, stream, purpose, number, at >> np.uint64(3), words, at)
+
+
+@kernel
+def sample_rules(seed, stream, numbers, wrap, tables, words, perception, hidden, output):
+    """Draws rules into perception, hidden and output, with the shapes of `cpu._flat`. tables: int16[layer, 65536]."""
+    batch, places, size = perception.shape
+    size = np.uint64(size)
+    around = np.uint64(PERCEPTION_CHANNELS if wrap else 0)
+    inputs = size + around + around
+    for b in range(batch):
+        number = numbers[b]
+        _draw(seed, stream, _PERCEPTION, number, places * inputs, words)
+        for place in range(np.uint64(places)):
+            at = place * inputs
+            for i in range(size):
+                perception[b, place, i] = tables[0, words[at + around + i]]
+            for c in range(around):  # channel 0 is state n-1 again, the last is state 0: see rules.fold_wrap
+                perception[b, place, size - around + c] += tables[0, words[at + c]]
+                perception[b, place, c] += tables[0, words[at + around + size + c]]
+        _draw(seed, stream, _HIDDEN, number, hidden.shape[1], words)
+        for i in range(np.uint64(hidden.shape[1])):
+            hidden[b, i] = tables[1, words[i]]
+        _draw(seed, stream, _OUTPUT, number, output.shape[1], words)
+        for i in range(np.uint64(output.shape[1])):
+            output[b, i] = tables[2, words[i]]
+
+
+@kernel
+def sample_starts(seed, stream, candidates, states, uniform, table, words, ends, starts):
+    batch, cells = starts.shape
+    for b in range(batch):
+        total = np.uint64(states)
+        if not uniform:
+            _draw(seed, stream, _START_WEIGHTS, candidates[b], states, words)
+            total = np.uint64(0)
+            for s in range(np.uint64(states)):
+                total += np.uint64(table[words[s]])
+                ends[s] = total
+        _draw(seed, stream, _START_CELLS, candidates[b], cells, words)
+        for c in range(np.uint64(cells)):
+            point = np.uint64(words[c]) * total >> _SIXTEEN
+            state = point
+            if not uniform:
+                state = np.uint64(0)
+                for s in range(np.uint64(states)):
+                    state += np.uint64(point >= ends[s])
+            starts[b, c] = state
+
+
+@kernel
+def _pair(low, high):
+    """Two int16 as the halves of an int32."""
+    return np.int32(np.uint32(np.uint16(low)) | (np.uint32(np.uint16(high)) << np.uint32(16)))
+
+
+@kernel
+def _load_rule(perception, hidden, output, b, tables, packed, hidden_pairs, output_pairs):
+    """Copies rule b to the layouts that the steps read."""
+    for place in range(np.uint64(NEIGHBOURS)):
+        for s in range(len(packed) // NEIGHBOURS):
+            lanes = np.uint64(0)
+            for c in range(np.uint64(PERCEPTION_CHANNELS)):
+                weight = perception[b, place, np.uint64(s * PERCEPTION_CHANNELS) + c]
+                if IN_REGISTERS and s < BLOCK:
+                    tables[(place * np.uint64(PERCEPTION_CHANNELS) + c) * np.uint64(BLOCK) + np.uint64(s)] = weight
+                lanes |= np.uint64(weight + LIFT) << (_SIXTEEN * c)
+            packed[place * np.uint64(len(packed) // NEIGHBOURS) + np.uint64(s)] = lanes
+    for i in range(np.uint64(len(hidden_pairs))):
+        hidden_pairs[i] = _pair(hidden[b, i + i], hidden[b, i + i + _ONE])
+    for i in range(np.uint64(len(output_pairs))):
+        output_pairs[i] = _pair(output[b, i + i], output[b, i + i + _ONE])
+
+
+@kernel
+def _wrap_rows(torus, width, cells):
+    """Repeats the grid's last row before its first and its first after its last. torus: as in `simd.perceive`."""
+    top = np.uint64(BLOCK)
+    for c in range(top, top + width):
+        torus[c] = torus[c + cells]
+        torus[c + cells + width] = torus[c + width]
+
+
+@kernel
+def _perceive(packed, states, torus, height, width, first, second):
+    """Does the same as simd.perceive for any states and processor: nine loads a cell, of four channels each."""
+    states = np.uint64(states)
+    for y in range(height):
+        for x in range(width):
+            left = x - _ONE if x else width - _ONE
+            right = x + _ONE if x + _ONE < width else np.uint64(0)
+            lanes = np.uint64(CENTRE * 0x0001000100010001)
+            for row in range(np.uint64(3)):
+                at = np.uint64(BLOCK) + (y + row) * width
+                base = np.uint64(3) * row * states
+                lanes += packed[base + torus[at + left]]
+                lanes += packed[base + states + torus[at + x]]
+                lanes += packed[base + states + states + torus[at + right]]
+            lanes ^= np.uint64(0x8000800080008000)
+            first[y * width + x] = np.int32(lanes & _LOW)
+            second[y * width + x] = np.int32(lanes >> _32)
+
+
+@kernel
+def _settle(key, candidate, step, cell, states, logits, pitch, reach, temperature, gumbel, words):
+    """Returns the next state of a cell that noise may decide: only states within `reach` of the best can win."""
+    best = logits[cell]
+    for s in range(np.uint64(1), np.uint64(states)):
+        best = max(best, logits[s * pitch + cell])
+    winner = np.uint64(0)
+    top = np.int64(-(2**62))
+    blocks = np.uint64((states + 7) // 8)
+    drawn = blocks
+    for s in range(np.uint64(states)):
+        logit = np.int64(logits[s * pitch + cell])
+        if logit + reach < best:
+            continue
+        if s >> np.uint64(3) != drawn:
+            drawn = s >> np.uint64(3)
+            philox_block(key[0], key[1], _NOISE + step, candidate, cell * blocks + drawn, words, 0)
+        logit += np.int64(gumbel[words[s & np.uint64(7)]]) * temperature >> GUMBEL_SHIFT
+        if logit > top:
+            top = logit
+            winner = s
+    return winner
+
+
+@kernel
+def _steps(key, candidate, first_step, steps, states, shape, noise, rule, scratch):
+    """Runs `steps` steps on the grid in scratch, in place."""
+    bias, temperature, reach, gumbel = noise
+    tables, packed, hidden_pairs, output_pairs = rule
+    torus, grid, first_column, last_column, first, second, logits, close_cells, words = scratch
+    pitch = np.uint64(len(first))
+    height, width = shape
+    cells = height * width
+    for step in range(first_step, first_step + steps):
+        _wrap_rows(torus, width, cells)
+        if IN_REGISTERS and states <= BLOCK:
+            for c in range(np.uint64(0), pitch, np.uint64(BLOCK)):
+                simd.perceive(tables, torus, first_column, last_column, width, c, first, second)
+        else:
+            _perceive(packed, states, torus, height, width, first, second)
+        for c in range(np.uint64(0), pitch, np.uint64(LANES)):
+            if bias:
+                close = simd.dense(
+                    first, second, hidden_pairs, output_pairs, states, bias, reach, grid, c, pitch, logits
+                )
+            else:  # a bias known to be zero costs nothing
+                close = simd.dense(
+                    first, second, hidden_pairs, output_pairs, states, np.int32(0), reach, grid, c, pitch, logits
+                )
+            close_cells[c // np.uint64(LANES)] = close
+        # In a separate loop: a branch on the result of `dense` would stall the pipeline for the next vectors.
+        for vector in range(np.uint64(len(close_cells))):
+            close = close_cells[vector]
+            while close:
+                cell = vector * np.uint64(LANES) + np.uint64(trailing_zeros(close))
+                if cell < cells:
+                    grid[cell] = _settle(
+                        key, candidate, step, cell, states, logits, pitch, reach, temperature, gumbel, words
+                    )
+                close &= close - _ONE
+
+
+@kernel
+def rollout(key, candidates, rules, grids, states, shape, frame_steps, noise, rule, scratch, recorded):
+    """Runs each candidate through its frames. frame_steps: (step of `grids`, steps before the first frame, steps
+    between frames). shape: height and width. noise: (bias, temperature, reach, gumbel)."""
+    perception, hidden, output = rules
+    at, before, between = frame_steps
+    grid = scratch[1]
+    cells = shape[0] * shape[1]
+    for b in range(len(candidates)):
+        _load_rule(perception, hidden, output, b, rule[0], rule[1], rule[2], rule[3])
+        for c in range(cells):
+            grid[c] = grids[b, c]
+        step = at + 1
+        steps = before
+        for frame in range(recorded.shape[1]):
+            _steps(key, candidates[b], step, steps, states, shape, noise, rule, scratch)
+            step += steps
+            steps = between
+            for c in range(cells):
+                recorded[b, frame, c] = grid[c]
+
+
+@kernel
+def patch_tokens(grids, states, order, digits, patches):
+    """Writes the patches of grids. order: uint64[digit, patch], the cells of each patch, the highest digit first."""
+    batch, frames, _ = grids.shape
+    count = np.uint64(len(digits))
+    for b in range(np.uint64(batch)):
+        for f in range(np.uint64(frames)):
+            for i in range(count):
+                digits[i] = grids[b, f, order[0, i]]
+            for digit in range(np.uint64(1), np.uint64(len(order))):
+                for i in range(count):
+                    digits[i] = digits[i] * states + grids[b, f, order[digit, i]]
+            for i in range(count):
+                patches[b, f, i] = digits[i]

@@ -1,0 +1,28 @@
+"""The columns that are stored with a row's tokens, its row format, and the measure that bands select by."""
+
+from fractions import Fraction
+
+from ncagen.row_format import Column, Measure, RowFormat
+from ncagen.sources.nca.settings import Settings
+
+GZIP_BYTES, GZIP_RATIO = "gzip_bytes", "gzip_ratio"
+
+
+def row_format(settings: Settings) -> RowFormat:
+    """Returns the row format. The first grid is unpredictable, since nothing precedes it; delimiters are structural."""
+    return RowFormat(
+        vocabulary=settings.vocabulary,
+        row_tokens=settings.row_tokens,
+        seq_len=settings.seq_len,
+        unpredictable=settings.tokens_per_grid,
+        structural=(settings.patch_ids, settings.patch_ids + 1),
+        facts=(
+            Column(GZIP_BYTES, "int32", "length of the compressed grids"),
+            Column(GZIP_RATIO, "float32", f"`{GZIP_BYTES}` by {settings.scored_bytes:,}"),
+        ),
+    )
+
+
+def measure(settings: Settings) -> Measure:
+    """Returns the measure that bands select by: the gzip length in bytes, over the scored bytes as a ratio."""
+    return Measure(GZIP_BYTES, GZIP_RATIO, Fraction(settings.scored_bytes))

@@ -1,0 +1,60 @@
+"""Converts settings as a user types them, on the command line or in a TOML file, to `Settings`.
+
+`Settings` checks the values; this module reads text and accepts spellings that mean the same.
+"""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from ncagen.errors import SpecError
+from ncagen.sources.nca.settings import PRESETS, STARTS, Settings
+from ncagen.sources.source import Option
+
+DEFAULT_PRESET = "released"
+
+OPTIONS = (
+    Option("preset", str, f"{' or '.join(PRESETS)}: what the authors' code ran, or what the paper states."),
+    Option("states", int, "States of a cell, 2 to 256.  [10]"),
+    Option("grid", str, "Cells of the grid: a side, or height x width as in 12x16.  [12]"),
+    Option("patch", int, "Cells along a side of a patch, which is one token.  [2]"),
+    Option("warmup", int, "Steps before the first recorded grid.  [10]"),
+    Option("stride", int, "Steps between recorded grids.  [1]"),
+    Option("temperature", float, "0 to 1.  [0.0001]"),
+    Option("identity_bias", float, "Added to the logit of a cell's own state.  [0]"),
+    Option("start", str, f"Start cells: {' or '.join(STARTS)}.  [categorical]"),
+    Option("channel_wrap", bool, "The released code's wrapped channels.  [on]"),
+    Option("trajectories_per_rule", int, "Neighbouring candidates that share a rule.  [1]"),
+)
+
+
+def settings_of(options: Mapping[str, Any], seq_len: int) -> Settings:
+    """Makes settings from options as a user types them; missing ones have their defaults.
+
+    seq_len: tokens that a model reads. Raises SpecError for an unknown option or a value out of range.
+    """
+    known = [option.name for option in OPTIONS]
+    for name in options:
+        if name not in known:
+            raise SpecError(f"setting {name!r} is not known: known are {', '.join(known)}")
+    values = dict(options)
+    preset = values.pop("preset", DEFAULT_PRESET)
+    if preset not in list(PRESETS):
+        raise SpecError(f"preset {preset!r} is not known: use {' or '.join(PRESETS)}")
+    if "grid" in values:
+        values["height"], values["width"] = parse_grid(values.pop("grid"))
+    values = PRESETS[preset] | values
+    for name in ("temperature", "identity_bias"):
+        value = values.get(name)
+        if type(value) is float or (type(value) is int and abs(value) < 2**32):
+            values[name] = float(value) + 0.0  # so that -0.0 is 0.0, which has the same rows
+    return Settings(seq_len=seq_len, **values)
+
+
+def parse_grid(grid: str | int) -> tuple[int, int]:
+    """Reads height and width in cells from 12, "12" or "12x16". Raises SpecError for other text."""
+    match = re.fullmatch(r"([0-9]{1,9})(?: ?x ?([0-9]{1,9}))?", str(grid).strip().lower(), re.ASCII)
+    if not match:
+        raise SpecError(f"grid {grid!r} is not a size: use a side as in 12, or height x width as in 12x16")
+    height = int(match[1])
+    return height, int(match[2] or height)
