@@ -6,6 +6,7 @@ is how AWS itself differs from it.
 
 import json
 import os
+import random
 import re
 import socket
 import subprocess
@@ -17,8 +18,11 @@ import uuid
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import boto3
+import pyarrow as pa
+import pytest
 
 KEYS = {"AWS_ACCESS_KEY_ID": "testing", "AWS_SECRET_ACCESS_KEY": "testing-secret"}
 
@@ -26,6 +30,11 @@ KEYS = {"AWS_ACCESS_KEY_ID": "testing", "AWS_SECRET_ACCESS_KEY": "testing-secret
 _ALWAYS = 10**9
 
 _REQUEST = re.compile(r'"(?:\x1b\[[0-9;]*m)*((?:GET|HEAD|PUT|POST|DELETE) \S+) HTTP/1.1(?:\x1b\[[0-9;]*m)*" (\d+)')
+
+_NOT_IMPLEMENTED = (
+    b"HTTP/1.1 501 Not Implemented\r\nContent-Length: 47\r\nConnection: close\r\n\r\n"
+    b"<Error><Code>NotImplemented</Code></Error>     "
+)
 
 _SERVER = """
 import logging, sys
@@ -36,6 +45,11 @@ server.start()
 print(server.get_host_and_port()[1], flush=True)
 sys.stdin.read()
 """
+
+
+MB = 2**20
+
+posix = pytest.mark.skipif(os.name != "posix", reason="needs signals and limits as POSIX has them")
 
 
 class Store:
@@ -126,17 +140,43 @@ def environment_of(**more: str) -> dict[str, str]:
     return {**kept, **nowhere, "AWS_EC2_METADATA_DISABLED": "true", **more}
 
 
+def use(environment: dict[str, str], monkeypatch) -> None:
+    """Makes this process use a store, with nothing about AWS but what is given."""
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+
+
+def parts(url: str) -> tuple[str, str]:
+    """Bucket and prefix."""
+    return urlsplit(url).netloc, urlsplit(url).path.strip("/") + "/"
+
+
+def buffer(size: int, seed: int = 0) -> pa.Buffer:
+    """Random bytes that the seed decides."""
+    return pa.py_buffer(random.Random(seed).randbytes(size))
+
+
+def upload(store: Store, url: str, folder: Path) -> None:
+    """Puts a folder's files there, past the code under test."""
+    bucket, prefix = parts(url)
+    for path in folder.rglob("*"):
+        if path.is_file():
+            store.put(bucket, prefix + path.relative_to(folder).as_posix(), path.read_bytes())
+
+
 class Proxy:
     """A way to a store that passes bytes on until it is told otherwise.
 
     break_after(size, times) lets so many more bytes of the client's through, and then none: it closes the connections
-    that bring more, so many of them. stall: keep what comes.
+    that bring more, so many of them. break_answers_after does so with the store's bytes. stall: keep what comes.
+    no_conditions: answer 501 to a PUT on a condition, as stores do that do not know them.
     """
 
     def __init__(self, port: int):
-        self.stall = False
-        self._lock = threading.Lock()
-        self.break_after(0, 0)
+        self.stall = self.no_conditions = False
+        self._sent, self._answered = Allowance(), Allowance()
         self._to = port
         self._server = socket.create_server(("127.0.0.1", 0))
         self.endpoint = f"http://127.0.0.1:{self._server.getsockname()[1]}"
@@ -149,8 +189,15 @@ class Proxy:
         self.refuse()
 
     def break_after(self, size: int, times: int = 10**9) -> None:
-        with self._lock:
-            self._left, self.times = size, times
+        self._sent.set(size, times)
+
+    def break_answers_after(self, size: int, times: int = 10**9) -> None:
+        self._answered.set(size, times)
+
+    @property
+    def times(self) -> int:
+        """How many more connections break in what the client sends."""
+        return self._sent.times
 
     def refuse(self) -> None:
         """Takes no more connections, for good."""
@@ -163,23 +210,38 @@ class Proxy:
             except OSError:
                 return
             store = socket.create_connection(("127.0.0.1", self._to))
-            threading.Thread(target=self._up, args=(client, store), daemon=True).start()
-            threading.Thread(target=_copy, args=(store, client), daemon=True).start()
+            for ends in ((client, store, self._sent), (store, client, self._answered)):
+                threading.Thread(target=self._copy, args=ends, daemon=True).start()
 
-    def _up(self, client: socket.socket, store: socket.socket) -> None:
+    def _copy(self, source: socket.socket, to: socket.socket, allowance: "Allowance") -> None:
         try:
-            while data := client.recv(2**16):
-                while self.stall:
+            while data := source.recv(2**16):
+                while self.stall and allowance is self._sent:
                     time.sleep(0.02)
-                passing = self._passing(len(data))
-                store.sendall(data[:passing])
+                if self.no_conditions and b"If-None-Match" in data:
+                    source.sendall(_NOT_IMPLEMENTED)
+                    break
+                passing = allowance.take(len(data))
+                to.sendall(data[:passing])
                 if passing < len(data):
                     break
         except OSError:
             pass
-        _close(client, store)
+        _close(source, to)
 
-    def _passing(self, size: int) -> int:
+
+class Allowance:
+    """How many bytes may pass before a connection breaks, and how many connections may break."""
+
+    def __init__(self):
+        self._lock = threading.Lock()
+        self.set(0, 0)
+
+    def set(self, size: int, times: int) -> None:
+        with self._lock:
+            self._left, self.times = size, times
+
+    def take(self, size: int) -> int:
         """How many of these bytes get through."""
         with self._lock:
             if not self.times:
@@ -188,15 +250,6 @@ class Proxy:
             self._left -= passing
             self.times -= passing < size
             return passing
-
-
-def _copy(source: socket.socket, to: socket.socket) -> None:
-    try:
-        while data := source.recv(2**16):
-            to.sendall(data)
-    except OSError:
-        pass
-    _close(source, to)
 
 
 def _close(*ends: socket.socket) -> None:

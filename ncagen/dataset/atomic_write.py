@@ -1,7 +1,8 @@
-"""How a local file comes to be under its final name: whole or not at all, and for good.
+"""Writes local files atomically: a file is under its final name complete and synced, or not at all.
 
-A file grows under a temporary name that tells its writer, `.NAME~HOST~PROCESS~RANDOM.tmp`, so that what a killed
-process left can be told from what another is writing. Files elsewhere are the matter of `stores`.
+A file is written under a temporary name that identifies its writer, `.NAME~HOST~PROCESS~RANDOM.tmp`, so the leftovers
+of a killed process can be distinguished from a file that another process is writing. Remote files are written by the
+other stores; see `stores`.
 """
 
 import errno
@@ -38,10 +39,10 @@ def write(path: Path, data: pa.Buffer) -> None:
 
 
 def create(path: Path, data: pa.Buffer) -> bool:
-    """Like `write`, but only where there is no such file, and whether it did: of several processes one does.
+    """Writes a file unless it exists; returns whether it did: of several processes, one does.
 
-    A link fails where there is something, and gives the name to a whole file at once. On a file system without links
-    a look comes before a rename, and two processes in the same moment may both be told that they did. Raises OSError.
+    A link fails if the name exists, and names a complete file in one step. On a file system without links the name is
+    checked before a rename, so two processes at the same moment may both get True. Raises OSError.
     """
     with _temporary(path, data) as temporary:
         try:
@@ -75,9 +76,9 @@ def _temporary(path: Path, data: pa.Buffer) -> Iterator[Path]:
 
 
 def named(error: OSError, path: str) -> OSError:
-    """An error with a `strerror` and a `filename`: many of those that libraries raise lack the one or the other.
+    """Returns the error with a `strerror` and a `filename`, which many errors of libraries lack.
 
-    It is of the same class where that is one of Python's own, so that a caller can tell what may pass.
+    The class is kept if it is one of Python's, so that a caller can recognize temporary errors.
     """
     if error.strerror and error.filename is not None:
         return error
@@ -86,9 +87,9 @@ def named(error: OSError, path: str) -> OSError:
 
 
 def remove_stale(folder: Path, other_hosts: bool = False) -> None:
-    """Removes the temporary files in a folder, and in those within it, whose writers are gone.
+    """Removes temporary files whose writers have ended, in a folder and its subfolders.
 
-    other_hosts: those of other machines too, of which nobody here can tell.
+    other_hosts: also those of other hosts, whose processes cannot be checked from here.
     """
     for path in folder.rglob(".*.tmp"):
         if is_temporary(path) and (is_stale(path) or (other_hosts and is_of_other_host(path))):
@@ -101,7 +102,7 @@ def temporary_name(name: str) -> str:
 
 
 def sync_folder(folder: Path) -> None:
-    """Makes a rename in the folder last through a power cut, where the system lets a folder be synced."""
+    """Syncs a folder, so that a rename in it survives a power cut, on systems that support that."""
     if os.name != "posix":
         return
     handle = os.open(folder, os.O_RDONLY)

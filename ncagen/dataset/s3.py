@@ -1,175 +1,273 @@
-"""Folders in a bucket, through pyarrow's client.
+"""Stores in a bucket of S3, or of another service with the same protocol, through botocore.
 
-Endpoint, region and credentials come from where AWS's own tools take them, the environment and its files, and never
-from a URL. Every answer that a user can do something about is one line.
+Endpoint, region and credentials come from where AWS's tools take them, the environment and its files, and never from a
+URL; without credentials requests are not signed, which is enough for a public bucket. Every error that a user can act
+on is one line.
+
+An object is sent with one PUT, so it is stored complete or not at all, and an interrupted PUT leaves nothing behind. It
+is read with one GET. Not covered: objects of more than 5 GB, which one PUT cannot send.
 """
 
 import errno
 import os
-import re
 import urllib.parse
 from collections.abc import Iterator
-from contextlib import contextmanager
-from functools import cached_property
+from contextlib import closing, contextmanager
+from functools import cached_property, lru_cache
+from pathlib import PurePosixPath
+from typing import Any
 
 import pyarrow as pa
-from pyarrow import fs
 
+from ncagen.dataset.atomic_write import is_temporary
 from ncagen.dataset.shard import one_line
-from ncagen.dataset.stores import Objects, put
+from ncagen.dataset.stores import WritableStore, check_size, create_by_looking
 from ncagen.errors import NcagenError
+from ncagen.hints import needed_by
 
 # A connection: no more than about a minute until a store that does not answer is given up.
 TRIES = 4
 CONNECT_SECONDS, SILENT_SECONDS = 5.0, 10.0
 
-# What pyarrow sends at once; more goes in parts of this size, which become an object together.
-PART_BYTES = 10 * 2**20
+# More than any machine has workers; botocore logs a warning for each connection beyond.
+CONNECTIONS = 512
+
+# A part of a body that is in memory twice for a moment.
+READ_BYTES = 2**20
+
+# HTTP's status where there is such an object already, and where another is writing it at this moment.
+CONDITION_FAILED = (412, 409)
+
+# HTTP's status of a store that speaks S3 without conditional writes.
+CONDITION_UNKNOWN = 501
 
 S3_OPTIONS = ("endpoint_override", "region", "scheme")
 
-_AWS = re.compile(r"AWS Error (\w+)(?: \(HTTP status \d+\))? during \w+ operation: (.*)", re.DOTALL)
+# What an answer says of the credentials, by S3's code for it.
+_CREDENTIALS = {
+    "InvalidAccessKeyId": "the access key is not known there: check AWS_ACCESS_KEY_ID or AWS_PROFILE",
+    "SignatureDoesNotMatch": "the secret key is not the access key's: check AWS_SECRET_ACCESS_KEY or AWS_PROFILE",
+    "ExpiredToken": "the session of these credentials has expired: renew it, or use others",
+}
 
 
-class S3(Objects):
-    """A place in a bucket.
+class S3Store(WritableStore):
+    """A folder in a bucket.
 
-    Raises FileNotFoundError, NcagenError for what the user has to mend (no such bucket, wrong credentials), and
-    OSError, with a `strerror`, for what may pass: ConnectionError where the store cannot be reached.
-
-    A look is a HEAD, which needs no permission to list, and says nothing but 403 and 404. What is behind these is
-    asked with one listing, when the first of them comes.
+    Raises FileNotFoundError; NcagenError for what the user has to change (missing bucket, wrong credentials); and
+    OSError, with a `strerror`, for faults that may be temporary: ConnectionError if the store cannot be reached.
     """
 
     def __init__(self, url: str):
-        self._url, self._place = url, url.partition("?")[0].rstrip("/")
+        super().__init__(url)
         place, _, query = url.removeprefix("s3://").partition("?")
-        self._bucket = place.split("/", 1)[0]
+        self._bucket, _, prefix = place.partition("/")
         if not self._bucket:
-            raise NcagenError(f"{url} names no bucket: use s3://bucket/folder")
-        options = self._options(dict(urllib.parse.parse_qsl(query)))
-        super().__init__(fs.S3FileSystem(**options), place)
-        try:
-            self._at_once = fs.S3FileSystem(**options, allow_delayed_open=True)
-        except TypeError:  # a pyarrow before 20 always sends parts
-            self._at_once = self._filesystem
+            raise NcagenError(f"{url} has no bucket: use s3://bucket/folder")
+        self._prefix = f"{prefix.strip('/')}/".lstrip("/")
+        self._endpoint, self._region = self._options(dict(urllib.parse.parse_qsl(query)))
 
     def has(self, name: str) -> bool:
+        """Asks for the first byte: unlike the answer to a HEAD, a refusal has a reason."""
         try:
-            with self._format_error("read", name), self._filesystem.open_input_file(self._path(name)):
-                return True
+            with self._errors("read", name):
+                self._client.get_object(**self._key(name), Range="bytes=0-0")["Body"].read()
         except FileNotFoundError:
             return False
+        except _NoSuchRange:  # of an empty object
+            pass
+        return True
 
-    def read(self, name: str, most: int) -> pa.Buffer:
-        with self._format_error("read", name):
-            return super().read(name, most)
-
-    def write(self, name: str, data: pa.Buffer) -> None:
-        """One PUT for less than PART_BYTES."""
-        with self._format_error("written", name):
-            put(self._at_once if data.size < PART_BYTES else self._filesystem, self._path(name), data)
-
-    def remove(self, name: str) -> None:
-        with self._format_error("deleted", name):
-            super().remove(name)
-
-    @property
-    def listable(self) -> bool:
-        return self._unlisted is None or _code(self._unlisted) != "ACCESS_DENIED"
+    def read(self, name: str, max_bytes: int, checked: bool) -> pa.Buffer:
+        with self._errors("read", name):
+            return self._read(name, max_bytes)
 
     def names(self) -> list[str]:
-        with self._format_error("listed", ""):
-            return super().names() if self.listable else []
-
-    @contextmanager
-    def _format_error(self, done: str, name: str) -> Iterator[None]:
-        try:
-            yield
-        except FileNotFoundError:
-            if self._unlisted is not None and _code(self._unlisted) == "NO_SUCH_BUCKET":
-                raise self._said(done, name, self._unlisted) from None
-            raise
-        except OSError as error:
-            raise self._said(done, name, error) from None
+        """Keys that end with a slash stand for folders, and are left out."""
+        if not self.listable:
+            return []
+        with self._errors("listed", ""):
+            pages = self._client.get_paginator("list_objects_v2").paginate(Bucket=self._bucket, Prefix=self._prefix)
+            keys = [found["Key"].removeprefix(self._prefix) for page in pages for found in page.get("Contents", ())]
+        return sorted(key for key in keys if not (key.endswith("/") or not key or is_temporary(PurePosixPath(key))))
 
     @cached_property
-    def _unlisted(self) -> OSError | None:
-        """What the store says against listing the place, if anything: unlike the answer to a HEAD, it has reasons."""
+    def listable(self) -> bool:
         try:
-            self._filesystem.get_file_info(fs.FileSelector(self._root))
-        except FileNotFoundError:
-            return None
-        except OSError as error:
-            if _code(error) == "NETWORK_CONNECTION":  # to be asked again
-                raise self._said("listed", "", error) from None
-            return error
-        return None
+            with self._errors("listed", ""):
+                self._client.list_objects_v2(Bucket=self._bucket, Prefix=self._prefix, MaxKeys=1)
+        except _Denied:
+            return False
+        return True
 
-    def _said(self, done: str, name: str, error: OSError) -> Exception:
-        """One line for an answer of the store; the error itself where it is no such answer."""
-        code = _code(error)
-        if code == "ACCESS_DENIED" and "No response body" in str(error) and self._unlisted is not None:
-            if _code(self._unlisted) == code:
-                return FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))  # or it is: nobody may know
-            return self._said(done, name, self._unlisted)
-        if code == "ACCESS_DENIED":
-            path = f"{self._url.partition('?')[0].rstrip('/')}/{name}"
-            return NcagenError(f"{path} cannot be {done}: access denied: use credentials that may, or another place")
-        if code == "NO_SUCH_BUCKET":
+    def write(self, name: str, data: pa.Buffer) -> None:
+        with self._errors("written", name):
+            self._client.put_object(**self._key(name), Body=pa.BufferReader(data))
+
+    def create(self, name: str, data: pa.Buffer) -> bool:
+        """Writes on the condition that there is no such object, which the store checks when all of it has arrived.
+
+        False also where another writes it at this moment, and where it was written but the answer was lost.
+        """
+        with self._errors("written", name):
+            try:
+                self._client.put_object(**self._key(name), Body=pa.BufferReader(data), IfNoneMatch="*")
+            except _exceptions().ClientError as error:
+                if _status(error.response) in CONDITION_FAILED:
+                    return False
+                if _status(error.response) != CONDITION_UNKNOWN:
+                    raise
+                return create_by_looking(self, name, data)
+        return True
+
+    def remove(self, name: str) -> None:
+        with self._errors("deleted", name):
+            self._client.delete_object(**self._key(name))
+
+    def remove_stale(self, other_hosts: bool) -> None:
+        """There are no temporary objects."""
+
+    def _key(self, name: str) -> dict[str, str]:
+        return {"Bucket": self._bucket, "Key": self._prefix + name}
+
+    def _read(self, name: str, max_bytes: int) -> pa.Buffer:
+        """Reads a body, and requests it again if it breaks off; botocore retries all errors before that."""
+        of = _exceptions()
+        for tries_left in reversed(range(TRIES)):
+            answer = self._client.get_object(**self._key(name))
+            try:
+                with closing(answer["Body"]) as stream:
+                    check_size(answer["ContentLength"], max_bytes)
+                    return _body(stream, answer["ContentLength"])
+            except (of.IncompleteReadError, of.ReadTimeoutError, of.ResponseStreamingError):
+                if not tries_left:
+                    raise
+        raise ValueError("TRIES must be 1 or more")
+
+    @property
+    def _client(self) -> Any:
+        """This process's: after a fork, a connection must not be shared with the parent."""
+        named = sorted((name, value) for name, value in os.environ.items() if name.startswith("AWS_"))
+        try:
+            return _client(os.getpid(), self._endpoint, self._region, (TRIES, SILENT_SECONDS), tuple(named))
+        except ValueError as error:  # an endpoint that is no URL
+            raise NcagenError(f"{self.name} cannot be used: {one_line(error)}") from None
+
+    @contextmanager
+    def _errors(self, done: str, name: str) -> Iterator[None]:
+        """Converts botocore's errors to OSError or NcagenError."""
+        of = _exceptions()
+        try:
+            yield
+        except of.ClientError as error:
+            raise self._answered(done, name, error.response) from None
+        except (of.ConnectionError, of.HTTPClientError, of.IncompleteReadError) as error:
+            raise ConnectionError(errno.EIO, f"{self._host} cannot be reached ({_reason(error)})") from None
+        except of.BotoCoreError as error:
+            raise NcagenError(f"{self.name} cannot be used: {one_line(error)}") from None
+
+    def _answered(self, done: str, name: str, response: dict) -> Exception:
+        """The error for an answer that is one, by S3's code and the status of HTTP."""
+        code, status = response["Error"].get("Code", ""), _status(response)
+        if code == "NoSuchBucket":
             why = f"there is no bucket {self._bucket}: make it first or use another"
-        elif code == "INVALID_ACCESS_KEY_ID":
-            why = "the access key is not known there: look at AWS_ACCESS_KEY_ID or AWS_PROFILE"
-        elif code == "SIGNATURE_DOES_NOT_MATCH":
-            why = "the secret key is not the access key's: look at AWS_SECRET_ACCESS_KEY or AWS_PROFILE"
-        elif code == "NETWORK_CONNECTION":
-            return ConnectionError(errno.EIO, f"{self._endpoint or 'S3'} cannot be reached ({_details(error)})")
-        else:
-            return OSError(errno.EIO, f"{self._endpoint or 'S3'} says: {_details(error)}") if code else error
-        return NcagenError(f"{self._url} cannot be used: {why}")
+            return NcagenError(f"{self.name} cannot be used: {why}")
+        if code in _CREDENTIALS:
+            return NcagenError(f"{self.name} cannot be used: {_CREDENTIALS[code]}")
+        if status == 404:
+            return FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
+        if status == 403:
+            return self._denied(done, name)
+        if status == 416:
+            return _NoSuchRange()
+        return OSError(
+            errno.EIO, f"{self._host} returned: {one_line(Exception(response['Error'].get('Message') or code))}"
+        )
 
-    def _options(self, options: dict[str, str]) -> dict:
-        """What the client is made with. Asks AWS for the bucket's region where neither it nor an endpoint is given."""
+    def _denied(self, done: str, name: str) -> Exception:
+        """Who may not list is not told whether there is such an object: then there is none as far as one may know."""
+        if done == "read" and not self.listable:
+            return FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
+        return _Denied(
+            f"{self.path(name)} cannot be {done}: access denied: use credentials with access, or another URL"
+        )
+
+    @property
+    def _host(self) -> str:
+        return urllib.parse.urlsplit(self._client.meta.endpoint_url).netloc
+
+    def _options(self, options: dict[str, str]) -> tuple[str | None, str | None]:
+        """Endpoint and region from the URL, None for those that the environment decides."""
         if unknown := sorted(options.keys() - set(S3_OPTIONS)):
             raise NcagenError(
-                f"{self._url} has an option {unknown[0]}, which is not known: use {', '.join(S3_OPTIONS)}"
+                f"{self.name} has an option {unknown[0]}, which is not known: use {', '.join(S3_OPTIONS)}"
             )
-        named = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL") or ""
-        scheme, _, endpoint = named.rpartition("://")
-        if given := options.get("endpoint_override"):
-            scheme, _, endpoint = given.rpartition("://")
-        self._endpoint = endpoint
-        region = options.get("region")
-        if not region and endpoint:
-            region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or "us-east-1"
-        return {
-            "region": region or self._region(),
-            "scheme": options.get("scheme") or scheme or "https",
-            "endpoint_override": endpoint or None,
-            "connect_timeout": CONNECT_SECONDS,
-            "request_timeout": SILENT_SECONDS,
-            "retry_strategy": fs.AwsStandardS3RetryStrategy(max_attempts=TRIES),
-        }
-
-    def _region(self) -> str:
-        try:
-            return fs.resolve_s3_region(self._bucket)
-        except OSError as error:
-            if "not found" in str(error):
-                raise NcagenError(
-                    f"{self._url} cannot be used: there is no bucket {self._bucket}: make it first or use another"
-                ) from None
-            raise self._said("read", "", error) from None
+        endpoint, scheme = options.get("endpoint_override"), options.get("scheme", "https")
+        if "scheme" in options and not endpoint:
+            raise NcagenError(f"{self.name} has a scheme without an endpoint_override: use both, or AWS_ENDPOINT_URL")
+        if endpoint and "://" not in endpoint:
+            endpoint = f"{scheme}://{endpoint}"
+        return endpoint, options.get("region")
 
 
-def _code(error: OSError) -> str:
-    found = _AWS.search(str(error))
-    return found[1] if found else ""
+class _NoSuchRange(Exception):
+    """The object has fewer bytes than requested."""
 
 
-def _details(error: OSError) -> str:
-    """The words of an answer, without the number of the request."""
-    found = _AWS.search(str(error))
-    said = found[2] if found else str(error)
-    said = said.rpartition("Details: ")[2].partition(" (Request ID")[0].strip()
-    return one_line(OSError(said or (found[1] if found else "unknown")))
+class _Denied(NcagenError):
+    """These credentials may not do that."""
+
+
+@lru_cache(maxsize=16)
+def _client(process: int, endpoint: str | None, region: str | None, retry: tuple, environment: tuple) -> Any:
+    """A client, which takes a twentieth of a second to make: one for each process and what decides how it is made."""
+    import botocore
+    from botocore.config import Config
+    from botocore.session import Session
+
+    session, (tries, timeout) = Session(), retry
+    config = Config(
+        connect_timeout=CONNECT_SECONDS,
+        read_timeout=timeout,
+        retries={"total_max_attempts": tries, "mode": "standard"},
+        max_pool_connections=CONNECTIONS,
+        signature_version=None if session.get_credentials() else botocore.UNSIGNED,
+        # Checksums beyond those of HTTPS and the manifest: not every store that speaks S3 takes them.
+        request_checksum_calculation="when_required",
+        response_checksum_validation="when_required",
+    )
+    return session.create_client(
+        "s3", region_name=region or os.environ.get("AWS_REGION"), endpoint_url=endpoint, config=config
+    )
+
+
+def _status(response: dict) -> int:
+    """HTTP's status of an answer."""
+    return response["ResponseMetadata"]["HTTPStatusCode"]
+
+
+def _exceptions() -> Any:
+    """botocore's exceptions. Raises MissingPackage if it is not installed."""
+    with needed_by("s3://"):
+        from botocore import exceptions
+    return exceptions
+
+
+def _body(stream: Any, size: int) -> pa.Buffer:
+    """All of a stream's bytes, in memory once."""
+    data = pa.allocate_buffer(size)
+    view, at = memoryview(data).cast("B"), 0
+    while part := stream.read(READ_BYTES):
+        view[at : at + len(part)] = part
+        at += len(part)
+    return data
+
+
+def _reason(error: BaseException) -> str:
+    """Why there is no connection: the system's message or else the library's."""
+    found: BaseException | None = error
+    while found is not None:
+        if isinstance(found, OSError) and found.strerror:
+            return found.strerror
+        found = getattr(found, "kwargs", {}).get("error") or found.__cause__ or found.__context__
+    return "no answer in time" if "Timeout" in type(error).__name__ else "the connection broke"

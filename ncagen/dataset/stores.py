@@ -1,155 +1,104 @@
-"""The file systems that are not this machine's: files are read whole, and written whole or not at all.
+"""Interfaces of a store of a dataset's files, one to read from and one to write to, and what the stores share.
 
-What is particular to S3 stands in `s3`, what a URL means in `urls`, what a folder of a dataset is in `folder`.
+    local.LocalStore          a folder on this machine; its files are mapped into memory
+    s3.S3Store                a folder in a bucket, through botocore
+    filesystems.ArrowStore    what pyarrow reaches: hdfs://, viewfs://
+    filesystems.FsspecStore   what fsspec reaches: gs://, az://, memory://, sftp://, hf://, ...
+
+`urls.open_store` chooses one, `folder.Folder` formats their errors. Names within a store use forward slashes. A store
+reads files whole, and writes them whole or not at all; nothing here caches on disk, appends or reads ranges.
 """
 
-import ctypes
-import errno
-import os
-from concurrent.futures import ThreadPoolExecutor
-from pathlib import PurePosixPath
+import time
+from abc import ABC, abstractmethod
 
 import pyarrow as pa
-from pyarrow import fs
 
-from ncagen.dataset.atomic_write import is_of_other_host, is_stale, is_temporary, temporary_name
-
-# fsspec's names of stores in which an object appears when all of it was sent, and not before.
-ATOMIC = {"abfs", "abfss", "adl", "az", "gcs", "gs", "hf", "memory", "oss", "r2", "s3", "s3a"}
+# How long `create_by_looking` waits for another's write; a file of some kilobytes is written in a small part of it.
+CLAIM_SECONDS = 2.0
 
 
-class Store:
-    """A place in a file system of pyarrow's. Paths are names within it, with forward slashes.
+class ReadableStore(ABC):
+    """Files that can be read. name: the path or URL as the user typed it.
 
-    listable: whether `names` may look. Raises FileNotFoundError, and OSError or whatever else the file system says.
+    Every method raises OSError, with a `strerror` where the store has one: FileNotFoundError for a missing file,
+    ConnectionError if the store cannot be reached; and NcagenError for what the user has to change.
     """
 
-    def __init__(self, filesystem: fs.FileSystem, root: str):
-        self._filesystem, self._root = filesystem, root.rstrip("/")
+    # The commit that the files are of; None for a place without commits.
+    revision: str | None = None
+
+    # Whether `read` maps a file of this machine's disk, which stays in memory only while there is room.
+    maps = False
+
+    def __init__(self, name: str):
+        self.name = name
+
+    @property
+    def title(self) -> str:
+        """The dataset's name in a headline."""
+        return self.path("").rpartition("/")[2]
 
     @property
     def listable(self) -> bool:
+        """Whether `names` can list files: a bucket may allow reading and writing, and forbid listing."""
         return True
 
+    def path(self, name: str) -> str:
+        """How a file is named in a message: below the URL without its options."""
+        return f"{self.name.partition('?')[0].rstrip('/')}/{name}".rstrip("/")
+
+    @abstractmethod
     def has(self, name: str) -> bool:
-        return self._filesystem.get_file_info(self._path(name)).type == fs.FileType.File
+        """Whether there is such a file. Needs no permission to list."""
 
-    def read(self, name: str, most: int) -> pa.Buffer:
-        try:
-            with self._filesystem.open_input_file(self._path(name)) as file:
-                check_size(file.size(), most)
-                return file.read_buffer()
-        except FileNotFoundError:  # in the words of a local one; some say the path alone
-            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT)) from None
+    @abstractmethod
+    def read(self, name: str, max_bytes: int, checked: bool) -> pa.Buffer:
+        """All bytes of a file of at most `max_bytes`. checked: the caller compares them with a hash before use."""
 
-    def write(self, name: str, data: pa.Buffer) -> None:
-        """Under a temporary name first: what another reader sees under the final one is whole."""
-        path = PurePosixPath(name)
-        temporary = self._path(str(path.with_name(temporary_name(path.name))))
-        self._filesystem.create_dir(str(PurePosixPath(temporary).parent), recursive=True)
-        self._put(temporary, data)
-        self._filesystem.move(temporary, self._path(name))
-
-    def remove(self, name: str) -> None:
-        self._filesystem.delete_file(self._path(name))
-
+    @abstractmethod
     def names(self) -> list[str]:
-        """All files but temporary ones, sorted; none where there is no such place."""
-        return [name for name in self._all_names() if not is_temporary(PurePosixPath(name))]
-
-    def remove_stale(self, other_hosts: bool) -> None:
-        """Removes temporary files whose writers are gone, as `atomic_write.remove_stale` does."""
-        for name in self._all_names():
-            path = PurePosixPath(name)
-            if is_temporary(path) and (is_stale(path) or (other_hosts and is_of_other_host(path))):
-                self.remove(name)
-
-    def _path(self, name: str) -> str:
-        return f"{self._root}/{name}"
-
-    def _all_names(self) -> list[str]:
-        try:
-            found = self._filesystem.get_file_info(fs.FileSelector(self._root, recursive=True))
-        except FileNotFoundError:
-            return []
-        return sorted(info.path[len(self._root) + 1 :] for info in found if info.type == fs.FileType.File)
-
-    def _put(self, path: str, data: pa.Buffer) -> None:
-        put(self._filesystem, path, data)
+        """Every file except temporary ones, sorted; empty if the folder is missing or not listable."""
 
 
-class Fsspec(Store):
-    """A place that is reached through fsspec. It remembers listings, and is told to forget them: others write too."""
+class WritableStore(ReadableStore):
+    """Files that can also be written, each of them whole or not at all at any moment. Opened anew by its name."""
 
-    def __init__(self, filesystem: fs.PyFileSystem, root: str):
-        super().__init__(filesystem, root)
-        self._fs = filesystem.handler.fs
-        protocol = self._fs.protocol
-        self._protocols = {protocol} if isinstance(protocol, str) else set(protocol)
-
-    def has(self, name: str) -> bool:
-        self._forget()
-        return super().has(name)
-
-    def read(self, name: str, most: int) -> pa.Buffer:
-        self._forget()
-        return super().read(name, most)
-
+    @abstractmethod
     def write(self, name: str, data: pa.Buffer) -> None:
-        if self._protocols & ATOMIC:
-            self._put(self._path(name), data)
-        else:
-            super().write(name, data)
+        """Writes a file, and replaces an existing one."""
 
+    @abstractmethod
+    def create(self, name: str, data: pa.Buffer) -> bool:
+        """Puts a file there unless there is one, and whether it did: of several writers one does."""
+
+    @abstractmethod
+    def remove(self, name: str) -> None:
+        """Removes a file, if there is one."""
+
+    @abstractmethod
     def remove_stale(self, other_hosts: bool) -> None:
-        if not self._protocols & ATOMIC:
-            super().remove_stale(other_hosts)
-
-    def _all_names(self) -> list[str]:
-        self._forget()
-        return super()._all_names()
-
-    def _put(self, path: str, data: pa.Buffer) -> None:
-        self._fs.pipe_file(path, data.to_pybytes())
-
-    def _forget(self) -> None:
-        if "hf" not in self._protocols:  # the files of a commit stay as they are
-            self._fs.invalidate_cache()
+        """Removes temporary files whose writers have ended; `other_hosts`: and those of other machines."""
 
 
-class Objects(Store):
-    """A place in an object store that pyarrow knows: an object is there when its stream was closed, not before."""
-
-    def write(self, name: str, data: pa.Buffer) -> None:
-        self._put(self._path(name), data)
-
-    def remove_stale(self, other_hosts: bool) -> None:
-        """There are no temporary files."""
+def check_size(size: int, max_bytes: int) -> None:
+    """Raises OSError for a file of more than `max_bytes` bytes."""
+    if size > max_bytes:
+        raise OSError(f"it has {size} bytes, the limit is {max_bytes}")
 
 
-def put(filesystem: fs.FileSystem, path: str, data: pa.Buffer) -> None:
-    """Writes a file to a file system of pyarrow's, all of it or, in an object store, nothing.
+def create_by_looking(store: WritableStore, name: str, data: pa.Buffer) -> bool:
+    """`create` for a store without conditional writes: check, write, wait, and check again.
 
-    A stream of pyarrow's that goes away before it is closed makes an object of what it was given so far, be it nothing.
-    So there is no moment at which that could happen: it is given all at once, in a thread that no Ctrl-C reaches; what
-    the network does shows in close(), which gives up for good; and if memory ends within write(), the stream is left
-    where it is for ever.
+    Of two writers that both found nothing, the last one's data stays. The other one wrote before it, waits for
+    CLAIM_SECONDS and then finds other data, if less time passes between the last writer's check and the arrival of its
+    write. Two writers of the same data both get True. Raises OSError.
     """
-    with ThreadPoolExecutor(1) as pool:
-        pool.submit(_put, filesystem, path, data).result()
-
-
-def _put(filesystem: fs.FileSystem, path: str, data: pa.Buffer) -> None:
-    stream = filesystem.open_output_stream(path)
+    if store.has(name):
+        return False
+    store.write(name, data)
+    time.sleep(CLAIM_SECONDS)
     try:
-        stream.write(data)
-    except BaseException:
-        ctypes.pythonapi.Py_IncRef(ctypes.py_object(stream))
-        raise
-    stream.close()
-
-
-def check_size(size: int, most: int) -> None:
-    """Raises OSError for a file of more than `most` bytes."""
-    if size > most:
-        raise OSError(f"it has {size} bytes, and may have {most}")
+        return store.read(name, data.size, checked=True).equals(data)
+    except OSError:  # larger, or removed since
+        return False

@@ -1,46 +1,53 @@
-"""What a URL names: a place in a store, opened without a secret in the URL itself.
+"""Chooses the store for a path or a URL, and refuses URLs that contain a secret.
 
-`s3://` goes through `s3`, other schemes through pyarrow where it knows them, and through fsspec, if that is installed,
-where it does not.
+A path or `file://` is a folder on this machine; `s3://` uses `s3`, `hdfs://` and `viewfs://` use pyarrow, every other
+scheme uses fsspec, if it is installed.
 """
 
 import re
+from pathlib import Path
 
 import pyarrow as pa
 from pyarrow import fs
 
-from ncagen.dataset.s3 import S3
+from ncagen.dataset.filesystems import ArrowStore, FsspecStore
+from ncagen.dataset.local import LocalStore
+from ncagen.dataset.s3 import S3Store
 from ncagen.dataset.shard import one_line
-from ncagen.dataset.stores import Fsspec, Objects, Store
+from ncagen.dataset.stores import WritableStore
 from ncagen.errors import NcagenError
+
+ARROW_SCHEMES = ("hdfs", "viewfs")
 
 _SECRET = re.compile(r"access.?key|secret|token|password|credential|signature", re.IGNORECASE)
 
 
-def open_store(url: str) -> Store:
-    """The place that a URL names. Raises NcagenError for one that nothing installed can open."""
-    _refuse_secrets(url)
-    scheme = url.split("://", 1)[0]
+def open_store(place: str) -> WritableStore:
+    """The store of a path or a URL. Raises NcagenError for one that nothing installed can open."""
+    scheme, found, _ = place.partition("://")
+    if not found:
+        return LocalStore(Path(place), place)
+    _refuse_secrets(place)
     if scheme == "s3":
-        return S3(url)
+        return S3Store(place)
+    if scheme == "file":
+        return LocalStore(Path(_from_arrow(place)[1] or "/"), place)
+    if scheme in ARROW_SCHEMES:
+        return ArrowStore(place, *_from_arrow(place))
     try:
-        filesystem, path = fs.FileSystem.from_uri(url)
+        return FsspecStore(place, *_from_fsspec(place))
+    except OSError as error:
+        raise NcagenError(f"{place} cannot be opened: {error.strerror or one_line(error)}") from None
+
+
+def _from_arrow(url: str) -> tuple[fs.FileSystem, str]:
+    try:
+        return fs.FileSystem.from_uri(url)
     except (OSError, pa.ArrowException) as error:
-        if scheme == "file" or not isinstance(error, pa.ArrowInvalid):  # what is invalid may be a scheme of fsspec's
-            raise NcagenError(f"{url} cannot be opened: {one_line(error)}") from None
-        filesystem, path = _from_fsspec(url)
-    if isinstance(filesystem, fs.PyFileSystem):
-        return Fsspec(filesystem, path)
-    objects = isinstance(filesystem, getattr(fs, "GcsFileSystem", ()))  # not every pyarrow is built with it
-    return Objects(filesystem, path) if objects else Store(filesystem, path)
+        raise NcagenError(f"{url} cannot be opened: {one_line(error)}") from None
 
 
-def place_of(url: str) -> str:
-    """A URL without its options, as the names of files within it begin."""
-    return url.partition("?")[0].rstrip("/")
-
-
-def _from_fsspec(url: str) -> tuple[fs.FileSystem, str]:
+def _from_fsspec(url: str) -> tuple[fs.PyFileSystem, str]:
     scheme = url.split("://", 1)[0]
     try:
         from fsspec.core import url_to_fs
@@ -52,13 +59,13 @@ def _from_fsspec(url: str) -> tuple[fs.FileSystem, str]:
         raise NcagenError(f"{scheme}:// needs {needs}") from None
     except ValueError:
         raise NcagenError(
-            f"{url} has no scheme that can be read: use a folder, file://, s3://, gs:// or one of fsspec"
+            f"{url} has an unsupported scheme: use a folder, file://, s3://, gs:// or one of fsspec"
         ) from None
     return fs.PyFileSystem(fs.FSSpecHandler(filesystem)), path
 
 
 def _refuse_secrets(url: str) -> None:
-    """A URL stands in histories, logs and error messages: what opens a store must not. Prints nothing of it."""
+    """Raises NcagenError for a URL with a secret, since URLs are in histories and logs. Prints no part of it."""
     scheme, _, rest = url.partition("://")
     place, _, query = rest.partition("?")
     user = place.split("/")[0] if scheme not in ("s3", "s3a") else place  # a secret key may have slashes
