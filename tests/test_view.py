@@ -1,4 +1,4 @@
-"""`ncagen view` and the pictures of `ncagen show`, without a browser: figures, the page, the server, mistakes."""
+"""Tests `ncagen view` and the pictures of `ncagen show` without a browser: figures, page, server, wrong arguments."""
 
 import base64
 import hashlib
@@ -22,9 +22,13 @@ from conftest import NCAGEN, ROOT, Run, hear_interrupts, make, run, spec_of
 from test_cli import fails, terminal
 
 import ncagen
+from ncagen.hints import install
 from ncagen.sources.nca import tokens
-from ncagen.spec import Band, Spec
-from ncagen.view import animation, figures, picture, webpage
+from ncagen.sources.nca.settings import Settings
+from ncagen.sources.nca.source import Nca
+from ncagen.sources.source import Grids
+from ncagen.view import animation, figures, nca_twin, picture, webpage
+from ncagen.view.grids import drawable
 from ncagen.view.palette import palette
 
 
@@ -41,9 +45,13 @@ def data_of(page: str) -> dict:
 # --- figures ---
 
 
-def test_figures_count_the_rows_that_they_say(smoke):
+def shape_of(rows: ncagen.Dataset) -> figures.RowShape:
+    return webpage.shown(rows.manifest).shape
+
+
+def test_figures_count_the_rows_read(smoke):
     rows = ncagen.open(smoke(), band="medium")
-    found = figures.figures(rows)
+    found = figures.figures(rows, shape_of(rows))
     everything = rows.rows(np.arange(200))
     assert (found.rows, found.looked, sum(found.histogram)) == (200, 200, 200)
     for hundredth, count in enumerate(found.histogram):
@@ -53,7 +61,7 @@ def test_figures_count_the_rows_that_they_say(smoke):
 
     patches = everything["input_ids"].reshape(200, 27, 38)[:, :, 1:-1]
     counts = sorted(np.bincount(patches.ravel()).tolist(), reverse=True)
-    assert found.patches == sum(counts) == 200 * 27 * 36
+    assert found.counted == sum(counts) == 200 * 27 * 36
     assert found.distinct == sum(count > 0 for count in counts)
     assert found.frequencies[0] == (1, counts[0]) and found.frequencies[-1][0] == found.distinct
     assert all(count == counts[rank - 1] for rank, count in found.frequencies)
@@ -65,19 +73,20 @@ def test_figures_count_the_rows_that_they_say(smoke):
     assert sample.crc32 == [zlib.crc32(row.astype("<u4").tobytes()) for row in everything["input_ids"]]
 
 
-def test_figures_look_at_a_bounded_number_of_rows(smoke, monkeypatch):
+def test_figures_read_a_bounded_number_of_rows(smoke, monkeypatch):
     rows = ncagen.open(smoke(), band="high")  # shards of 70, 70 and 60 rows
     monkeypatch.setattr(figures, "MOST_ROWS", 150)
-    assert [(some[0], len(some)) for some in figures.spread(rows)] == [(0, 70), (140, 60)]
+    shape = shape_of(rows)
+    assert [(some[0], len(some)) for some in figures.spread(rows, shape)] == [(0, 70), (140, 60)]
     monkeypatch.setattr(figures, "MOST_ROWS", 40)
-    assert [(some[0], len(some)) for some in figures.spread(rows)] == [(0, 40)]
-    found = figures.figures(rows)
+    assert [(some[0], len(some)) for some in figures.spread(rows, shape)] == [(0, 40)]
+    found = figures.figures(rows, shape)
     assert (found.rows, found.looked, sum(found.histogram), len(found.sample.numbers)) == (200, 40, 40, 40)
 
 
-def test_long_rows_are_fewer():
-    assert figures.most_rows(spec_of()) == 4088
-    assert figures.most_rows(spec_of(seq_len=16384)) == 255
+def test_fewer_long_rows_are_read():
+    assert figures.most_rows(1026) == 4088
+    assert figures.most_rows(16416) == 255
 
 
 def test_endings_are_frozen_periodic_or_neither():
@@ -99,6 +108,28 @@ def test_endings_are_frozen_periodic_or_neither():
     assert [found.tolist() for found in figures.endings(patches[:, :1])] == [[False] * 5] * 2  # one grid is neither
 
 
+def test_rows_without_a_twin_are_listed_with_their_tokens(smoke, monkeypatch):
+    rows = ncagen.open(smoke(), band="medium")
+    found = figures.figures(rows, shape_of(rows), with_tokens=True)
+    assert found.sample is None and len(found.stored.numbers) == figures.STORED_TOKENS // 1026 == 31
+    everything = rows.rows(np.array(found.stored.numbers))
+    assert found.stored.tokens == everything["input_ids"].tolist()
+    assert found.stored.facts == {
+        "candidate": [str(number) for number in everything["candidate"]],
+        "gzip_bytes": [str(length) for length in everything["gzip_bytes"]],
+        "gzip_ratio": [f"{ratio:.3f}" for ratio in everything["gzip_ratio"]],
+    }
+    monkeypatch.setattr(figures, "STORED_TOKENS_A_ROW", 100)
+    found = figures.figures(rows, shape_of(rows), with_tokens=True)
+    assert len(found.stored.numbers) == figures.STORED_ROWS and {len(some) for some in found.stored.tokens} == {100}
+
+
+def test_rows_need_neither_a_score_nor_frames(smoke):
+    rows = ncagen.open(smoke(), band="medium")
+    found = figures.figures(rows, figures.RowShape(1026), with_tokens=True)
+    assert (found.histogram, found.frozen, found.periodic, found.counted) == ([], 0, 0, 200 * 1026)
+
+
 # --- the page's text ---
 
 
@@ -116,7 +147,7 @@ def test_the_page_is_the_same_again(text, smoke):
 def test_the_policy_names_the_style_and_the_script(text):
     (policy,) = re.findall(r'http-equiv="Content-Security-Policy" content="([^"]*)"', text)
     (style,) = re.findall(r"<style>(.*?)</style>", text, flags=re.S)
-    (script,) = re.findall(r"<script>(.*?)</script>", text, flags=re.S)
+    (script,) = re.findall(r'<script type="module">(.*?)</script>', text, flags=re.S)
 
     def named(source: str) -> str:
         return "'sha256-" + base64.b64encode(hashlib.sha256(source.encode()).digest()).decode() + "'"
@@ -132,7 +163,7 @@ def test_the_policy_names_the_style_and_the_script(text):
     }
 
 
-def test_a_manifest_s_text_cannot_leave_its_place(smoke, tmp_path):
+def test_text_of_a_manifest_cannot_end_the_data_block(smoke, tmp_path):
     shutil.copytree(smoke(), tmp_path / "a")
     hostile = "</script><script>alert(1)</script><!-- {{script}} &lt;"
     path = tmp_path / "a/manifest.json"
@@ -149,13 +180,13 @@ def test_the_page_has_the_integers_of_every_choice(text):
     from ncagen.sources.nca.rules import logit_units
 
     data = data_of(text)
-    assert list(data["choices"]["states"]) == [str(n) for n in range(2, 17)]
-    for states, choice in data["choices"]["states"].items():
-        spec = Spec(tokens=1, bands=(Band.parse("0-1"),), states=int(states))
-        assert choice["temperature"] == logit_units(spec, 0.0001)
+    choices = data["twin"]["choices"]
+    assert list(choices["states"]) == [str(n) for n in range(2, 17)]
+    for states, choice in choices["states"].items():
+        assert choice["temperature"] == logit_units(Settings(states=int(states)), 0.0001)
         assert choice["colours"] == ["#" + bytes(colour).hex() for colour in palette(int(states))]
-    assert data["settings"]["temperature"] == 748
-    assert data["choices"]["grids"] == [6, 8, 12, 16, 18, 24, 32, 36, 48]
+    assert data["twin"]["settings"]["temperature"] == 748
+    assert choices["grids"] == [[side, side] for side in (6, 8, 12, 16, 18, 24, 32, 36, 48)]
     assert [panel["exact"] for panel in data["panels"]] == [
         [["1", "5"], ["3", "10"]],
         [["3", "10"], ["2", "5"]],
@@ -172,16 +203,16 @@ def test_the_page_has_the_integers_of_every_choice(text):
         (["high", "upper", "medium", "low"], ["low", "medium", "upper", "high"]),
     ],
 )
-def test_the_dataset_s_bands_are_watched_and_others_fill_up_to_three(bands, panels):
-    assert [band.name for band in webpage.panels(spec_of(bands=bands))] == panels
+def test_the_dataset_s_bands_are_shown_and_known_bands_up_to_three(bands, panels):
+    assert [band.name for band in webpage.panels(spec_of(bands=bands).bands)] == panels
 
 
-def test_choices_keep_to_what_a_spec_can_be():
-    wide = webpage.choices(spec_of(states=250, patch=2, bands=["0-1"]))
+def test_choices_are_within_the_limits_of_a_spec():
+    wide = nca_twin.choices(Settings(states=250, patch=2))
     assert list(wide["states"]) == [*range(2, 17), 250]
-    coarse = webpage.choices(spec_of(states=3, grid=9, patch=3, bands=["0-1"]))
+    coarse = nca_twin.choices(Settings(states=3, height=9, width=9, patch=3))
     assert list(coarse["states"]) == list(range(2, 12))  # 12 ** 9 is over 2 ** 32
-    assert coarse["grids"] == [6, 9, 12, 18, 24, 36, 48]
+    assert coarse["grids"] == [[side, side] for side in (6, 9, 12, 18, 24, 36, 48)]
 
 
 # --- the command ---
@@ -230,7 +261,7 @@ def test_a_taken_port_is_one_line(smoke):
     )
 
 
-def test_view_opens_a_browser_or_says_that_there_is_none(smoke, tmp_path):
+def test_view_opens_a_browser_or_prints_that_none_was_found(smoke, tmp_path):
     page = tmp_path / "page.html"
     without = {**os.environ, "PATH": str(tmp_path)}
     without.pop("BROWSER", None)
@@ -268,7 +299,7 @@ def test_a_browser_that_does_not_return_gets_the_page(text, smoke, tmp_path):
     assert (tmp_path / "page").read_text(encoding="utf-8") == text
 
 
-def test_view_refuses_what_is_no_dataset(smoke, tmp_path):
+def test_view_refuses_a_folder_without_a_dataset(smoke, tmp_path):
     line = fails("view", tmp_path, "--save", tmp_path / "page.html")
     assert line == f"{tmp_path} holds no dataset: there is no manifest.json in it"
     shutil.copytree(smoke(), tmp_path / "a")
@@ -288,12 +319,13 @@ def test_view_refuses_what_is_no_dataset(smoke, tmp_path):
 # --- show: pictures and motion ---
 
 
-def cells(image, spec: Spec, scale: int, grid: int, line: int) -> list[list[int]]:
+def cells(image, drawn: Grids, scale: int, grid: int, line: int) -> list[list[int]]:
     """The states whose colours a picture has in one of its grids; each cell must be of one colour."""
-    colours = {colour: state for state, colour in enumerate(palette(spec.states))}
-    pixels, pace = np.asarray(image.convert("RGB")), (spec.grid + 1) * scale
-    part = pixels[line * pace :, grid * pace :][: spec.grid * scale, : spec.grid * scale]
-    blocks = part.reshape(spec.grid, scale, spec.grid, scale, 3)
+    colours = {colour: state for state, colour in enumerate(palette(drawn.states))}
+    pixels = np.asarray(image.convert("RGB"))
+    part = pixels[line * (drawn.height + 1) * scale :, grid * (drawn.width + 1) * scale :]
+    part = part[: drawn.height * scale, : drawn.width * scale]
+    blocks = part.reshape(drawn.height, scale, drawn.width, scale, 3)
     assert (blocks == blocks[:, :1, :, :1]).all()
     return [[colours[tuple(cell)] for cell in row] for row in blocks[:, 0, :, 0].tolist()]
 
@@ -302,47 +334,69 @@ def test_show_writes_pictures(smoke, tmp_path):
     from PIL import Image
 
     rows = ncagen.open(smoke(), band="medium")
-    spec = rows.manifest.spec
+    drawn = drawable(rows.manifest, "draw")
     many, one, moving = tmp_path / "many.png", tmp_path / "one.png", tmp_path / "one.gif"
     done = run("show", smoke(), "--band", "medium", "--row", 5, "--rows", 12, "--png", many)
     assert done == Run(0, f"{many}: rows 5 to 16 (medium train)\n", "")
     done = run("show", smoke(), "--band", "medium", "--row", -1, "--png", one, "--gif", moving)
     assert done == Run(0, f"{one}: row 199 (medium train)\n{moving}: row 199 (medium train)\n", "")
 
-    grids = tokens.grids(spec, rows.rows(np.arange(200))["input_ids"])
+    grids = drawn.cells(rows.rows(np.arange(200))["input_ids"])
     with Image.open(many) as image:
         assert image.size == (3 * (27 * 13 - 1), 3 * (12 * 13 - 1))
         for row, frame in ((0, 0), (11, 26), (3, 20)):
-            assert cells(image, spec, 3, frame, row) == grids[5 + row, frame].tolist()
+            assert cells(image, drawn, 3, frame, row) == grids[5 + row, frame].tolist()
         assert image.convert("RGBA").getpixel((36, 0))[3] == 0  # between grids
     with Image.open(one) as image:
         assert image.size == (9 * (9 * 13 - 1), 9 * (3 * 13 - 1))
         for frame in (0, 8, 9, 26):
-            assert cells(image, spec, 9, frame % 9, frame // 9) == grids[199, frame].tolist()
+            assert cells(image, drawn, 9, frame % 9, frame // 9) == grids[199, frame].tolist()
     with Image.open(moving) as image:
         assert (image.size, image.n_frames, image.info["loop"]) == ((360, 360), 27, 0)
         for frame in (0, 13, 26):
             image.seek(frame)
-            assert cells(image, spec, 30, 0, 0) == grids[199, frame].tolist()
+            assert cells(image, drawn, 30, 0, 0) == grids[199, frame].tolist()
+
+
+def test_pictures_of_grids_that_are_not_square(tmp_path):
+    from PIL import Image
+
+    drawn = Nca(Settings(height=6, width=10, seq_len=50)).grids()
+    rows = Nca(drawn.settings).batch((0, 0), np.arange(4, dtype=np.uint64)).rows(np.array([0, 3])).input_ids
+    grids = drawn.cells(rows)
+    assert grids.shape == (2, 3, 6, 10)
+    picture.png(drawn, rows, tmp_path / "a.png")
+    scale = round(1100 / 33)
+    with Image.open(tmp_path / "a.png") as image:
+        assert image.size == ((3 * 11 - 1) * scale, (2 * 7 - 1) * scale)
+        for row, frame in ((0, 0), (1, 2)):
+            assert cells(image, drawn, scale, frame, row) == grids[row, frame].tolist()
+    picture.gif(drawn, rows[1], tmp_path / "a.gif")
+    with Image.open(tmp_path / "a.gif") as image:
+        assert (image.size, image.n_frames) == ((360, 216), 3)
+        image.seek(2)
+        assert cells(image, drawn, 36, 0, 0) == grids[1, 2].tolist()
 
 
 def test_pictures_have_any_number_of_states(tmp_path):
     from PIL import Image
 
     for states in (2, 255, 256):
-        spec = Spec(tokens=1, bands=(Band.parse("0-1"),), states=states, patch=1, grid=16)
+        settings = Settings(states=states, patch=1, height=16, width=16)
         grid = np.arange(256).reshape(16, 16) % states
-        row = tokens.rows(spec, tokens.patch_tokens(spec, np.tile(grid.astype(np.uint8), (1, spec.frames, 1, 1))))
-        picture.png(spec, np.repeat(row, 2, axis=0), tmp_path / "a.png")
+        row = tokens.rows(
+            settings, tokens.patch_tokens(settings, np.tile(grid.astype(np.uint8), (1, settings.frames, 1, 1)))
+        )
+        picture.png(Nca(settings).grids(), np.repeat(row, 2, axis=0), tmp_path / "a.png")
         with Image.open(tmp_path / "a.png") as image:
             colours = np.asarray(image.convert("RGB"))
-            scale = image.width // (spec.frames * 17 - 1)
+            scale = image.width // (settings.frames * 17 - 1)
             assert [tuple(c) for c in colours[: 16 * scale : scale, : 16 * scale : scale].reshape(-1, 3).tolist()] == [
                 palette(states)[s] for s in grid.ravel()
             ]
 
 
-def test_show_says_which_pictures_there_are(smoke, tmp_path):
+def test_show_refuses_other_picture_formats(smoke, tmp_path):
     picture_of = tmp_path / "a.png"
     line = "--rows is for a picture: use it with --png, as in --rows 12 --png rows.png"
     assert fails("show", smoke(), "--rows", 12) == line
@@ -365,11 +419,11 @@ from ncagen.__main__ import main
 main()
 """
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=ROOT)
-    expected = "ncagen: PIL is not installed: pip install 'ncagen[view]'\n"
+    expected = f"ncagen: a picture needs PIL: {install('PIL')}\n"
     assert (done.returncode, done.stdout, done.stderr) == (2, "", expected)
 
 
-def test_show_plays_a_row_in_its_place(smoke):
+def test_show_plays_a_row_on_the_same_lines(smoke):
     out = terminal("show", smoke(), "--row", 2, "--animate")
     assert out.count(animation.HIDE) == out.count(animation.SHOW) == 1
     assert re.findall(r"t=(\d+)", out) == [str(step) for step in range(10, 37)]
@@ -378,7 +432,7 @@ def test_show_plays_a_row_in_its_place(smoke):
     assert out.startswith("row 2 (high train): candidate ")
 
 
-def test_show_prints_a_row_where_nothing_can_move(smoke):
+def test_show_prints_a_row_without_motion_on_a_pipe(smoke):
     done = run("show", smoke(), "--animate")
     assert (done.status, done.err) == (0, "")
     assert "\x1b" not in done.out
@@ -386,7 +440,7 @@ def test_show_prints_a_row_where_nothing_can_move(smoke):
     assert sum(len(line.split()) for line in grids) == 27 * 12
 
 
-def test_what_plays_needs_room_and_leaves_a_cursor():
+def test_playing_checks_the_size_and_restores_the_cursor():
     animation.check_room(12, 8, 12, 7)
     for columns, lines in ((11, 8), (12, 7)):
         with pytest.raises(ncagen.NcagenError) as refused:

@@ -1,6 +1,6 @@
-"""The page in a real browser, headless Chromium: its rows are the factory's, and every control does what it says.
+"""Tests the page in headless Chromium: its rows equal those of a build, and every control works as labelled.
 
-The same scripts in node, over more settings, are in `test_view_script`.
+`test_view_script` runs the same scripts in node, with more settings.
 """
 
 import json
@@ -8,19 +8,25 @@ import re
 import shutil
 import threading
 import time
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import make, spec_of
+from conftest import make
+from test_second_source import SETTINGS as DIGITS
+from test_second_source import Digits
+from test_view_script import made_by_python
 
 import ncagen
-from ncagen import philox
+from ncagen import philox, sources
 from ncagen.dataset.manifest import read_manifest
-from ncagen.sources.nca import source as nca
-from ncagen.sources.nca import tokens
-from ncagen.spec import from_settings
-from ncagen.view import server
+from ncagen.factory.settings import from_settings
+from ncagen.row_format import RowFormat
+from ncagen.sources.nca.settings import Settings
+from ncagen.view import figures, server, webpage
+from ncagen.view.grids import drawable
+from ncagen.view.palette import palette
 from ncagen.view.webpage import page as page_of
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -35,7 +41,7 @@ pytestmark = [
     pytest.mark.skipif(sync_playwright is None, reason="playwright is not installed: pip install -e '.[test]'"),
 ]
 
-# Nothing that asks the network of its own accord.
+# Switches off the browser's background requests.
 QUIET = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
 QUIET += ["--disable-sync", "--no-first-run"]
 
@@ -54,6 +60,8 @@ OTHERS = {
         "seq_len": 2048,
     },
     "large": {"bands": ["0-1"], "states": 3, "grid": 80, "patch": 4, "tokens": 4 * 1024, "warmup": 2},
+    **{f"states-{n}": {"bands": ["0.05-0.3"], "states": n, "tokens": 4 * 1024} for n in (2, 3, 5, 10, 15)},
+    "rectangle": {"bands": ["high"], "grid": "6x10"},
     "patch-3": {"bands": ["0-1"], "states": 3, "grid": 9, "patch": 3, "temperature": 0.01},
 }
 
@@ -86,7 +94,7 @@ def saved(smoke, tmp_path_factory):
 
 @pytest.fixture
 def opened(browser, saved):
-    """opened(place, ...): a page from a file or an address, held to make no error and no request but for itself."""
+    """opened(place, ...): opens a file or a URL; asserts that it makes no error, and no request except for itself."""
     contexts, wrong = [], []
 
     def open_page(place: Path | str | None = None, link: str = "", **options):
@@ -98,7 +106,7 @@ def opened(browser, saved):
         page.on("pageerror", lambda error: wrong.append(str(error)))
         page.on("request", lambda request: request.url.startswith(address) or wrong.append(request.url))
         page.goto(address + link)
-        until(page, "watch.panels.every((panel) => panel.candidate !== undefined) && browser.row")
+        until(page, "ncagen.rows.row && (ncagen.live?.panels || []).every((panel) => panel.candidate !== undefined)")
         return page
 
     yield open_page
@@ -108,20 +116,20 @@ def opened(browser, saved):
 
 
 def until(page, truth: str, seconds: float = 20) -> None:
-    """Waits for an expression. Playwright's own way evaluates text in the page, which the page's policy bars."""
+    """Waits for an expression. Playwright's wait_for_function evaluates text in the page, which its policy forbids."""
     end = time.monotonic() + seconds
     while not page.evaluate(truth):
         assert time.monotonic() < end, truth
         page.wait_for_timeout(20)
 
 
-ROWS = """([stream, candidates]) => candidates.map((candidate) => {
-  const { tokens, gzipBytes } = makeRow(DATA.settings, stream, BigInt(candidate));
+ROWS = """([stream, values, candidates]) => candidates.map((candidate) => {
+  const { tokens, gzipBytes } = ncagen.makeRow(ncagen.source.changed(values), stream, BigInt(candidate));
   return [[...tokens], gzipBytes];
 })"""
 
 
-@pytest.mark.parametrize("name", ["smoke", *OTHERS])
+@pytest.mark.parametrize("name", ["smoke", *(name for name in OTHERS if not name.startswith("states-"))])
 def test_rows_are_the_dataset_s_bit_for_bit(opened, saved, name):
     """Rows of each band, 300 in all."""
     folder, path = saved(name)
@@ -129,39 +137,34 @@ def test_rows_are_the_dataset_s_bit_for_bit(opened, saved, name):
     for band in read_manifest(folder).spec.bands:
         rows = ncagen.open(folder, band=band.name)
         wanted = rows.rows(np.arange(min(60, len(rows))))
-        made = page.evaluate(ROWS, [philox.STREAMS["train"], [str(c) for c in wanted["candidate"]]])
+        made = page.evaluate(ROWS, [philox.STREAMS["train"], {}, [str(c) for c in wanted["candidate"]]])
         assert [row for row, _ in made] == wanted["input_ids"].tolist()
         assert [length for _, length in made] == wanted["gzip_bytes"].tolist()
 
 
-def test_rows_of_validation_and_of_other_settings_are_the_factory_s(opened):
+OTHER = {"states": "7", "grid": "24", "seed": "99"}
+
+
+def test_rows_of_validation_and_of_other_settings_equal_those_of_a_build(opened):
     page, numbers = opened(), np.array([0, 5, 2**32 + 9, 2**63], np.uint64)
-    for stream, changes in (("validation", {}), ("train", {"states": 7, "grid": 24, "seed": 99})):
-        spec = spec_of(**changes)
-        ids, lengths = nca.rebuild(spec, philox.STREAMS[stream], numbers)
-        made = page.evaluate(
-            """([stream, changes, candidates]) => {
-              const settings = changed(DATA, DATA.settings, { ...DATA.settings, ...changes });
-              return candidates.map((candidate) => {
-                const { tokens, gzipBytes } = makeRow(settings, stream, BigInt(candidate));
-                return [[...tokens], gzipBytes];
-              });
-            }""",
-            [philox.STREAMS[stream], changes, [str(number) for number in numbers]],
-        )
-        assert made == [[row, length] for row, length in zip(ids.tolist(), lengths.tolist(), strict=True)]
+    for stream, changes, chosen in (
+        ("validation", {}, Settings()),
+        ("train", OTHER, Settings(states=7, height=24, width=24)),
+    ):
+        made = page.evaluate(ROWS, [philox.STREAMS[stream], changes, [str(number) for number in numbers]])
+        assert made == made_by_python(chosen, (int(changes.get("seed", 0)), philox.STREAMS[stream]), numbers)
 
 
-def test_what_moves_is_the_row(opened, saved):
+def test_the_animation_shows_the_row(opened, saved):
     """The squares, stepped by hand, show the stored grids in order; the live length of the first ten is the row's."""
     page = opened(link="#speed=1", reduced_motion="reduce")
     folder, _ = saved()
     for name in ("medium", "high"):
-        panel = f"watch.panels.find((panel) => panel.band.name === {name!r})"
+        panel = f"ncagen.live.panels.find((panel) => panel.band.name === {name!r})"
         candidate = page.evaluate(f"String({panel}.candidate)")
         rows = ncagen.open(folder, band=name)
         shown = next(row for row in rows if str(row["candidate"]) == candidate)
-        grids = tokens.grids(rows.manifest.spec, shown["input_ids"][None])[0]
+        grids = drawable(rows.manifest, "draw").cells(shown["input_ids"][None])[0]
         page.click("#again")
         for frame, grid in enumerate(grids[:12]):
             assert page.evaluate(f"[...{panel}.automaton.cells]") == grid.ravel().tolist()
@@ -175,30 +178,31 @@ def test_what_moves_is_the_row(opened, saved):
 
 
 def pixels(page, canvas: str) -> list[int]:
-    """The states whose colours a square's canvas has."""
-    return page.evaluate(
+    """The states of the colours on a square's canvas."""
+    values = page.evaluate(
         f"""(() => {{
-          const {{ width, height }} = {canvas}, copy = make("canvas", {{ width, height }});
+          const {{ width, height }} = {canvas}, copy = document.createElement("canvas");
+          Object.assign(copy, {{ width, height }});
           const context = copy.getContext("2d", {{ willReadFrequently: true }});
           context.drawImage({canvas}, 0, 0);
-          const words = [...new Uint32Array(context.getImageData(0, 0, width, height).data.buffer)];
-          const paint = paintOf(DATA.choices.states[DATA.settings.states].colours);
-          return words.map((word) => paint.indexOf(word));
+          return [...context.getImageData(0, 0, width, height).data];
         }})()"""
     )
+    colours = [(*colour, 255) for colour in palette(10)]
+    return [colours.index(tuple(values[i : i + 4])) for i in range(0, len(values), 4)]
 
 
 def steps(page) -> list[int]:
-    return page.evaluate("watch.panels.map((panel) => panel.automaton.step)")
+    return page.evaluate("ncagen.live.panels.map((panel) => panel.automaton.step)")
 
 
 def candidates(page) -> list[str]:
-    return page.evaluate("watch.panels.map((panel) => String(panel.candidate))")
+    return page.evaluate("ncagen.live.panels.map((panel) => String(panel.candidate))")
 
 
 def settled(page) -> None:
-    """Waits until every panel has the rule that it looks for."""
-    until(page, "watch.panels.every((panel) => !/Looking/.test(panel.note.textContent))")
+    """Waits until every panel has found a rule."""
+    until(page, "ncagen.live.panels.every((panel) => !/Looking/.test(panel.note.textContent))")
     page.wait_for_timeout(300)
 
 
@@ -208,7 +212,7 @@ def test_every_control_of_the_automata(opened):
     play = page.locator("#play")
     assert play.inner_text().startswith("Pause")
     before = steps(page)
-    until(page, f"watch.panels[0].automaton.step > {before[0] + 2}")
+    until(page, f"ncagen.live.panels[0].automaton.step > {before[0] + 2}")
     play.click()
     assert play.inner_text().startswith("Play")
     still = steps(page)
@@ -222,10 +226,10 @@ def test_every_control_of_the_automata(opened):
     before = candidates(page)
     for i, square in enumerate(page.locator(".square").all()):
         square.click()
-        until(page, f"String(watch.panels[{i}].candidate) !== {before[i]!r}")
+        until(page, f"String(ncagen.live.panels[{i}].candidate) !== {before[i]!r}")
     before = candidates(page)
     page.click("#others")
-    until(page, f"watch.panels.every((panel, i) => String(panel.candidate) !== {before}[i])")
+    until(page, f"ncagen.live.panels.every((panel, i) => String(panel.candidate) !== {before}[i])")
 
     page.locator("#speed").fill("60")
     assert page.locator("#speed-out").inner_text() == "60 a second"
@@ -234,13 +238,13 @@ def test_every_control_of_the_automata(opened):
     page.select_option("#states", "5")
     page.select_option("#grid", "24")
     settled(page)
-    assert page.evaluate("watch.panels.map((p) => [p.automaton.settings.states, p.canvas.width])") == [[5, 24]] * 3
+    assert page.evaluate("ncagen.live.panels.map((p) => [p.source.settings.states, p.canvas.width])") == [[5, 24]] * 3
     assert "states=5" in page.url and "grid=24" in page.url
     assert page.locator("#settings-note").inner_text().startswith("Not the dataset")
     page.fill("#seed", "4294967296")
     page.press("#seed", "Enter")
     note = page.locator("#settings-note")
-    assert note.inner_text() == "Seed 4294967296 is not possible: use 0 to 4294967295."
+    assert note.inner_text() == "Seed 4294967296 is out of range: use 0 to 4294967295."
     page.fill("#seed", "77")
     page.press("#seed", "Enter")
     until(page, "location.hash.includes('seed=77')")
@@ -255,7 +259,7 @@ def test_every_key_of_the_automata(opened):
     page = opened()
     settled(page)
     page.keyboard.press("Space")
-    assert not page.evaluate("watch.playing")
+    assert not page.evaluate("ncagen.live.playing")
     still = steps(page)
     page.keyboard.press("ArrowRight")
     assert steps(page) == [step + 1 for step in still]
@@ -263,23 +267,21 @@ def test_every_key_of_the_automata(opened):
     assert steps(page) == [10, 10, 10]
     before = candidates(page)
     page.keyboard.press("3")
-    until(page, f"String(watch.panels[2].candidate) !== {before[2]!r}")
+    until(page, f"String(ncagen.live.panels[2].candidate) !== {before[2]!r}")
     assert candidates(page)[:2] == before[:2]
     page.keyboard.press("r")
-    until(page, f"watch.panels.every((panel, i) => String(panel.candidate) !== {before}[i])")
+    until(page, f"ncagen.live.panels.every((panel, i) => String(panel.candidate) !== {before}[i])")
     page.locator(".square").first.focus()
     before = candidates(page)
     page.keyboard.press("Enter")
-    until(page, f"String(watch.panels[0].candidate) !== {before[0]!r}")
+    until(page, f"String(ncagen.live.panels[0].candidate) !== {before[0]!r}")
 
 
 def test_a_link_shows_the_same_again(opened):
     page = opened(link="#seed=7&states=6&grid=8&speed=30&low=12345&medium=18446744073709551615&high=5")
     assert candidates(page) == ["12345", "18446744073709551615", "5"]
-    assert page.evaluate("[watch.settings.seed, watch.settings.states, watch.settings.grid, watch.speed]") == [
-        7,
-        6,
-        8,
+    assert page.evaluate("[ncagen.live.source.values, ncagen.live.speed]") == [
+        {"seed": "7", "states": "6", "grid": "8"},
         30,
     ]
     again = opened(link="#" + page.url.partition("#")[2])
@@ -292,8 +294,8 @@ def test_a_link_shows_the_same_again(opened):
 )
 def test_a_wrong_link_shows_the_dataset(opened, link):
     page = opened(link=link)
-    assert page.evaluate("watch.own && watch.speed") == 8
-    assert page.evaluate("watch.panels[2].note.textContent").startswith("Row ")
+    assert page.evaluate("ncagen.live.own && ncagen.live.speed") == 8
+    assert page.evaluate("ncagen.live.panels[2].note.textContent").startswith("Row ")
 
 
 def test_every_control_of_the_rows(opened, saved):
@@ -319,7 +321,7 @@ def test_every_control_of_the_rows(opened, saved):
 
     film, tip = page.locator(".film canvas"), page.locator("#tip")
     film.hover(position={"x": 4, "y": 30})
-    token = page.evaluate("browser.row.patches[0][0]")
+    token = page.evaluate("ncagen.rows.row.patches[0][0]")
     assert tip.inner_text().split("\n")[0] == f"token {token}"
     assert tip.inner_text().split("\n")[1] == f"{token % 10} {token // 10 % 10}"
     page.mouse.move(5, 5)
@@ -327,18 +329,165 @@ def test_every_control_of_the_rows(opened, saved):
     film.focus()
     for key in ("ArrowRight", "ArrowRight", "ArrowDown", "PageDown"):
         film.press(key)
-    assert page.evaluate("browser.place") == {"frame": 1, "patch": 7}
+    assert page.evaluate("ncagen.rows.film.place") == {"frame": 1, "patch": 7}
     assert page.locator("#patch").inner_text().startswith("Grid 1 (step 11), patch 7: token ")
     film.press("Escape")
-    assert tip.is_hidden() and page.evaluate("browser.place") is None
+    assert tip.is_hidden() and page.evaluate("ncagen.rows.film.place") is None
 
 
-def test_what_a_model_sees(opened, saved):
+# --- grids that are not square ---
+
+
+def test_grids_need_not_be_squares(opened, saved):
+    page = opened(saved("rectangle")[1], reduced_motion="reduce")
+    until(page, "document.querySelector('#rows .note[role=status]').className === 'note good'")
+    assert page.locator("#lead").inner_text().endswith("in 10 states each, as 1,037 tokens.")
+    assert page.evaluate("ncagen.live.panels.map(({ canvas: c }) => [c.height, c.width])") == [[6, 10]] * 3
+    assert page.evaluate("[...ncagen.live.panels[1].automaton.cells]") == pixels(page, "ncagen.live.panels[1].canvas")
+    box = page.locator(".square").first.bounding_box()
+    assert box["height"] == pytest.approx(0.6 * box["width"], abs=1)
+    assert page.locator("#grid").input_value() == "6x10" and "grid=6x10" in page.url
+
+    film, cell = page.locator(".film canvas"), page.evaluate("ncagen.rows.film.layout().cell")
+    film.hover(position={"x": 9 * cell, "y": 18 + 5 * cell})  # the last patch of the first grid
+    token = page.evaluate("ncagen.rows.row.patches[0][14]")
+    assert page.locator("#patch").inner_text().startswith(f"Grid 0 (step 10), patch 14: token {token}, ")
+    page.mouse.move(5, 5)
+    film.focus()
+    for key in ("ArrowRight", "ArrowDown", "ArrowDown", "PageDown"):
+        film.press(key)
+    assert page.evaluate("ncagen.rows.film.place") == {"frame": 1, "patch": 10}
+
+    page.select_option("#grid", "12")
+    settled(page)
+    assert page.evaluate("ncagen.live.panels.map(({ canvas: c }) => [c.height, c.width])") == [[12, 12]] * 3
+    page.click("#reset")
+    until(page, "location.hash.includes('grid=6x10')")
+
+
+# --- a source without a JavaScript twin ---
+
+
+def test_a_source_without_a_twin_shows_its_stored_tokens(opened, saved, tmp_path, monkeypatch):
+    folder, path = saved()[0], tmp_path / "page.html"
+    monkeypatch.setattr(webpage, "TWINS", {})
+    path.write_text(page_of(folder), encoding="utf-8")
+    page = opened(path)
+    assert page.locator("#live, #fits, canvas").count() == 0
+    assert page.locator("#endings tbody tr").count() == 2
+    assert page.locator("nav a").all_inner_texts() == ["Dataset", "What a model sees"]
+    assert page.locator("#lead").inner_text() == "440 rows of the source nca, 1,026 tokens each."
+    assert page.locator("#histogram rect.bar").count() > 10 and page.locator("#frequencies path.curve").count() == 2
+
+    for band, row in (("high", 0), ("medium", 199)):
+        if band == "medium":
+            page.select_option("#rows select", band)
+            page.click("#rows button:text('Previous')")
+        stored = ncagen.open(folder, band=band)[row]
+        assert page.locator("#rows .title").inner_text() == f"Row {row} of 200 ({band})"
+        assert page.locator("#rows th").all_inner_texts() == ["candidate", "gzip_bytes", "gzip_ratio"]
+        facts = [str(stored["candidate"]), str(stored["gzip_bytes"]), f"{stored['gzip_ratio']:.3f}"]
+        assert page.locator("#rows td").all_inner_texts() == facts
+        assert [int(text) for text in page.locator("#rows .chip").all_inner_texts()] == stored["input_ids"].tolist()
+        ids = [int(text) for text in page.locator("#tokens .grids .id").all_inner_texts()]
+        assert ids == stored["input_ids"][:200].tolist()
+    assert page.locator("#rows .note").inner_text() == "All 1,026 tokens."
+    assert page.locator("#rows .chip.border").count() == 54 and page.locator("#rows .chip.masked").count() == 38
+
+    page.locator("#tokens input").fill("5")
+    readout = page.locator("#tokens .readout")
+    assert "a token. Nothing before it predicts it: " in readout.inner_text()
+    page.locator("#tokens input").fill("38")
+    assert readout.inner_text() == "Seen: 38 tokens. To predict: 10000, a delimiter. It counts."
+    page.click("#theme")
+    page.click("nav a[href='#model']")
+
+
+def test_rows_without_scores_grids_and_a_twin_show_the_rest(opened, saved, tmp_path):
+    folder, path = saved()[0], tmp_path / "page.html"
+    manifest, shape = read_manifest(folder), figures.RowShape(1026)
+    known = replace(webpage.shown(manifest), shape=shape, twin=None, frames=0, details=[])
+    manifest = replace(manifest, row_format=RowFormat(10002, 1026, 1025), measures=())
+    data = webpage.describe(manifest, known, "plain")
+    found = asdict(figures.figures(ncagen.open(folder, band="high"), shape, with_tokens=True))
+    path.write_text(webpage.html(data | {"figures": {"high": found}}), encoding="utf-8")
+    page = opened(path)
+    assert page.locator("#live, #fits, #endings, #histogram, #rows select").count() == 0
+    assert page.locator("#rows .chip").count() == 1026
+    assert page.locator("#rows .chip.border, #rows .chip.masked").count() == 0
+    lead = page.locator("#model-lead").inner_text()
+    assert lead == (
+        "A row is 1,026 tokens. The model reads the first 1,025 and predicts the next token at every position."
+        " This is the row chosen above."
+    )
+
+
+def test_a_dataset_of_another_source_shows_its_stored_tokens(opened, tmp_path, monkeypatch):
+    monkeypatch.setitem(sources.SOURCES, "digits", Digits)
+    folder, path = tmp_path / "digits", tmp_path / "page.html"
+    make(folder, from_settings(DIGITS))
+    path.write_text(page_of(folder), encoding="utf-8")
+    page = opened(path)
+    assert page.locator("#live, #fits, #endings, #histogram, canvas").count() == 0
+    assert page.locator("#lead").inner_text() == "110 rows of the source digits, 1,025 tokens each."
+    page.click("#rows button:text('Next')")
+    assert page.locator("#rows .title").inner_text() == "Row 3 of 100 (all)"  # every third has its tokens in the page
+    stored = ncagen.open(folder)[3]
+    assert page.locator("#rows th").all_inner_texts() == ["candidate", "ends"]
+    assert page.locator("#rows td").all_inner_texts() == [str(stored["candidate"]), str(stored["ends"])]
+    assert [int(text) for text in page.locator("#rows .chip").all_inner_texts()] == stored["input_ids"].tolist()
+    assert page.locator("#rows .chip.border").count() == stored["ends"]
+    assert page.locator("#rows .chip.masked").count() == 0
+
+
+@pytest.mark.parametrize("width", [320, 1200])
+def test_stored_tokens_do_not_run_over_the_edge(opened, saved, tmp_path, monkeypatch, width):
+    path = tmp_path / "page.html"
+    monkeypatch.setattr(webpage, "TWINS", {})
+    path.write_text(page_of(saved()[0]), encoding="utf-8")
+    page = opened(path, viewport={"width": width, "height": 800})
+    assert page.evaluate("document.documentElement.scrollWidth") == width
+
+
+# --- labels of the charts ---
+
+# The texts of each drawing: their boxes in the window, and the left and right edge (first, last) of the drawing.
+TEXTS = """[...document.querySelectorAll("svg")].map((svg) => {
+  const edge = svg.getBoundingClientRect();
+  return [...svg.querySelectorAll("text")].filter((text) => text.textContent).map((text) => {
+    const { left, right, top, bottom } = text.getBoundingClientRect();
+    return { text: text.textContent, left, right, top, bottom, first: edge.left, last: edge.right };
+  });
+})"""
+
+
+@pytest.mark.parametrize("width", [320, 768, 1200])
+@pytest.mark.parametrize("states", [2, 3, 5, 10, 15])
+def test_labels_of_charts_are_apart_and_inside(opened, saved, states, width):
+    page = opened(saved(f"states-{states}")[1], reduced_motion="reduce", viewport={"width": width, "height": 900})
+    settled(page)
+    drawings = page.evaluate(TEXTS)
+    assert len(drawings) == 6  # three gauges, and as many charts
+    for labels in drawings:
+        for i, one in enumerate(labels):
+            assert one["first"] - 0.5 <= one["left"] and one["right"] <= one["last"] + 0.5, one
+            for other in labels[:i]:
+                # Boxes have space above capitals and below the line: an overlap of 3 pixels does not touch letters.
+                apart = one["right"] <= other["left"] or other["right"] <= one["left"]
+                below = one["bottom"] - 3 <= other["top"] or other["bottom"] - 3 <= one["top"]
+                assert apart or below, (one, other)
+    for names in ([label["text"] for label in labels] for labels in drawings[:3]):
+        assert "noise" in names
+    (noise,) = [label["text"] for label in drawings[3] if label["text"].startswith("pure noise")]
+    assert noise == f"pure noise {page.evaluate('ncagen.source.noiseRatio'):.3f}"
+
+
+def test_the_tokens_that_a_model_sees(opened, saved):
     page = opened()
     row = ncagen.open(saved()[0], band="high")[0]["input_ids"]
     ids = [int(text) for text in page.locator("#tokens .grids .id").all_inner_texts()]
     assert ids == row[:114].tolist()
-    masked = page.evaluate("model.chips.map((chip) => chip.classList.contains('masked'))")
+    masked = page.evaluate("ncagen.model.chips.map((chip) => chip.classList.contains('masked'))")
     assert masked == [True] * 38 + [False] * 76
     readout = page.locator("#tokens .readout")
     page.locator("#tokens input").fill("1")
@@ -353,7 +502,7 @@ def test_what_a_model_sees(opened, saved):
 
 def test_a_model_s_view_of_large_grids_is_cut_around_the_end_of_the_first(opened, saved):
     page = opened(saved("large")[1])
-    assert page.evaluate("[model.from, model.chips.length, model.each]") == [302, 200, 402]
+    assert page.evaluate("[ncagen.model.from, ncagen.model.chips.length]") == [302, 200]
     assert page.locator("#tokens .grids .masked").count() == 100
     assert page.locator("#tokens .grids .chip").nth(100).inner_text().startswith("start")
     page.locator("#tokens input").fill("302")
@@ -371,17 +520,17 @@ def test_the_figures_are_those_of_the_files(opened, saved):
     assert f"{tried:,}" in page.locator("#acceptance").inner_text()
     assert "200 of 200 high rows" in page.locator("#histogram").inner_text()
     assert page.locator("#histogram rect.bar").count() > 10
-    assert page.locator("#zipf path.curve").count() == 2
+    assert page.locator("#frequencies path.curve").count() == 2
     assert page.locator("#histogram .noise").count() == 1
     page.click("summary")
     assert json.loads(page.locator("details pre").inner_text()) == json.loads(json.dumps(manifest.spec.to_dict()))
 
 
-def test_sections_are_reached_by_links_and_leave_the_address(opened):
+def test_links_to_sections_do_not_change_the_address(opened):
     page = opened()
     settled(page)
     address = page.url
-    for name in ("dataset", "fits", "model", "watch"):
+    for name in ("dataset", "fits", "model", "live"):
         page.click(f"nav a[href='#{name}']")
         assert page.evaluate("document.activeElement.id") == name
     assert page.url == address
@@ -409,12 +558,12 @@ def test_nothing_runs_over_the_edge(opened, scheme, width):
     )
 
 
-def test_nothing_moves_for_who_wants_no_motion(opened):
+def test_nothing_moves_with_reduced_motion(opened):
     page = opened(reduced_motion="reduce")
     settled(page)
     assert steps(page) == [10, 10, 10]
     page.click("#play")
-    until(page, "watch.panels[0].automaton.step > 10")
+    until(page, "ncagen.live.panels[0].automaton.step > 10")
 
 
 def test_sixty_grids_a_second_take_a_fraction_of_each_frame(opened):
@@ -423,10 +572,10 @@ def test_sixty_grids_a_second_take_a_fraction_of_each_frame(opened):
     settled(page)
     each = page.evaluate(
         """() => {
-          for (let i = 0; i < 60; i++) watch.advance();
+          for (let i = 0; i < 60; i++) ncagen.live.advance();
           const times = Array.from({ length: 120 }, () => {
             const begun = performance.now();
-            watch.advance();
+            ncagen.live.advance();
             return performance.now() - begun;
           });
           return times.sort((a, b) => a - b)[60];
@@ -437,7 +586,7 @@ def test_sixty_grids_a_second_take_a_fraction_of_each_frame(opened):
     page.locator("#speed").fill("60")
     page.click("#play")
     page.wait_for_timeout(2000)
-    assert steps(page)[0] - before > 60  # a machine that does much else draws fewer frames
+    assert steps(page)[0] - before > 60  # a busy machine draws fewer frames
 
 
 HOSTILE = "</script><script>window.hacked = 1</script><img src=x onerror='window.hacked = 1'>{{script}}<!--"
@@ -458,7 +607,7 @@ def test_text_from_a_manifest_is_text(opened, saved, tmp_path):
     assert page.locator("img, b:text('</style>')").count() == 0
 
 
-def test_a_browser_with_other_logarithms_is_told(opened, saved, tmp_path):
+def test_a_browser_with_other_logarithms_gets_a_warning(opened, saved, tmp_path):
     path = tmp_path / "page.html"
     text = saved()[1].read_text(encoding="utf-8")
     path.write_text(re.sub(r'"gumbel":\d+', '"gumbel":1', text), encoding="utf-8")
@@ -467,7 +616,7 @@ def test_a_browser_with_other_logarithms_is_told(opened, saved, tmp_path):
     assert opened().locator("#warning").is_hidden()
 
 
-def test_a_row_that_is_not_its_candidate_s_is_told(opened, saved, tmp_path):
+def test_a_row_that_differs_from_its_candidate_gets_a_warning(opened, saved, tmp_path):
     path = tmp_path / "page.html"
     text = saved()[1].read_text(encoding="utf-8")
     path.write_text(re.sub(r'"crc32":\[\d+', '"crc32":[1', text), encoding="utf-8")

@@ -1,4 +1,4 @@
-"""Ten states stay apart, for colour-blind readers too: the least CIEDE2000 distance between any two of their colours.
+"""Ten states are distinct, also for colour-blind readers: the least CIEDE2000 distance of any two of their colours.
 
 Colour blindness is simulated with the matrices of Machado, Oliveira, Fernandes, "A Physiologically-based Model for
 Simulation of Color Vision Deficiency" (2009), severity 1.0, on linear RGB.
@@ -24,7 +24,7 @@ SEEN_BY = {
 
 
 def lab(colours: list, seen: np.ndarray) -> np.ndarray:
-    """CIELAB under D65 of sRGB colours (0 to 255), as somebody sees them: float[colour, 3]."""
+    """CIELAB under D65 of sRGB colours (0 to 255), as a reader sees them: float[colour, 3]. seen: float[3, 3]."""
     values = np.array(colours) / 255
     linear = np.where(values <= 0.04045, values / 12.92, ((values + 0.055) / 1.055) ** 2.4)
     to_xyz = np.array(
@@ -71,8 +71,8 @@ def test_the_distance_is_ciede2000(one, other, distance):
 @pytest.mark.parametrize(
     ("reader", "least"), [("everybody", 15.0), ("protanopes", 11.7), ("deuteranopes", 14.2), ("tritanopes", 11.4)]
 )
-def test_ten_states_stay_apart(reader, least):
-    """A distance of 1 is just visible, 10 is seen at a glance."""
+def test_ten_states_are_distinct(reader, least):
+    """A distance of 1 is just visible, 10 is visible at a glance."""
     seen = lab(palette(10), SEEN_BY[reader])
     assert min(ciede2000(a, b) for i, a in enumerate(seen) for b in seen[:i]) >= least
 

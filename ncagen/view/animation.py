@@ -1,4 +1,4 @@
-"""Texts of the same height played one after the other in the same place of a terminal."""
+"""Plays texts of the same height one after the other on the same lines of a terminal."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -10,7 +10,10 @@ SECONDS = 0.125  # of a frame
 
 
 def check_room(columns: int, lines: int, wide: int, high: int) -> None:
-    """Raises NcagenError where a frame does not fit a terminal: broken lines would not stay in their place."""
+    """Raises NcagenError if a frame does not fit the terminal, where wrapped lines would not be overwritten.
+
+    columns, lines: of the terminal. wide, high: columns and lines of a frame.
+    """
     if wide > columns or high >= lines:
         raise NcagenError(
             f"a grid takes {wide} columns and {high + 1} lines, the terminal has {columns} and {lines}:"
@@ -19,7 +22,7 @@ def check_room(columns: int, lines: int, wide: int, high: int) -> None:
 
 
 def play(texts: Sequence[str], write: Callable[[str], None], wait: Callable[[float], None] = time.sleep) -> None:
-    """Shows each text in the place of the one before; the last one stays."""
+    """Writes each text over the one before; the last one stays. texts: of equally many lines. wait: takes seconds."""
     write(HIDE)
     try:
         for i, text in enumerate(texts):

@@ -1,27 +1,48 @@
-"""What rows of a dataset look like, in numbers: gzip lengths, rows that stand still or repeat, token frequencies.
+"""Computes figures of a dataset's rows: scores, rows that freeze or repeat, token frequencies, and some single rows.
 
-Taken from row groups spread evenly over a split and band, a bounded number of them, so that memory and time stay flat
-for any dataset; each result says how many rows were looked at. Drawing them is the page's job (`webpage`).
+It reads a bounded number of row groups, spread evenly over a split and band, so memory and time do not grow with the
+dataset; each result has the number of rows that were read. A row is described by its `RowShape`. Not covered: sources,
+and drawing the figures (`webpage`).
 """
 
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from fractions import Fraction
 
 import numpy as np
 
 from ncagen.dataset.reader import Dataset
-from ncagen.spec import Spec
 
-MOST_ROWS, MOST_TOKENS = 4096, 2**22  # looked at
+MOST_ROWS, MOST_TOKENS = 4096, 2**22  # read
 SAMPLE_ROWS = 256  # of them, listed one by one
+STORED_ROWS, STORED_TOKENS, STORED_TOKENS_A_ROW = 32, 2**15, 2**12  # of them, with their tokens: 200 KB of JSON
 RANKS = 96  # points of a rank-frequency curve
 
 
 @dataclass(frozen=True)
+class RowShape:
+    """The shape of a row, as far as figures need it.
+
+    row_tokens: stored tokens. structural: ids that are not content, such as delimiters. measure: the column that bands
+    select by, and denominator, that of its ratio; None and 0 for rows without a score. frame_tokens: tokens
+    of a frame with its delimiters, for rows that are frames of equal length, otherwise 0.
+    """
+
+    row_tokens: int
+    structural: tuple[int, ...] = ()
+    measure: str | None = None
+    denominator: Fraction = Fraction(0)
+    frame_tokens: int = 0
+
+
+@dataclass(frozen=True)
 class Sample:
-    """Rows one by one: number, candidate (as text: it may have 64 bits, which a number in JSON does not), gzip bytes,
-    CRC-32 of the tokens as little-endian uint32."""
+    """Rows that a JavaScript twin computes again, a list item for each.
+
+    numbers: of the rows. candidates: as text, since a number in JSON has fewer than 64 bits. gzip_bytes: scores.
+    crc32: of the tokens as little-endian uint32.
+    """
 
     numbers: list[int]
     candidates: list[str]
@@ -30,11 +51,21 @@ class Sample:
 
 
 @dataclass(frozen=True)
-class Figures:
-    """Of `looked` rows of a split and band, which has `rows`.
+class Stored:
+    """Stored rows, a list item for each: number, every other column as text, and the first tokens."""
 
-    histogram: rows whose ratio is i to i + 1 hundredths, for i from 0 on. frozen and periodic: rows. frequencies:
-    [rank, count] of patch tokens from the most frequent on, of `distinct` ones that occur `patches` times in all.
+    numbers: list[int]
+    facts: dict[str, list[str]]
+    tokens: list[list[int]]
+
+
+@dataclass(frozen=True)
+class Figures:
+    """Figures of `looked` rows of a split and band that has `rows` rows.
+
+    histogram: item i counts rows with a ratio of i to i + 1 hundredths; empty without a measure. frozen and periodic:
+    numbers of rows; 0 if rows have no frames. frequencies: (rank, count) of tokens, the most frequent first; there are
+    `distinct` tokens that occur `counted` times, without structural ones. sample and stored: one of them is None.
     """
 
     rows: int
@@ -42,70 +73,100 @@ class Figures:
     histogram: list[int]
     frozen: int
     periodic: int
-    patches: int
+    counted: int
     distinct: int
     frequencies: list[tuple[int, int]]
-    sample: Sample
+    sample: Sample | None
+    stored: Stored | None
 
 
-def figures(dataset: Dataset) -> Figures:
-    """Looks at some rows of a dataset. Raises DamagedShard."""
-    spec = dataset.manifest.spec
-    numbers, columns = [], []
-    for some in spread(dataset):
+def figures(dataset: Dataset, shape: RowShape, with_tokens: bool = False) -> Figures:
+    """Reads some rows of a dataset. with_tokens: return `stored` rows, not a `sample`. Raises DamagedShard."""
+    numbers, parts = [], []
+    for some in spread(dataset, shape):
         numbers.append(some)
-        columns.append(dataset.rows(some))
+        parts.append(dataset.rows(some))
     rows = np.concatenate(numbers)
-    ids, lengths, candidates = (
-        np.concatenate([part[name] for part in columns]) for name in ("input_ids", "gzip_bytes", "candidate")
-    )
-    patches = ids.reshape(len(ids), spec.frames, spec.tokens_per_grid)[:, :, 1:-1]
-    frozen, periodic = endings(patches)
-    counts = np.sort(np.unique(patches, return_counts=True)[1])[::-1]
+    columns = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    ids = columns["input_ids"]
+    frozen, periodic = endings(ids.reshape(len(ids), -1, shape.frame_tokens)) if shape.frame_tokens else (rows < 0,) * 2
+    counts = np.sort(np.unique(ids[~np.isin(ids, shape.structural)], return_counts=True)[1])[::-1]
     ranks = np.unique(np.geomspace(1, len(counts), RANKS).round().astype(int))
-    listed = np.unique(np.linspace(0, len(rows) - 1, SAMPLE_ROWS).round().astype(int))
     return Figures(
         rows=len(dataset),
         looked=len(rows),
-        histogram=np.bincount(lengths * 100 // spec.scored_bytes).tolist(),
+        histogram=hundredths(columns[shape.measure], shape.denominator) if shape.measure else [],
         frozen=int(frozen.sum()),
         periodic=int(periodic.sum()),
-        patches=patches.size,
+        counted=int(counts.sum()),
         distinct=len(counts),
         frequencies=[(int(rank), int(counts[rank - 1])) for rank in ranks],
-        sample=Sample(
-            numbers=rows[listed].tolist(),
-            candidates=[str(candidate) for candidate in candidates[listed]],
-            gzip_bytes=lengths[listed].tolist(),
-            crc32=[zlib.crc32(ids[i].astype("<u4").tobytes()) for i in listed],
-        ),
+        sample=None if with_tokens else sample(rows, columns),
+        stored=stored(rows, columns, shape) if with_tokens else None,
     )
 
 
-def spread(dataset: Dataset) -> Iterator[np.ndarray]:
-    """The row numbers of some row groups, the first among them, evenly spread: int64[row] each."""
+def sample(rows: np.ndarray, columns: Mapping[str, np.ndarray]) -> Sample:
+    """Selects rows, evenly spread. rows: int64[row], their numbers. columns: by name, [row] or [row, token] each."""
+    listed = evenly(len(rows), SAMPLE_ROWS)
+    return Sample(
+        numbers=rows[listed].tolist(),
+        candidates=[str(candidate) for candidate in columns["candidate"][listed]],
+        gzip_bytes=columns["gzip_bytes"][listed].tolist(),
+        crc32=[zlib.crc32(columns["input_ids"][i].astype("<u4").tobytes()) for i in listed],
+    )
+
+
+def stored(rows: np.ndarray, columns: Mapping[str, np.ndarray], shape: RowShape) -> Stored:
+    """Selects rows, evenly spread, with tokens. rows: int64[row]. columns: by name, [row] or [row, token] each."""
+    tokens = min(shape.row_tokens, STORED_TOKENS_A_ROW)
+    listed = evenly(len(rows), max(1, min(STORED_ROWS, STORED_TOKENS // tokens)))
+    facts = {name: column[listed] for name, column in columns.items() if name != "input_ids"}
+    return Stored(
+        numbers=rows[listed].tolist(),
+        facts={name: [text(value) for value in column] for name, column in facts.items()},
+        tokens=columns["input_ids"][listed, :tokens].tolist(),
+    )
+
+
+def text(value: np.generic) -> str:
+    """Formats a stored value."""
+    return f"{value:.3f}" if isinstance(value, np.floating) else str(value)
+
+
+def evenly(count: int, most: int) -> np.ndarray:
+    """Returns int64[index], at most `most` of `count` indices, evenly spaced, with the first and the last."""
+    return np.unique(np.linspace(0, count - 1, min(count, most)).round().astype(int))
+
+
+def hundredths(scores: np.ndarray, denominator: Fraction) -> list[int]:
+    """Counts rows with a ratio of i to i + 1 hundredths, as item i of a list. scores: int32[row]."""
+    return np.bincount(scores.astype(np.int64) * 100 * denominator.denominator // denominator.numerator).tolist()
+
+
+def spread(dataset: Dataset, shape: RowShape) -> Iterator[np.ndarray]:
+    """Yields the row numbers of some row groups, evenly spread, starting with the first: int64[row] each."""
     sizes = dataset.group_sizes
-    most = most_rows(dataset.manifest.spec)
+    most = most_rows(shape.row_tokens)
     ends = np.cumsum(sizes)
-    groups = max(1, min(len(sizes), most // int(sizes.max())))
-    for group in np.unique(np.linspace(0, len(sizes) - 1, groups).round().astype(int)):
+    for group in evenly(len(sizes), max(1, most // int(sizes.max()))):
         first = ends[group] - sizes[group]
         yield np.arange(first, min(ends[group], first + most))
 
 
-def most_rows(spec: Spec) -> int:
-    """Rows to look at: fewer where rows are long."""
-    return max(1, min(MOST_ROWS, MOST_TOKENS // spec.row_tokens))
+def most_rows(row_tokens: int) -> int:
+    """Returns how many rows to read: fewer if rows are long."""
+    return max(1, min(MOST_ROWS, MOST_TOKENS // row_tokens))
 
 
-def endings(patches: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Which rows end frozen and which periodic, bool[row] each. patches: [row, frame, patch].
+def endings(frames: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Returns which rows end frozen and which end periodic, bool[row] each. frames: [row, frame, token].
 
-    Frozen: the last two grids are equal. Periodic: not frozen, and the last p grids equal the p before them, for some
+    Frozen: the last two frames are equal. Periodic: not frozen, and the last p frames equal the p before them, for some
     p from 2 to half of the frames.
     """
-    frozen, periodic = np.zeros((2, len(patches)), bool)
-    for period in range(1, patches.shape[1] // 2 + 1):
+    frozen, periodic = np.zeros((2, len(frames)), bool)
+    for period in range(1, frames.shape[1] // 2 + 1):
         found = frozen if period == 1 else periodic
-        found |= (patches[:, -period:] == patches[:, -2 * period : -period]).all(axis=(1, 2))
+        found |= (frames[:, -period:] == frames[:, -2 * period : -period]).all(axis=(1, 2))
     return frozen, periodic & ~frozen

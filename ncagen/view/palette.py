@@ -1,7 +1,7 @@
-"""A colour for each state, the same in the terminal, in pictures and on the page.
+"""Assigns a colour to each state, the same in the terminal, in pictures and on the page.
 
-Up to ten states stay apart for colour-blind readers too; `tests/test_view_palette.py` says by how much. Beyond ten no
-palette does, and hues are spread evenly.
+Colour-blind readers can distinguish up to ten states; `tests/test_view_palette.py` measures the distances. Above ten no
+palette achieves this, and hues are spread evenly.
 """
 
 import colorsys
@@ -13,7 +13,7 @@ TOL_MUTED = ("332288", "88CCEE", "44AA99", "117733", "999933", "DDCC77", "CC6677
 
 
 def palette(states: int) -> list[Colour]:
-    """A colour (red, green, blue, 0 to 255) for each state."""
+    """Returns a colour (red, green, blue, each 0 to 255) for each state."""
     if states <= len(TOL_MUTED):
         return [(int(c[:2], 16), int(c[2:4], 16), int(c[4:], 16)) for c in TOL_MUTED[:states]]
     spread = (colorsys.hls_to_rgb(s * 0.61803399 % 1, 0.3 + 0.4 * (s % 3) / 2, 0.8) for s in range(states))

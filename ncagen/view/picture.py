@@ -1,46 +1,71 @@
-"""Rows as pictures: PNG with one line of grids for each row, GIF with one row's grids one after the other.
+"""Draws rows as pictures: PNG with one line of grids for each row, GIF that plays the grids of one row.
 
 Pixels are indices into the palette of the states, so colours are exact and files small. Needs Pillow, the `view` extra.
-What a terminal shows is `terminal`'s job, what a browser shows `webpage`'s.
+Not covered: text for a terminal (`terminal`), the page for a browser (`webpage`).
 """
 
+import io
 from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
-from PIL import Image
 
-from ncagen.sources.nca import tokens
-from ncagen.spec import Spec
+from ncagen.hints import needed_by
+
+with needed_by("a picture"):
+    from PIL import Image
+
+from ncagen.dataset.folder import Folder
+from ncagen.dataset.manifest import Manifest
+from ncagen.dataset.reader import Dataset
+from ncagen.sources import source_of
+from ncagen.sources.source import Grids
 from ncagen.view.palette import palette
 
+PREVIEW_ROWS = 12
 GAP = 1  # cells between grids, transparent in PNG
-ACROSS = 9  # grids in a line of a picture of one row
-STRIP, SINGLE = 1100, 1000  # widths in pixels to come near, of many rows and of one
-MOVING = 360  # side in pixels to come near
+ACROSS = 9  # grids in a line, in a picture of one row
+STRIP, SINGLE = 1100, 1000  # target widths in pixels, of many rows and of one
+MOVING = 360  # target side in pixels
 SECONDS = 0.125  # of a grid in a GIF
 
 
-def png(spec: Spec, input_ids: np.ndarray, file: Path | BinaryIO) -> None:
-    """Writes a picture of rows, their grids from left to right; a single row's grids are cut into several lines.
+def draw(folder: Folder, manifest: Manifest) -> tuple[bytes, range] | None:
+    """Draws the first training rows of the first band. Returns a PNG and the row numbers; None if rows are not grids.
 
-    input_ids: [row, token], well-formed rows.
+    Raises DamagedShard.
     """
-    grids = tokens.grids(spec, input_ids)
+    drawn = source_of(manifest.spec).grids()
+    if drawn is None:
+        return None
+    dataset = Dataset(folder, band=manifest.spec.bands[0].name)
+    rows = range(min(PREVIEW_ROWS, len(dataset)))
+    file = io.BytesIO()
+    png(drawn, dataset.rows(np.array(rows), ("input_ids",))["input_ids"], file)
+    return file.getvalue(), rows
+
+
+def png(drawn: Grids, input_ids: np.ndarray, file: Path | BinaryIO) -> None:
+    """Writes a picture of rows, with grids from left to right; the grids of a single row take several lines.
+
+    input_ids: integers [row, token], well-formed rows.
+    """
+    grids = drawn.cells(input_ids)
+    down, across = drawn.height + GAP, drawn.width + GAP
     if len(grids) == 1:
-        scale = _scale(SINGLE, min(ACROSS, spec.frames) * (spec.grid + GAP))
-        lines = [grids[0][first : first + ACROSS] for first in range(0, spec.frames, ACROSS)]
+        scale = _scale(SINGLE, min(ACROSS, drawn.frames) * across)
+        lines = [grids[0][first : first + ACROSS] for first in range(0, drawn.frames, ACROSS)]
     else:
-        scale = _scale(STRIP, spec.frames * (spec.grid + GAP))
+        scale = _scale(STRIP, drawn.frames * across)
         lines = list(grids)
-    ground = spec.states
-    high, wide = (spec.grid + GAP) * len(lines) - GAP, (spec.grid + GAP) * len(lines[0]) - GAP
+    ground = drawn.states
+    high, wide = down * len(lines) - GAP, across * len(lines[0]) - GAP
     cells = np.full((high, wide), ground, np.uint16)
     for y, line in enumerate(lines):
         for x, grid in enumerate(line):
-            top, left = y * (spec.grid + GAP), x * (spec.grid + GAP)
-            cells[top : top + spec.grid, left : left + spec.grid] = grid
-    colours = np.array([(*colour, 255) for colour in palette(spec.states)] + [(0, 0, 0, 0)], np.uint8)
+            top, left = y * down, x * across
+            cells[top : top + drawn.height, left : left + drawn.width] = grid
+    colours = np.array([(*colour, 255) for colour in palette(drawn.states)] + [(0, 0, 0, 0)], np.uint8)
     large = cells.repeat(scale, axis=0).repeat(scale, axis=1)
     if ground < 256:
         image = Image.fromarray(large.astype(np.uint8), "P")
@@ -50,12 +75,12 @@ def png(spec: Spec, input_ids: np.ndarray, file: Path | BinaryIO) -> None:
     image.save(file, "PNG", optimize=True)
 
 
-def gif(spec: Spec, input_ids: np.ndarray, file: Path | BinaryIO) -> None:
-    """Writes a picture that plays one row's grids for ever. input_ids: [token], one well-formed row."""
-    scale = _scale(MOVING, spec.grid)
-    colours = bytes(value for colour in palette(spec.states) for value in colour)
+def gif(drawn: Grids, input_ids: np.ndarray, file: Path | BinaryIO) -> None:
+    """Writes a picture that plays one row's grids in a loop. input_ids: integers [token], one well-formed row."""
+    scale = _scale(MOVING, max(drawn.height, drawn.width))
+    colours = bytes(value for colour in palette(drawn.states) for value in colour)
     frames = []
-    for grid in tokens.grids(spec, input_ids[None])[0]:
+    for grid in drawn.cells(input_ids[None])[0]:
         frame = Image.fromarray(grid.repeat(scale, axis=0).repeat(scale, axis=1), "P")
         frame.putpalette(colours)
         frames.append(frame)
@@ -64,5 +89,5 @@ def gif(spec: Spec, input_ids: np.ndarray, file: Path | BinaryIO) -> None:
 
 
 def _scale(pixels: int, cells: int) -> int:
-    """Pixels of a cell, so that so many cells come near to so many pixels."""
+    """Returns the pixels of a cell, so that `cells` cells take about `pixels` pixels."""
     return max(1, round(pixels / cells))

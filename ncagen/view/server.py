@@ -1,7 +1,7 @@
-"""One page on the loopback device, until Ctrl-C. It answers nothing else, and nobody from elsewhere.
+"""Serves one page on the loopback device, until Ctrl-C, to this machine only.
 
-A page of another site that a browser has open must not read the dataset's figures by way of a name that it points at
-this machine; so a request has to name the loopback device itself.
+Another site that is open in the browser must not read the dataset's figures through a host name that it resolves to
+this machine (DNS rebinding). So a request whose Host header does not name the loopback device gets status 403.
 """
 
 from errno import EADDRINUSE
@@ -15,7 +15,10 @@ NAMES = (HOST, "localhost")
 
 
 def server(page: str, port: int = 0) -> ThreadingHTTPServer:
-    """A server of the page that listens already; port 0 takes a free one. Raises NcagenError."""
+    """Returns a server of the page that is already listening. page: HTML. port: 0 takes a free one.
+
+    Raises NcagenError for a port that is taken or cannot be used.
+    """
     body = page.encode()
 
     class Handler(BaseHTTPRequestHandler):
@@ -46,5 +49,5 @@ def server(page: str, port: int = 0) -> ThreadingHTTPServer:
 
 
 def address(serving: ThreadingHTTPServer) -> str:
-    """What to type into a browser."""
+    """Returns the URL of the page."""
     return f"http://{HOST}:{serving.server_address[1]}/"

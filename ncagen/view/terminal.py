@@ -1,51 +1,58 @@
-"""A dataset and one of its trajectories as text for a terminal: coloured half-blocks, or plain characters.
+"""Formats a dataset and one of its rows as text for a terminal: coloured half-blocks, or plain characters.
 
-Two rows of cells share one line of text (an upper half-block with a foreground and a background colour).
+In colour, two rows of cells share one line of text: an upper half-block with a foreground and a background colour. Not
+covered: pictures (`picture`), playing frames (`animation`).
 """
 
+import textwrap
 from collections.abc import Sequence
 
 import numpy as np
 
 from ncagen.dataset.manifest import SPLITS, Manifest
-from ncagen.sources.nca import tokens
-from ncagen.spec import Spec
+from ncagen.sources import source_of
+from ncagen.sources.source import Grids
 from ncagen.view.palette import palette
 
 PLAIN = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 
-def trajectory(spec: Spec, input_ids: np.ndarray, width: int, colour: bool) -> str:
-    """The recorded grids of one row, as many side by side as fit into `width` columns.
+def trajectory(drawn: Grids, input_ids: np.ndarray, width: int, colour: bool) -> str:
+    """Formats the recorded grids of one row, as many side by side as fit `width` columns.
 
-    input_ids: [token], one well-formed row.
+    input_ids: integers [token], one well-formed row.
     """
-    grids = tokens.grids(spec, input_ids[None])[0]
-    across = max(1, (width + 1) // (spec.grid + 1))
+    grids = drawn.cells(input_ids[None])[0]
+    across = max(1, (width + 1) // (drawn.width + 1))
     lines = []
     for first in range(0, len(grids), across):
         some = grids[first : first + across]
-        names = (f"t={spec.warmup + spec.stride * (first + i)}" for i in range(len(some)))
-        lines.append(" ".join(name.ljust(spec.grid) for name in names).rstrip())
-        lines += _coloured(spec, some) if colour else _plain(spec, some)
+        names = (drawn.frame_name(first + i) for i in range(len(some)))
+        lines.append(" ".join(name.ljust(drawn.width) for name in names).rstrip())
+        lines += _coloured(drawn.states, some) if colour else _plain(drawn.states, some)
     return "\n".join(lines)
 
 
-def frames(spec: Spec, input_ids: np.ndarray, colour: bool) -> list[str]:
-    """The recorded grids of one row, each with its step above it, as texts of equally many lines.
+def frames(drawn: Grids, input_ids: np.ndarray, colour: bool) -> list[str]:
+    """Formats the recorded grids of one row, each below its step, as texts of equally many lines.
 
-    input_ids: [token], one well-formed row.
+    input_ids: integers [token], one well-formed row.
     """
     draw = _coloured if colour else _plain
-    grids = tokens.grids(spec, input_ids[None])[0]
+    grids = drawn.cells(input_ids[None])[0]
     return [
-        "\n".join([f"t={spec.warmup + spec.stride * i}".ljust(spec.grid), *draw(spec, [grid])[:-1]])
+        "\n".join([drawn.frame_name(i).ljust(drawn.width), *draw(drawn.states, [grid])[:-1]])
         for i, grid in enumerate(grids)
     ]
 
 
+def row_text(input_ids: np.ndarray, width: int) -> str:
+    """Formats the tokens of a row without grids, in lines of at most `width` columns. input_ids: integers [token]."""
+    return textwrap.fill(" ".join(map(str, input_ids.tolist())), max(width, 20))
+
+
 def parts(manifest: Manifest) -> list[dict]:
-    """Rows, shards, training tokens and candidates of every band and split that a dataset has."""
+    """Returns rows, shards, tokens (rows * seq_len) and candidates of every band and split of a dataset."""
     found = []
     for band in manifest.spec.bands:
         for split in SPLITS:
@@ -59,28 +66,26 @@ def parts(manifest: Manifest) -> list[dict]:
 
 
 def summary(manifest: Manifest) -> dict:
-    """What a dataset is, as numbers for a script."""
+    """Returns a dataset's figures as plain values for JSON."""
     return {
         "dataset_sha256": manifest.dataset_sha256,
-        "format": manifest.storage,
+        "format": manifest.file_format,
         "bytes": sum(file.bytes for file in manifest.files.values()),
-        "vocabulary": manifest.spec.vocabulary,
-        "row_tokens": manifest.spec.row_tokens,
+        "vocabulary": manifest.row_format.vocabulary,
+        "row_tokens": manifest.row_format.row_tokens,
         "parts": parts(manifest),
         "spec": manifest.spec.to_dict(),
     }
 
 
 def figures(manifest: Manifest) -> list[tuple[str, str]]:
-    """What a dataset is, as name and value: sizes, acceptance of each band, identity."""
-    spec, whole = manifest.spec, summary(manifest)
+    """Returns a dataset's figures as (name, text): sizes, acceptance of each band, identity."""
+    spec, rows, whole = manifest.spec, manifest.row_format, summary(manifest)
+    card = source_of(spec).card()
     lines = [
-        ("row", f"{spec.frames} grids of {spec.grid} x {spec.grid} in {spec.states} states = {spec.row_tokens} tokens"),
-        ("vocabulary", f"{spec.vocabulary:,} ids, {spec.token_dtype}"),
-        (
-            "rule",
-            f"temperature {spec.temperature:g}, {spec.start} start, {spec.warmup} warm-up steps, every {spec.stride}",
-        ),
+        ("row", f"{card.row} = {rows.row_tokens} tokens"),
+        ("vocabulary", f"{rows.vocabulary:,} ids, {rows.token_dtype}"),
+        *card.details,
     ]
     for part in whole["parts"]:
         shards = f"{part['shards']:,} shard{'' if part['shards'] == 1 else 's'}"
@@ -89,14 +94,14 @@ def figures(manifest: Manifest) -> list[tuple[str, str]]:
         lines.append((f"{part['band']} {part['split']}", text))
     return [
         *lines,
-        ("size", f"{whole['bytes'] / 1e6:,.1f} MB of {manifest.storage}"),
+        ("size", f"{whole['bytes'] / 1e6:,.1f} MB of {manifest.file_format}"),
         ("seed", str(spec.seed)),
         ("dataset sha256", manifest.dataset_sha256),
     ]
 
 
 def histogram(counts: np.ndarray, width: int = 40) -> list[str]:
-    """Bars of how many rows have which gzip ratio, from the lowest that any has. counts: as `bands.ratio_counts`."""
+    """Formats a bar for each ratio, from the lowest that occurs. counts: int[bin], as `selection.ratio_counts`."""
     first, most = int(np.flatnonzero(counts)[0]), counts.max()
     return [
         f"{b / 50:.2f} {'█' * max(1, round(width * counts[b] / most)) if counts[b] else '':{width}} {counts[b]:,}"
@@ -104,13 +109,14 @@ def histogram(counts: np.ndarray, width: int = 40) -> list[str]:
     ]
 
 
-def _coloured(spec: Spec, grids: Sequence[np.ndarray]) -> list[str]:
-    colours = [";".join(map(str, colour)) for colour in palette(spec.states)]
+def _coloured(states: int, grids: Sequence[np.ndarray]) -> list[str]:
+    colours = [";".join(map(str, colour)) for colour in palette(states)]
+    height, width = grids[0].shape
     lines = []
-    for y in range(0, spec.grid, 2):
+    for y in range(0, height, 2):
         parts = []
         for grid in grids:
-            below = grid[y + 1] if y + 1 < spec.grid else [None] * spec.grid
+            below = grid[y + 1] if y + 1 < height else [None] * width
             cells = []
             for upper, lower in zip(grid[y], below, strict=True):
                 ground = f"\x1b[48;2;{colours[lower]}m" if lower is not None else "\x1b[49m"
@@ -120,10 +126,10 @@ def _coloured(spec: Spec, grids: Sequence[np.ndarray]) -> list[str]:
     return [*lines, ""]
 
 
-def _plain(spec: Spec, grids: Sequence[np.ndarray]) -> list[str]:
-    marks = PLAIN if spec.states <= len(PLAIN) else None
+def _plain(states: int, grids: Sequence[np.ndarray]) -> list[str]:
+    marks = PLAIN if states <= len(PLAIN) else None
     lines = []
-    for y in range(spec.grid):
+    for y in range(len(grids[0])):
         rows = ("".join(marks[s] if marks else chr(0x100 + int(s)) for s in grid[y]) for grid in grids)
         lines.append(" ".join(rows))
     return [*lines, ""]

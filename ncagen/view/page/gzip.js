@@ -1,8 +1,7 @@
-// The exact length of what gzip makes of some bytes at level 9, without making it: docs/automaton.md, section 9.
+// Computes the exact length of some bytes after gzip at level 9, without compressing: docs/automaton.md, section 9.
 //
-// The rules are those of ncagen/complexity (lz77.py: parse_faithful; huffman.py), which are madler zlib's, for bytes
+// The rules are those of ncagen/deflate (lz77.py: parse_faithful; huffman.py), which are madler zlib's, for bytes
 // of any length. Not covered: the compressed bytes, other levels.
-"use strict";
 
 const MIN_MATCH = 3, MAX_MATCH = 258, WINDOW = 32768, MAX_DISTANCE = WINDOW - (MAX_MATCH + MIN_MATCH + 1);
 const TOO_FAR = 4096, CHAIN = 4096, GOOD_MATCH = 32, GOOD_CHAIN = 1024, BLOCK = 16383;
@@ -30,7 +29,7 @@ for (let code = 0, start = 1; code < DISTANCES; code++) {
   start = end;
 }
 
-/** zlib's hash chains over some bytes: `insert` adds a position, `longest` finds the match there. */
+/** zlib's hash chains of some bytes: `insert` adds a position, `longest` finds the match at a position. */
 class Chains {
   constructor(data) {
     this.data = data;
@@ -39,7 +38,7 @@ class Chains {
     this.source = 0;
   }
 
-  /** Puts position i at the head of its chain, and returns the position that was there; 0 is none. */
+  /** Puts position i at the head of its chain and returns the previous head; 0 means none. */
   insert(i) {
     const { data, head } = this;
     const hash = ((data[i] << 10) ^ (data[i + 1] << 5) ^ data[i + 2]) & (WINDOW - 1);
@@ -49,7 +48,7 @@ class Chains {
     return candidate;
   }
 
-  /** The length of the longest match at i of more than `best` bytes, its place in `source`; `best` if none. */
+  /** Returns the length of the longest match at i above `best` bytes, else `best`; `source` is its position. */
   longest(i, candidate, best) {
     const { data, previous } = this;
     const most = Math.min(MAX_MATCH, data.length - i), limit = Math.max(i - MAX_DISTANCE, 0);
@@ -76,12 +75,12 @@ function newBlock() {
   return counts;
 }
 
-/** The blocks that deflate cuts the bytes into: each one's symbol counts, and the position after its last byte. */
+/** The blocks of the deflate stream: the symbol counts of each, and the position after its last byte. */
 function parse(data) {
   const n = data.length, chains = new Chains(data), blocks = [];
   let counts = newBlock(), symbols = 0, i = 0;
   let length = MIN_MATCH - 1, source = 0;
-  let pending = false; // whether data[i - 1] waits to become a literal or the start of a match
+  let pending = false; // whether data[i - 1] is not yet a literal or the start of a match
   while (i < n) {
     const waitingLength = length, waitingSource = source;
     const candidate = n - i >= MIN_MATCH ? chains.insert(i) : 0;
@@ -108,7 +107,7 @@ function parse(data) {
       pending = true;
       if (symbols < BLOCK) i++;
     }
-    if (symbols === BLOCK) { // what waits as a literal belongs to the next block
+    if (symbols === BLOCK) { // the pending literal belongs to the next block
       blocks.push({ counts, end: i });
       counts = newBlock();
       symbols = 0;
@@ -120,7 +119,7 @@ function parse(data) {
   return blocks;
 }
 
-// Heap entries are count << 15 | depth << 10 | node; compared without the node, the later of equals sinks.
+// Heap entries are count << 15 | depth << 10 | node, compared without the node; the later of equals moves down.
 function sift(heap, k) {
   const entry = heap[k];
   for (let child = 2 * k; child < heap.length; child *= 2) {
@@ -132,7 +131,7 @@ function sift(heap, k) {
   heap[k] = entry;
 }
 
-/** Joins the two rarest subtrees until one is left: the sons of each new node, as [son, son, son, ...]. */
+/** Joins the two rarest subtrees until one is left; returns the two children of each new node, in order. */
 function merge(heap, size) {
   const sons = [];
   for (let k = heap.length >> 1; k > 0; k--) sift(heap, k);
@@ -149,19 +148,19 @@ function merge(heap, size) {
   return sons;
 }
 
-/** The code lengths zlib gives to some symbol counts, the highest symbol in use, and the bits all symbols take. */
+/** Returns zlib's code lengths for symbol counts, the highest symbol in use, and the bits of all symbols. */
 function codeLengths(counts, longest) {
   const size = counts.length, heap = [0];
   counts.forEach((count, s) => count && heap.push((count << 15) | s));
   let top = heap.length > 1 ? heap[heap.length - 1] & 1023 : -1;
   const used = counts.slice();
-  while (heap.length < 3) { // the format wants two codes; nobody uses those that are made up
+  while (heap.length < 3) { // the format needs two codes; the added ones are not used
     const symbol = top < 2 ? ++top : 0;
     heap.push((1 << 15) | symbol);
   }
   const sons = merge(heap, size), lengths = new Uint8Array(size + sons.length / 2), ofLength = new Int32Array(32);
   let overflow = 0;
-  for (let j = sons.length - 1; j >= 0; j--) { // the root, whose length is 0, comes last of all
+  for (let j = sons.length - 1; j >= 0; j--) { // the root, whose length is 0, comes last
     let length = lengths[size + (j >> 1)] + 1;
     if (length > longest) {
       length = longest;
@@ -176,7 +175,7 @@ function codeLengths(counts, longest) {
   return { lengths: lengths.subarray(0, top + 1), bits };
 }
 
-/** Where codes are longer than allowed, a leaf moves down and takes one that is too deep as its brother. */
+/** If codes are longer than allowed, a leaf moves down and one that is too deep becomes its sibling. */
 function shorten(lengths, ofLength, sons, size, longest, overflow) {
   for (; overflow > 0; overflow -= 2) {
     let length = longest - 1;
@@ -217,7 +216,7 @@ function countRuns(lengths, runs) {
   }
 }
 
-/** Bits of a block under a code of its own, extra bits and the first three left out. */
+/** Counts the bits of a block with a dynamic code, without extra bits and the first three. */
 function dynamicBits(counts) {
   const runs = new Int32Array(19);
   const literals = codeLengths(counts.subarray(0, LITERALS), 15);
@@ -231,7 +230,7 @@ function dynamicBits(counts) {
   return literals.bits + distances.bits + trees.bits + repeats + 3 * (last + 1) + 14;
 }
 
-/** The bit after a block of `stored` bytes that starts at bit `at`: stored, with the fixed code, or with its own. */
+/** Returns the bit after a block of `stored` bytes from bit `at` on: stored, or with a fixed or dynamic code. */
 function afterBlock(counts, stored, at) {
   let extra = 0, fixed = 0;
   for (let s = 0; s < SYMBOLS; s++) {
@@ -245,7 +244,7 @@ function afterBlock(counts, stored, at) {
 }
 
 /** The gzip length of a Uint8Array, in bytes. */
-function gzipLength(data) {
+export function gzipLength(data) {
   let at = 0, start = 0;
   for (const { counts, end } of parse(data)) {
     at = afterBlock(counts, end - start, at);

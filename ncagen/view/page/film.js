@@ -1,0 +1,124 @@
+// Draws all grids of a row side by side; pointing at a patch shows its token.
+
+import { make } from "./elements.js";
+import { hideTip, showTip } from "./tooltip.js";
+
+const HEAD = 18, GAP = 10; // above each grid, for its step, and between grids
+const MOST_CELL = 8;
+
+export class Film {
+  constructor(source) {
+    this.source = source;
+    this.row = null;
+    this.place = null;
+    this.canvas = make("canvas", {
+      tabindex: 0, role: "application", "aria-label": "The row’s grids. Arrow keys move over the patches.",
+      "aria-describedby": "patch", pointermove: (event) => this.point(event), pointerleave: () => this.leave(),
+      pointerdown: (event) => this.point(event), keydown: (event) => this.key(event), blur: () => this.leave(),
+    });
+    this.readout = make("p", { id: "patch", class: "note readout", "aria-live": "polite" }, "\u00a0");
+    this.element = make("div", {}, make("div", { class: "film" }, this.canvas), this.readout);
+    new ResizeObserver(() => this.draw()).observe(this.canvas.parentElement);
+  }
+
+  show(row) {
+    this.row = row;
+    this.place = null;
+    this.readout.textContent = "\u00a0";
+    this.draw();
+  }
+
+  /** The positions of the grids: cells of whole pixels, in as few lines as possible, from edge to edge. */
+  layout() {
+    const { height, width, frames } = this.source, room = this.canvas.parentElement.clientWidth;
+    const least = Math.max(room > 600 ? 104 : 72, width + GAP);
+    const lines = Math.ceil(frames / Math.max(1, Math.floor(room / least))), across = Math.ceil(frames / lines);
+    const fitting = Math.floor(((room + GAP) / across - GAP) / width);
+    const cell = Math.max(1, Math.min(MOST_CELL, fitting)), [wide, high] = [width * cell, height * cell];
+    const pace = wide + (across > 1 ? Math.min(24, Math.floor((room - across * wide) / (across - 1))) : 0);
+    const line = high + HEAD + GAP;
+    return { cell, wide, high, pace, line, across, room, all: lines * line - 8 };
+  }
+
+  corner(frame, { pace, line, across }) {
+    return [(frame % across) * pace, Math.floor(frame / across) * line + HEAD];
+  }
+
+  draw() {
+    if (!this.row || !this.canvas.parentElement.clientWidth) return;
+    const { canvas, source } = this, at = this.layout(), scale = devicePixelRatio, context = canvas.getContext("2d");
+    canvas.width = Math.round(at.room * scale);
+    canvas.height = Math.round(at.all * scale);
+    canvas.style.height = `${at.all}px`;
+    context.scale(scale, scale);
+    const style = getComputedStyle(canvas);
+    context.font = "11px ui-monospace, monospace";
+    this.row.frames.forEach((cells, frame) => {
+      const [x, y] = this.corner(frame, at);
+      context.fillStyle = style.color;
+      context.fillText(`${frame ? "" : "step "}${source.stepOf(frame)}`, x, y - 5);
+      source.draw(context, cells, x, y, at.wide, at.high);
+    });
+    if (this.place) this.mark(context, style, at);
+  }
+
+  mark(context, style, at) {
+    const [x, y, size] = this.box(at);
+    context.lineWidth = 2;
+    context.strokeStyle = style.getPropertyValue("--paper");
+    context.strokeRect(x - 2, y - 2, size + 4, size + 4);
+    context.strokeStyle = style.getPropertyValue("--ink");
+    context.strokeRect(x - 1, y - 1, size + 2, size + 2);
+  }
+
+  /** Draws the square of the patch that is pointed at. */
+  box(at) {
+    const { width, patch } = this.source, across = width / patch, size = patch * at.cell;
+    const [x, y] = this.corner(this.place.frame, at);
+    return [x + (this.place.patch % across) * size, y + Math.floor(this.place.patch / across) * size, size];
+  }
+
+  point(event) {
+    if (!this.row) return;
+    const at = this.layout(), { height, width, patch, frames } = this.source;
+    const column = Math.floor(event.offsetX / at.pace), line = Math.floor(event.offsetY / at.line);
+    const frame = line * at.across + column;
+    const [left, top] = this.corner(frame, at), within = (v) => Math.floor(v / (patch * at.cell));
+    const [x, y] = [within(event.offsetX - left), within(event.offsetY - top)];
+    const inside = column < at.across && frame < frames && x >= 0 && x < width / patch && y >= 0 && y < height / patch;
+    if (!inside) return this.leave();
+    this.select(frame, (y * width) / patch + x, event.clientX, event.clientY);
+  }
+
+  key(event) {
+    const { width, patch, frames } = this.source, across = width / patch, count = this.source.frameTokens - 2;
+    const moves = {
+      ArrowRight: 1, ArrowLeft: -1, ArrowDown: across, ArrowUp: -across, PageDown: count, PageUp: -count,
+    };
+    if (event.key === "Escape") return this.leave();
+    if (!(event.key in moves) || !this.row) return;
+    event.preventDefault();
+    const now = this.place ? this.place.frame * count + this.place.patch + moves[event.key] : 0;
+    const next = Math.max(0, Math.min(frames * count - 1, now));
+    this.place = { frame: Math.floor(next / count), patch: next % count };
+    const rect = this.canvas.getBoundingClientRect(), [x, y, size] = this.box(this.layout());
+    this.select(this.place.frame, this.place.patch, rect.left + x + size, rect.top + y + size);
+  }
+
+  select(frame, patch, x, y) {
+    const { source } = this, token = this.row.patches[frame][patch], lines = source.tokenCells(token);
+    const index = frame * source.frameTokens + 1 + patch;
+    this.place = { frame, patch };
+    showTip(x, y, [`token ${token}`, ...lines, `grid ${frame}, patch ${patch}, position ${index}`]);
+    this.readout.textContent = `Grid ${frame} (step ${source.stepOf(frame)}), patch ${patch}: token ${token}, `
+      + `cells ${lines.join(" / ")}; position ${index} of the row.`;
+    this.draw();
+  }
+
+  leave() {
+    hideTip();
+    if (!this.place) return;
+    this.place = null;
+    this.draw();
+  }
+}
