@@ -2,31 +2,36 @@
 PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
-PYTEST := $(BIN)/python -m pytest --numprocesses 2 --dist loadgroup
+PYTEST := $(BIN)/python -m pytest --dist loadgroup --numprocesses
 DEMO := data/demo
 
-.PHONY: help demo test test-slow conformance hub-versions gallery lint format bench clean
+.PHONY: help demo test test-slow test-nightly conformance hub-versions gallery lint format bench clean
 
 help:  ## list the targets
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
 
 demo: .venv/build  ## build a small high-band dataset with validation, verify and show it
 	$(BIN)/ncagen build --tokens 2M --band high --validation 200K --rows-per-shard 512 --out $(DEMO)
 	$(BIN)/ncagen verify $(DEMO) --regenerate 1%
 	$(BIN)/ncagen show $(DEMO)
 
-test: .venv/test  ## run the tests but for the slow ones, two at a time
-	$(PYTEST) -m "not slow"
+test: .venv/test  ## run the quick tests, two at a time
+	$(PYTEST) 2 -m "not slow and not nightly"
 
-test-slow: .venv/test  ## run the slow tests, two at a time
-	$(PYTEST) -m slow
+# Three at a time on two cores: many of them wait for a node, a store or a signal.
+test-slow: .venv/test  ## run the slow tests, three at a time
+	$(PYTEST) 3 -m "slow and not nightly"
+
+test-nightly: .venv/test  ## run every test, more kill moments and matrix cells among them, and all of conformance
+	$(PYTEST) 2
+	$(MAKE) conformance
 
 conformance: .venv/build  ## load datasets and exports with the released packages (QUICK=1: half of them)
 	$(BIN)/python tests/conformance/run.py $(if $(QUICK),--quick)
 
 hub-versions: .venv/build  ## test push, pull and card with older releases of huggingface_hub
 	$(BIN)/python tests/conformance/run.py --make hub036 hub1
-	for version in hub036 hub1; do .conformance/$$version/bin/python -m pytest -m "not slow" \
+	for version in hub036 hub1; do .conformance/$$version/bin/python -m pytest -m "not slow and not nightly" \
 		tests/test_hub_push.py tests/test_hub_pull.py tests/test_card.py || exit 1; done
 
 gallery: .venv/test  ## draw the pictures of docs/gallery.md

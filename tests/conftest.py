@@ -1,10 +1,13 @@
 """What the tests share: compiled kernels, one small dataset in each format, and the command line run as a user does."""
 
+import io
 import os
 import signal
 import subprocess
 import sys
+import traceback
 from collections.abc import Callable, Sequence
+from contextlib import chdir, redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,13 +20,14 @@ ROOT = Path(__file__).parents[1]
 os.environ["PYTHONPATH"] = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
 
 import ncagen  # noqa: E402
-from ncagen.commands.console import COMPILING  # noqa: E402
+from ncagen.compile_notice import COMPILING  # noqa: E402
 from ncagen.dataset.folder import Folder  # noqa: E402
 from ncagen.dataset.manifest import Manifest  # noqa: E402
 from ncagen.errors import NcagenError  # noqa: E402
 from ncagen.factory.make_shard import BuildJob  # noqa: E402
 from ncagen.factory.scheduler import build, threads  # noqa: E402
-from ncagen.spec import Spec, from_settings  # noqa: E402
+from ncagen.factory.settings import from_settings  # noqa: E402
+from ncagen.spec import BuildSpec  # noqa: E402
 
 # 200 rows in 3 shards and 20 in 1, for each of two bands. The flags and the settings are the same order.
 SETTINGS = {"tokens": 200 * 1024, "validation": 20 * 1024, "bands": ["high", "medium"], "rows_per_shard": 70}
@@ -46,6 +50,50 @@ def run(*arguments: object, program: Sequence[str] = NCAGEN, **options) -> Run:
     command = [*program, *map(str, arguments)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300, **options)
     return Run(done.returncode, done.stdout, without_waiting(done.stderr))
+
+
+def run_here(*arguments: object, cwd: Path | str = ".") -> Run:
+    """What `run` gives, within this process: for commands that are refused, which are many and end at once.
+
+    Without what cli.run does for signals and for a standard output that cannot be written.
+    """
+    from ncagen import cli
+
+    out, err = io.StringIO(), io.StringIO()
+    with chdir(cwd), redirect_stdout(out), redirect_stderr(err):
+        try:
+            status = cli._run([*map(str, arguments)])
+        except Exception as error:
+            status = cli._format_error(error)
+    return Run(status, out.getvalue(), without_waiting(err.getvalue()))
+
+
+# Root may read and write everything, so it becomes another user, who often can read neither the interpreter nor the
+# package: whatever is needed is imported before.
+NOBODY = 65534
+AS_NOBODY = f"os.setgroups([]); os.setgid({NOBODY}); os.setuid({NOBODY})\n"
+
+
+def as_owner(folder: Path, call: Callable[[], object]) -> None:
+    """Calls a function in a forked process of a user who is not root, and owns the folder."""
+    if os.geteuid() == 0:
+        for path in (folder, *folder.rglob("*")):
+            os.chown(path, NOBODY, NOBODY)
+        for above in folder.parents:
+            above.chmod(above.stat().st_mode | 0o011)
+    process = os.fork()
+    if not process:
+        status = 1
+        try:
+            if os.geteuid() == 0:
+                exec(AS_NOBODY, {"os": os})
+            call()
+            status = 0
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            os._exit(status)
+    assert os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]) == 0
 
 
 def error_of(call, *arguments, **options) -> str:
@@ -77,15 +125,15 @@ sys.meta_path.insert(0, Blocker())
 """
 
 
-def spec_of(**changes) -> Spec:
+def spec_of(**changes) -> BuildSpec:
     """The spec of the small dataset, with some settings changed."""
     return from_settings(SETTINGS | changes)
 
 
-def make(folder: Path, spec: Spec, storage: str = "parquet", workers: int = 2) -> Manifest:
+def make(folder: Path, spec: BuildSpec, file_format: str = "parquet", workers: int = 2) -> Manifest:
     """Builds a dataset in this process."""
-    order = BuildJob(spec, storage, Folder(folder))
-    return build(order, threads(order, workers, lambda rows, candidates: None))
+    order = BuildJob(spec, file_format, Folder(folder))
+    return build(order, threads(order, workers))
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -98,11 +146,11 @@ def smoke(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
     """smoke("parquet") or smoke("arrow"): a finished dataset. Do not change it; copy it."""
     folders: dict[str, Path] = {}
 
-    def folder(storage: str = "parquet") -> Path:
-        if storage not in folders:
-            folders[storage] = tmp_path_factory.mktemp("smoke") / storage
-            make(folders[storage], spec_of(), storage)
-        return folders[storage]
+    def folder(file_format: str = "parquet") -> Path:
+        if file_format not in folders:
+            folders[file_format] = tmp_path_factory.mktemp("smoke") / file_format
+            make(folders[file_format], spec_of(), file_format)
+        return folders[file_format]
 
     return folder
 
@@ -119,6 +167,16 @@ def tiny_disk(tmp_path):
         pytest.skip(f"mount is not permitted: {mounted.stderr.strip()}")
     yield place
     subprocess.run(["umount", place], check=True)
+
+
+@pytest.fixture(scope="session")
+def head():
+    """The head of a Ray cluster, which makes nothing. Each test adds its own nodes, and leaves none."""
+    from ray_cluster import RayCluster  # tests without Ray do not need it
+
+    with RayCluster() as cluster:
+        yield cluster
+        assert cluster.nodes == []
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,8 @@
 """The cells of the reader matrix that torch and torchdata suffice for; the trainers' are in tests/conformance.
 
-A cell's name says reader / loader / workers / situation. Workers that are not forked take seconds, and are slow tests.
+A cell's name says reader / loader / workers / situation. Workers that are not forked take seconds: the slow tests have
+one situation of each reader with each kind of them, and the other situations, which the quick tests try with forked
+workers, are nightly.
 """
 
 import pytest
@@ -28,9 +30,17 @@ def oracle(tmp_path_factory):
 
 
 def parameters():
-    for case in cases():
-        slow = [pytest.mark.slow] if case.workers.method in ("forkserver", "spawn") else []
-        yield pytest.param(case, id=str(case.cell).replace(" ", "_"), marks=slow)
+    everything = list(cases())
+    kept = {}
+    for case in everything:
+        group = case.cell.reader, case.cell.framework, case.workers
+        if group not in kept or case.cell.situation == "resumed in epoch 1":
+            kept[group] = case.cell
+    for case in everything:
+        marks = []
+        if case.workers.method in ("forkserver", "spawn"):
+            marks = [pytest.mark.slow if case.cell in kept.values() else pytest.mark.nightly]
+        yield pytest.param(case, id=str(case.cell).replace(" ", "_"), marks=marks)
 
 
 @pytest.mark.parametrize("case", list(parameters()))

@@ -8,9 +8,9 @@ HEAD = """
 ## The reader matrix
 
 Each reader under each loader and trainer: fresh, resumed in epoch 0, at its end and in epoch 1, and with `set_epoch`,
-over three epochs, without and with worker processes. Every batch is compared with the order's pure function row by row.
+over three epochs, without and with worker processes. Every batch is compared with the order function row by row.
 A cell of the table counts the situations in which every row was right, and those that are refused in one line. Workers
-that are not forked are the slow tests of `tests/test_reader_matrix.py`.
+that are not forked are slow and nightly tests of `tests/test_reader_matrix.py`.
 """.splitlines()
 
 

@@ -5,7 +5,9 @@
     python tests/conformance/run.py --only mds  some checks by name; writes nothing
     python tests/conformance/run.py --make hub1 an environment alone
 
-Environments are made once, in .conformance/, from requirements/<environment>.txt, and anew when that file changes.
+Environments are made once, in .conformance/, from requirements/<environment>.txt, and anew when that file changes. uv
+installs them: a package that several environments have is downloaded and unpacked once, and is linked into each.
+Two checks run at a time.
 A check is checks/<check>.py, run in its environment with two folders: what it loads (an export, or the dataset itself)
 and the source as plain arrays. It asserts, and prints one line of JSON; checks/common.py has what checks share.
 To add one, add its script and a line to CHECKS.
@@ -18,6 +20,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
@@ -40,8 +43,8 @@ OFFSET, LENGTH = 100_000, 1000
 WIDE = (f"--token-offset={OFFSET}", f"--length={LENGTH}")
 
 
-# Datasets that checks load, by what a check calls its storage: "uint32" has ids that need 32 bits, and "matrix" is the
-# one of tests/reader_matrix/oracle.py, which knows its rows.
+# Datasets that checks load, by the name in a check: "uint32" has ids that need 32 bits, and "matrix" is
+# the one of tests/reader_matrix/oracle.py, which knows its rows.
 DATASETS = {
     "parquet": (),
     "arrow": ("--format=arrow",),
@@ -49,13 +52,25 @@ DATASETS = {
     "matrix": ("--tokens=99328", "--validation=20480", "--rows-per-shard=32"),
 }
 
+PIP_AND_UV = {
+    "PIP_INDEX_URL": "UV_DEFAULT_INDEX",
+    "PIP_EXTRA_INDEX_URL": "UV_INDEX",
+    "PIP_FIND_LINKS": "UV_FIND_LINKS",
+    "PIP_CERT": "SSL_CERT_FILE",
+}
+
+AT_A_TIME = 2  # checks; most use one core
+
 # Environments that are small or have many checks.
 QUICK = ("oldest", "datasets3", "loaders", "frameworks")
+
+# Checks of theirs that only a whole run makes: tests/test_reader_matrix.py has the same cells, with the same torch.
+REPEATED = ("matrix-torch",)
 
 
 class Check(NamedTuple):
     """name: for --only and the table. exported: flags of the export that is loaded, None for the dataset itself, in
-    the format `storage` and with ncagen importable.
+    the format `dataset_name` and with ncagen importable.
     """
 
     name: str
@@ -63,12 +78,12 @@ class Check(NamedTuple):
     script: str
     exported: tuple[str, ...] | None
     package: str = ""
-    storage: str = "parquet"
+    dataset_name: str = "parquet"
 
 
 CHECKS = [
     Check("oldest", "oldest", "consumer_ncagen", None, "ncagen"),
-    Check("oldest-arrow", "oldest", "consumer_ncagen", None, "ncagen", storage="arrow"),
+    Check("oldest-arrow", "oldest", "consumer_ncagen", None, "ncagen", dataset_name="arrow"),
     Check("nanogpt", "loaders", "export_nanogpt", ("--to=nanogpt",), "nanoGPT, which has no release"),
     Check("llmc", "loaders", "export_llmc", ("--to=llmc",), "llm.c, which has no release"),
     Check("megatron", "loaders", "export_megatron", ("--to=megatron",)),
@@ -99,17 +114,17 @@ CHECKS = [
     Check("page-litgpt", "torchtitan", "trainer_litgpt", ("--to=litdata", "--length=1025")),
     Check("grain", "trainers", "consumer_grain", None),
     Check("datasets", "trainers", "consumer_datasets", None),
-    Check("datasets-arrow", "trainers", "consumer_datasets", None, storage="arrow"),
+    Check("datasets-arrow", "trainers", "consumer_datasets", None, dataset_name="arrow"),
     Check("datasets3", "datasets3", "consumer_datasets", None),
-    Check("datasets3-arrow", "datasets3", "consumer_datasets", None, storage="arrow"),
+    Check("datasets3-arrow", "datasets3", "consumer_datasets", None, dataset_name="arrow"),
     *(
-        Check(f"matrix-{name}", "frameworks", f"matrix_{name}", None, storage="matrix")
+        Check(f"matrix-{name}", "frameworks", f"matrix_{name}", None, dataset_name="matrix")
         for name in ("torch", "lightning", "accelerate", "trainer", "ray")
     ),
     *(
-        Check(f"{reader}-{storage}", environment, f"reader_{reader}", None, storage=storage)
+        Check(f"{reader}-{dataset_name}", environment, f"reader_{reader}", None, dataset_name=dataset_name)
         for reader, environment in READERS.items()
-        for storage in ("parquet", "uint32")
+        for dataset_name in ("parquet", "uint32")
     ),
 ]
 
@@ -117,26 +132,31 @@ CHECKS = [
 def main() -> int:
     """0 if every check passed."""
     parser = argparse.ArgumentParser(description="Check exports with the packages they are for.")
-    parser.add_argument("--quick", action="store_true", help=f"the checks of {', '.join(QUICK)}")
+    parser.add_argument("--quick", action="store_true", help=f"most checks of {', '.join(QUICK)}")
     parser.add_argument("--only", nargs="+", choices=[check.name for check in CHECKS], help="these checks")
     parser.add_argument("--make", nargs="+", metavar="ENVIRONMENT", help="make environments, and check nothing")
-    asked = parser.parse_args()
-    if asked.make:
-        for environment in asked.make:
+    arguments = parser.parse_args()
+    if arguments.make:
+        for environment in arguments.make:
             make_environment(environment)
         return 0
-    chosen = [check for check in CHECKS if not asked.quick or check.environment in QUICK]
-    chosen = [check for check in chosen if not asked.only or check.name in asked.only]
-    begun = time.monotonic()
+    chosen = [check for check in CHECKS if not arguments.quick or is_quick(check)]
+    chosen = [check for check in chosen if not arguments.only or check.name in arguments.only]
+    started = time.monotonic()
     for environment in dict.fromkeys(check.environment for check in chosen):
         make_environment(environment)
     made = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
         results = run_all(chosen, Path(folder))
-    print(f"environments {made - begun:.0f} s, checks {time.monotonic() - made:.0f} s")
+    print(f"environments {made - started:.0f} s, checks {time.monotonic() - made:.0f} s")
     if chosen == CHECKS:
         PAGE.write_text(page(chosen, results))
     return int(any(isinstance(result, str) for result in results))
+
+
+def is_quick(check: Check) -> bool:
+    """Whether --quick has the check."""
+    return check.environment in QUICK and check.name not in REPEATED
 
 
 def make_environment(name: str) -> None:
@@ -145,22 +165,45 @@ def make_environment(name: str) -> None:
     stamp = folder / "installed.txt"
     if stamp.is_file() and stamp.read_text() == requirements.read_text():
         return
-    print(f"{name}: making the environment")
-    subprocess.run([sys.executable, "-m", "venv", "--clear", folder], check=True)
-    pip = [folder / "bin/python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-    subprocess.run([*pip, "--requirement", requirements], check=True)
+    print(f"{name}: making the environment", flush=True)
+    uv = [installed_uv(), "--quiet", "--cache-dir", PLACE / "cache"]
+    subprocess.run([*uv, "venv", "--clear", "--python", sys.executable, folder], check=True)
+    install = [*uv, "pip", "install", "--python", folder / "bin/python", "--requirement", requirements]
+    subprocess.run(install, check=True, env=os.environ | settings_of_pip())
     stamp.write_text(requirements.read_text())
+
+
+def installed_uv() -> Path:
+    """The command uv, in an environment of its own."""
+    folder, version = PLACE / "uv", (HERE / "requirements/uv.txt").read_text()
+    stamp = folder / "installed.txt"
+    if not stamp.is_file() or stamp.read_text() != version:
+        subprocess.run([sys.executable, "-m", "venv", "--clear", folder], check=True)
+        pip = [folder / "bin/python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+        subprocess.run([*pip, version.strip()], check=True)
+        stamp.write_text(version)
+    return folder / "bin/uv"
+
+
+def settings_of_pip() -> dict[str, str]:
+    """Where this machine's pip finds packages, in uv's names of the variables."""
+    return {uv: os.environ[pip] for pip, uv in PIP_AND_UV.items() if pip in os.environ}
 
 
 def run_all(checks: list[Check], folder: Path) -> list[dict | str]:
     """What each check reported, or the last line of its failure."""
-    for storage in dict.fromkeys(["parquet", *(check.storage for check in checks)]):
-        ncagen("build", *BUILD, *DATASETS[storage], "--out", folder / storage)
+    for dataset_name in dict.fromkeys(["parquet", *(check.dataset_name for check in checks)]):
+        ncagen("build", *BUILD, *DATASETS[dataset_name], "--out", folder / dataset_name)
     save_source(folder / "parquet", folder / "source")
     if (folder / "uint32").exists():
         save_source(folder / "uint32", folder / "source-uint32")
     save_wide(folder / "source", folder / "wide")
-    return [run_check(check, folder / check.storage, folder) for check in checks]
+    with ThreadPoolExecutor(AT_A_TIME) as threads:
+        longest_first = sorted(checks, key=lambda check: not check.script.startswith("matrix_"))
+        running = {
+            check: threads.submit(run_check, check, folder / check.dataset_name, folder) for check in longest_first
+        }
+        return [running[check].result() for check in checks]
 
 
 def run_check(check: Check, dataset: Path, folder: Path) -> dict | str:
@@ -174,12 +217,14 @@ def run_check(check: Check, dataset: Path, folder: Path) -> dict | str:
             return f"ncagen export {' '.join(check.exported)} failed"
     command = [PLACE / check.environment / "bin/python", HERE / "checks" / f"{check.script}.py"]
     source = folder / ("wide" if check.exported and WIDE[0] in check.exported else "source")
-    source = folder / "source-uint32" if check.storage == "uint32" else source
+    source = folder / "source-uint32" if check.dataset_name == "uint32" else source
     # A home of its own: what a library leaves there (Ray a token, datasets a cache) decides nothing for others.
-    environment = os.environ | {"HOME": str(folder)} | ({"PYTHONPATH": str(ROOT)} if check.exported is None else {})
-    begun = time.monotonic()
+    home = folder / f"home-{check.name}"
+    home.mkdir()
+    environment = os.environ | {"HOME": str(home)} | ({"PYTHONPATH": str(ROOT)} if check.exported is None else {})
+    started = time.monotonic()
     done = subprocess.run([*command, loaded, source], capture_output=True, text=True, env=environment)
-    seconds = time.monotonic() - begun
+    seconds = time.monotonic() - started
     if done.returncode:
         print(f"{check.name}: failed\n{done.stderr}", file=sys.stderr)
         return done.stderr.strip().splitlines()[-1]
@@ -202,7 +247,7 @@ def save_source(dataset: Path, folder: Path) -> None:
     folder.mkdir()
     for split in ("train", "validation"):
         rows = Dataset(dataset, split)
-        shards = [rows.shard(number)._asdict() for number in range(len(rows.records))]
+        shards = [rows.shard(number).columns for number in range(len(rows.records))]
         for column in shards[0]:
             name = split if column == "input_ids" else f"{split}-{column}"
             np.save(folder / f"{name}.npy", np.concatenate([shard[column] for shard in shards]))

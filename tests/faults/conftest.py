@@ -7,7 +7,7 @@ import pytest
 from conftest import make
 
 from faults.processes import LONGER
-from ncagen.spec import from_settings
+from ncagen.factory.settings import from_settings
 
 pytest.register_assert_rewrite("faults.oracle")  # before a test imports it
 
@@ -23,4 +23,4 @@ def longer(tmp_path_factory) -> Path:
 @pytest.fixture
 def copied(smoke, tmp_path):
     """A copy of the small dataset to do harm to."""
-    return lambda storage="parquet": Path(shutil.copytree(smoke(storage), tmp_path / storage))
+    return lambda file_format="parquet": Path(shutil.copytree(smoke(file_format), tmp_path / file_format))

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from conftest import contents
 
-from ncagen.dataset.manifest import BUILDING, order_of, read_manifest
+from ncagen.dataset.manifest import BUILDING, build_of, read_manifest
 
 OBSERVER = Path(__file__).with_name("observer.py")
 
@@ -29,7 +29,7 @@ def assert_recovered(folder: Path, oracle: Path) -> None:
 def expected(oracle: Path) -> dict[str, str]:
     """What a build of the oracle's order may show a reader at any moment: sha256 by final name."""
     manifest = read_manifest(oracle)
-    begun = json.dumps(order_of(manifest.spec, manifest.storage), indent=1) + "\n"
+    begun = json.dumps(build_of(manifest.spec, manifest.file_format), indent=1) + "\n"
     return hashes(oracle) | {BUILDING: hashlib.sha256(begun.encode()).hexdigest()}
 
 

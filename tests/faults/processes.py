@@ -16,7 +16,10 @@ LONGER_FLAGS = ["--tokens=8M", "--validation=0", "--band=high", "--rows-per-shar
 LONGER_SHARDS = 31
 
 INJECT = Path(__file__).with_name("inject")
-STOPPED = "ncagen: stopped; the same command goes on from here\n"
+# A stop takes two seconds at most on a machine that is not shared (benchmarks/stop.py measures it); tests leave room.
+STOP_SECONDS = 20
+
+STOPPED = "ncagen: stopped; run the same command to resume\n"
 
 
 def struck(step: str, **fault: object) -> dict[str, str]:

@@ -37,7 +37,7 @@ def test_a_full_disk_is_one_line_and_the_build_goes_on_with_more_room(tiny_disk,
         assert (done.status, done.out) == (2, "")
         assert re.fullmatch(
             rf"ncagen: no space left in {folder}: up to 0\.\d MB more are needed, 0\.\d MB are free;"
-            r" make room and run the same command to go on\n",
+            r" make room and run the same command to resume\n",
             done.err,
         )
         assert temporary(folder) == [] and 0 < shards(folder) < 8
@@ -52,8 +52,8 @@ def test_a_file_size_limit_is_one_line_and_the_build_goes_on_without(smoke, tmp_
     with watched(folder, smoke()):
         done = run("build", *FLAGS, "--out", folder, preexec_fn=limit)
         line = (
-            "ncagen: a shard of up to 0.1 MB is over the limit of a file's size here: raise it (ulimit -f)"
-            " and run the same command to go on, or use another --out with fewer --rows-per-shard\n"
+            "ncagen: a shard of up to 0.1 MB exceeds the file size limit: raise it (ulimit -f)"
+            " and run the same command to resume, or use another --out with fewer --rows-per-shard\n"
         )
         assert done == Run(2, "", line)
         assert temporary(folder) == []
@@ -139,7 +139,7 @@ def test_two_builds_of_one_spec_do_no_harm(longer, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("attempt", range(5))
+@pytest.mark.parametrize("attempt", [0, *(pytest.param(n, marks=pytest.mark.nightly) for n in range(1, 5))])
 def test_two_builds_of_one_spec_that_begin_in_the_same_moment_do_no_harm(smoke, tmp_path, attempt):
     folder, meeting = tmp_path / "a", tmp_path / "meeting"
     meeting.mkdir()
@@ -151,7 +151,7 @@ def test_two_builds_of_one_spec_that_begin_in_the_same_moment_do_no_harm(smoke, 
     assert_recovered(folder, smoke())
 
 
-@pytest.mark.parametrize("attempt", [0, *(pytest.param(n, marks=pytest.mark.slow) for n in range(1, 10))])
+@pytest.mark.parametrize("attempt", [0, *(pytest.param(n, marks=pytest.mark.nightly) for n in range(1, 10))])
 def test_of_two_specs_that_begin_in_the_same_moment_one_wins(smoke, other, tmp_path, attempt):
     folder, meeting = tmp_path / "a", tmp_path / "meeting"
     meeting.mkdir()
@@ -163,7 +163,7 @@ def test_of_two_specs_that_begin_in_the_same_moment_one_wins(smoke, other, tmp_p
     assert sorted(run.status for run in done) == [0, 2]
     winner = [run.status for run in done].index(0)
     difference = f"{folder} holds another dataset (seed: {winner} -> {1 - winner})"
-    assert done[1 - winner] == Run(2, "", f"ncagen: {difference}: use another --out or the same order\n")
+    assert done[1 - winner] == Run(2, "", f"ncagen: {difference}: use another --out or the same spec\n")
     assert_recovered(folder, other if winner else smoke())
 
 
@@ -189,7 +189,7 @@ def test_a_build_that_slept_while_another_ended_does_no_harm(smoke, other, tmp_p
         mark.unlink()
         out, err = held.communicate(timeout=60)
     difference = f"{folder} holds another dataset (seed: 0 -> {seed})"
-    refused = Run(2, "", f"ncagen: {difference}: use another --out or the same order\n")
+    refused = Run(2, "", f"ncagen: {difference}: use another --out or the same spec\n")
     assert Run(held.returncode, out, without_waiting(err)) == (refused if seed else Run(0, "", ""))
     assert_recovered(folder, smoke())
 

@@ -18,9 +18,10 @@ from conftest import FLAGS, ROOT, Run, contents, make, run, spec_of
 from faults.oracle import assert_recovered, hashes, watched
 from faults.processes import shards, struck, temporary
 from ncagen.dataset.folder import Folder
-from ncagen.dataset.manifest import order_of, read_manifest
+from ncagen.dataset.manifest import build_of, read_manifest
 from ncagen.errors import NcagenError
 from ncagen.factory.claim import claim
+from ncagen.factory.events import RowsMade
 from ncagen.factory.make_shard import BuildJob, intact
 from ncagen.factory.scheduler import build, threads
 
@@ -56,21 +57,21 @@ def refused(folder: Path, line: str, *arguments, **changes) -> None:
 # --- damaged shards ---
 
 
-def without_its_footer(data: bytes, storage: str) -> bytes:
+def without_its_footer(data: bytes, file_format: str) -> bytes:
     """The rows' bytes alone: the end of a file holds its footer, the footer's size and a word of the format's."""
-    word = 4 if storage == "parquet" else 6
+    word = 4 if file_format == "parquet" else 6
     (footer,) = struct.unpack("<i", data[-4 - word : -word])
     return data[: -4 - word - footer]
 
 
-@pytest.mark.parametrize("storage", ["parquet", "arrow"])
+@pytest.mark.parametrize("file_format", ["parquet", "arrow"])
 @pytest.mark.parametrize(
     "damage",
     ["deleted", "emptied", "a byte less", "a byte more", "half", "no footer", "zeros", "a data bit", "a footer bit"],
 )
-def test_a_damaged_shard_is_made_again(copied, smoke, storage, damage):
-    folder = copied(storage)
-    path = folder / f"{SHARD}.{storage}"
+def test_a_damaged_shard_is_made_again(copied, smoke, file_format, damage):
+    folder = copied(file_format)
+    path = folder / f"{SHARD}.{file_format}"
     data = path.read_bytes()
     match damage:
         case "deleted":
@@ -84,7 +85,7 @@ def test_a_damaged_shard_is_made_again(copied, smoke, storage, damage):
         case "half":
             path.write_bytes(data[: len(data) // 2])
         case "no footer":
-            path.write_bytes(without_its_footer(data, storage))
+            path.write_bytes(without_its_footer(data, file_format))
         case "zeros":
             path.write_bytes(bytes(len(data)))
         case "a data bit":
@@ -93,19 +94,19 @@ def test_a_damaged_shard_is_made_again(copied, smoke, storage, damage):
             harm(path, 8 * (len(data) - 300))
     before = {p: p.stat().st_mtime_ns for p in folder.rglob("*.*") if p != path}
     made = []
-    order = BuildJob(spec_of(), storage, Folder(folder))
-    with watched(folder, smoke(storage)):
-        build(order, threads(order, 2, lambda rows, candidates: made.append(rows if candidates else 0)))
-    assert_recovered(folder, smoke(storage))
-    assert sum(made) == 70
+    order = BuildJob(spec_of(), file_format, Folder(folder))
+    with watched(folder, smoke(file_format)):
+        build(order, threads(order, 2), made.append)
+    assert_recovered(folder, smoke(file_format))
+    assert sum(event.rows for event in made if isinstance(event, RowsMade)) == 70
     assert {p: p.stat().st_mtime_ns for p in before} == before
 
 
-@pytest.mark.parametrize("storage", ["parquet", "arrow"])
-def test_no_flipped_bit_passes_for_intact(copied, storage):
-    spec, folder = spec_of(), copied(storage)
-    order = BuildJob(spec, storage, Folder(folder))
-    path = folder / f"{SHARD}.{storage}"
+@pytest.mark.parametrize("file_format", ["parquet", "arrow"])
+def test_no_flipped_bit_passes_for_intact(copied, file_format):
+    spec, folder = spec_of(), copied(file_format)
+    order = BuildJob(spec, file_format, Folder(folder))
+    path = folder / f"{SHARD}.{file_format}"
     assert intact(order, "train", spec.bands[0], 1) is not None
     bits = 8 * path.stat().st_size
     chance = random.Random(0)
@@ -169,11 +170,11 @@ def test_a_new_folder_with_foreign_files_is_refused(tmp_path, name):
     path = tmp_path / "a" / name
     path.parent.mkdir(parents=True)
     path.write_bytes(b"not ours")
-    refused(tmp_path / "a", f"{tmp_path / 'a'} holds files that are not ours ({name}): use another --out")
+    refused(tmp_path / "a", f"{tmp_path / 'a'} holds unrelated files ({name}): use another --out")
 
 
 def test_foreign_files_in_a_begun_folder_are_let_be(copied, smoke):
-    folder = begun(copied(), order_of(spec_of(), "parquet"))
+    folder = begun(copied(), build_of(spec_of(), "parquet"))
     (folder / f"{SHARD}.parquet").unlink()
     names = ("notes.txt", "data/high/train-00001-of-00003.parquet.part", "data/high/train-00003-of-00003.parquet")
     for name in names:
@@ -225,7 +226,7 @@ def test_a_manifest_with_two_values_for_a_name_is_named(copied, smoke):
     folder = copied()
     text = (folder / "manifest.json").read_text()
     (folder / "manifest.json").write_text(text.replace('"seed": 0', '"seed": 1, "seed": 0'))
-    refused(folder, f"{folder}/manifest.json is damaged: 'seed' stands in it twice: {ANEW}")
+    refused(folder, f"{folder}/manifest.json is damaged: 'seed' is in it twice: {ANEW}")
     (folder / "manifest.json").unlink()
     make(folder, spec_of())
     assert_recovered(folder, smoke())
@@ -234,7 +235,7 @@ def test_a_manifest_with_two_values_for_a_name_is_named(copied, smoke):
 def test_a_manifest_beside_the_begun_order_ends_the_build(copied, smoke):
     """A build was stopped after its last but one step."""
     folder = copied()
-    (folder / "building.json").write_text(json.dumps(order_of(spec_of(), "parquet"), indent=1) + "\n")
+    (folder / "building.json").write_text(json.dumps(build_of(spec_of(), "parquet"), indent=1) + "\n")
     with watched(folder, smoke()):
         make(folder, spec_of())
     assert_recovered(folder, smoke())
@@ -243,7 +244,7 @@ def test_a_manifest_beside_the_begun_order_ends_the_build(copied, smoke):
 def test_beside_the_begun_order_a_damaged_manifest_is_written_anew(copied, smoke):
     folder = copied()
     text = (folder / "manifest.json").read_text()
-    begun(folder, order_of(spec_of(), "parquet"))
+    begun(folder, build_of(spec_of(), "parquet"))
     (folder / "manifest.json").write_text(text[: len(text) // 2])
     with watched(folder, smoke()):
         make(folder, spec_of())
@@ -254,8 +255,8 @@ def test_beside_the_begun_order_a_damaged_manifest_is_written_anew(copied, smoke
 def test_a_finished_dataset_beside_the_begun_order_of_another_is_kept(copied, smoke, seed):
     """A build was killed in the moment in which it saw that another one had ended before its claim."""
     folder = copied()
-    (folder / "building.json").write_text(json.dumps(order_of(spec_of(seed=1), "parquet"), indent=1) + "\n")
-    line = f"{folder} holds a dataset and the begun order of another (seed: 0 -> 1): delete its building.json"
+    (folder / "building.json").write_text(json.dumps(build_of(spec_of(seed=1), "parquet"), indent=1) + "\n")
+    line = f"{folder} holds a dataset and the started build of another (seed: 0 -> 1): delete its building.json"
     refused(folder, f"{line} to keep the dataset, or use another --out", seed=seed)
     (folder / "building.json").unlink()
     make(folder, spec_of())
@@ -266,7 +267,7 @@ def test_the_manifest_of_another_dataset_is_kept(copied, tmp_path):
     folder = copied()
     make(tmp_path / "other", spec_of(seed=1))
     shutil.copy(tmp_path / "other/manifest.json", folder)
-    refused(folder, f"{folder} holds another dataset (seed: 1 -> 0): use another --out or the same order")
+    refused(folder, f"{folder} holds another dataset (seed: 1 -> 0): use another --out or the same spec")
 
 
 def test_a_copied_manifest_is_a_foreign_file(copied, smoke):
@@ -277,7 +278,7 @@ def test_a_copied_manifest_is_a_foreign_file(copied, smoke):
     verified = run("verify", folder)
     assert verified.status == 1 and copy.name in verified.err
     (folder / "manifest.json").unlink()
-    refused(folder, f"{folder} holds files that are not ours ({copy.name}): use another --out")
+    refused(folder, f"{folder} holds unrelated files ({copy.name}): use another --out")
     copy.unlink()
     make(folder, spec_of())
     assert_recovered(folder, smoke())
@@ -296,7 +297,7 @@ def test_a_damaged_begun_order_is_named_and_needless(copied, smoke, text):
 
 
 def test_a_begun_order_with_two_values_for_a_name_is_named(copied):
-    folder = begun(copied(), order_of(spec_of(), "parquet"))
+    folder = begun(copied(), build_of(spec_of(), "parquet"))
     text = (folder / "building.json").read_text()
     (folder / "building.json").write_text(text.replace('"seed": 0', '"seed": 1, "seed": 0'))
     refused(folder, f"{folder}/building.json is damaged: delete it and run the same build again")
@@ -315,7 +316,7 @@ def test_a_damaged_card_is_written_anew(copied, smoke):
 
 @pytest.mark.parametrize("finished", [False, True])
 @pytest.mark.parametrize(
-    ("changes", "storage", "difference"),
+    ("changes", "file_format", "difference"),
     [
         ({"seed": 1}, "parquet", "seed: 0 -> 1"),
         ({"tokens": "1M"}, "parquet", "tokens: 204800 -> 1000000"),
@@ -323,10 +324,10 @@ def test_a_damaged_card_is_written_anew(copied, smoke):
         ({"rows_per_shard": 71, "warmup": 9}, "parquet", "rows_per_shard: 70 -> 71; warmup: 10 -> 9"),
     ],
 )
-def test_another_order_is_refused(copied, changes, storage, difference, finished):
-    folder = copied() if finished else begun(copied(), order_of(spec_of(), "parquet"))
-    line = f"{folder} holds another dataset ({difference}): use another --out or the same order"
-    refused(folder, line, storage, **changes)
+def test_another_order_is_refused(copied, changes, file_format, difference, finished):
+    folder = copied() if finished else begun(copied(), build_of(spec_of(), "parquet"))
+    line = f"{folder} holds another dataset ({difference}): use another --out or the same spec"
+    refused(folder, line, file_format, **changes)
 
 
 @pytest.mark.parametrize("finished", [False, True])
@@ -338,8 +339,8 @@ def test_a_folder_of_another_toolchain_is_refused(copied, package, finished):
     if finished:
         (folder / "manifest.json").write_text(json.dumps(manifest))
     else:
-        begun(folder, order_of(spec_of(), "parquet") | {"toolchain": manifest["storage"]["toolchain"]})
-    refused(folder, f"{folder} holds another dataset ({package}: 0.0.1 -> {now}): use another --out or the same order")
+        begun(folder, build_of(spec_of(), "parquet") | {"toolchain": manifest["storage"]["toolchain"]})
+    refused(folder, f"{folder} holds another dataset ({package}: 0.0.1 -> {now}): use another --out or the same spec")
 
 
 def test_another_version_of_the_package_is_refused(smoke, tmp_path):
@@ -353,7 +354,7 @@ def test_another_version_of_the_package_is_refused(smoke, tmp_path):
         killed = run(*command, env=struck("rename", on=r"\.parquet$", at=3))
         assert killed.status == -signal.SIGKILL
         before = contents(folder)
-        line = f"{folder} holds another dataset (ncagen: {now} -> 999.0): use another --out or the same order"
+        line = f"{folder} holds another dataset (ncagen: {now} -> 999.0): use another --out or the same spec"
         assert run(*command, cwd=newer, env={**os.environ, "PYTHONPATH": str(newer)}) == Run(2, "", f"ncagen: {line}\n")
         assert contents(folder) == before
         assert run(*command) == Run(0, "", "")

@@ -18,14 +18,15 @@ LINE = (
 )
 
 
-def harmed(what: str) -> dict:
+def faulty(what: str) -> dict:
+    """The environment of a process that computes something else."""
     return struck("compute", on=what)
 
 
 @pytest.mark.parametrize("what", WRONG)
 def test_a_build_that_would_compute_other_rows_writes_nothing(what, tmp_path):
     folder = tmp_path / "a"
-    assert run("build", *FLAGS, "--out", folder, env=harmed(what)) == Run(2, "", LINE.format(WRONG[what]))
+    assert run("build", *FLAGS, "--out", folder, env=faulty(what)) == Run(2, "", LINE.format(WRONG[what]))
     assert list(tmp_path.iterdir()) == []
     assert run("build", *FLAGS, "--quiet", "--out", folder).status == 0
 
@@ -36,11 +37,11 @@ def test_a_begun_folder_and_a_rebuild_are_left_as_they_are(smoke, tmp_path):
     next(folder.glob("data/high/train-00001-*")).unlink()
     before = contents(folder)
     line = LINE.format(WRONG["kernel"])
-    assert run("build", *FLAGS, "--out", folder, env=harmed("kernel")) == Run(2, "", line)
-    assert run("rebuild", smoke() / "manifest.json", "--out", folder, env=harmed("kernel")) == Run(2, "", line)
+    assert run("build", *FLAGS, "--out", folder, env=faulty("kernel")) == Run(2, "", line)
+    assert run("rebuild", smoke() / "manifest.json", "--out", folder, env=faulty("kernel")) == Run(2, "", line)
     receipt = tmp_path / "r"
     assert run("receipt", smoke(), "--out", receipt).status == 0
-    assert run("rebuild", receipt, "--out", folder, env=harmed("kernel")) == Run(2, "", line)
+    assert run("rebuild", receipt, "--out", folder, env=faulty("kernel")) == Run(2, "", line)
     assert contents(folder) == before
 
 
@@ -53,13 +54,13 @@ except ncagen.NcagenError as error:
     print("ncagen:", error)
 """
     for what, wrong in WRONG.items():
-        found = run("-c", program, program=(sys.executable,), env=harmed(what))
+        found = run("-c", program, program=(sys.executable,), env=faulty(what))
         assert found == Run(0, LINE.format(wrong), "")
 
 
 def test_right_rows_are_not_called_wrong_by_a_verifier_that_is(smoke):
     line = LINE.format(WRONG["kernel"])
-    assert run("verify", smoke(), "--regenerate=all", env=harmed("kernel")) == Run(2, "", line)
+    assert run("verify", smoke(), "--regenerate=all", env=faulty("kernel")) == Run(2, "", line)
 
 
 @pytest.mark.slow
@@ -76,7 +77,7 @@ import ncagen.sources.nca.selfcheck
 os.environ["FAULT"] = '{"step": "compute", "on": "kernel"}'  # for the processes that Ray starts
 main()
 """
-    env = harmed("kernel")
+    env = faulty("kernel")
     env.pop("FAULT")
     arguments = ["build", *FLAGS, "--quiet", "--ray=local", "--workers=1", "--out", tmp_path / "a"]
     found = run("-c", program, *arguments, program=(sys.executable,), env=env)

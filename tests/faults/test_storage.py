@@ -1,6 +1,6 @@
 """Builds into a bucket whose store, line, workers or neighbours fail. The oracle is the build on a disk.
 
-What one file's way into a bucket can meet is in tests/test_storage.py. The store is moto's, on this machine.
+What one file's way into a bucket can meet is in tests/test_stores.py. The store is moto's, on this machine.
 """
 
 import os
@@ -122,7 +122,7 @@ def test_of_two_specs_that_begin_at_once_one_wins(store, place, smoke, tmp_path)
     assert sorted(statuses) == [0, 2]
     winner = statuses.index(0)
     line = (
-        f"ncagen: {place} holds another dataset (seed: {winner} -> {1 - winner}): use another --out or the same order\n"
+        f"ncagen: {place} holds another dataset (seed: {winner} -> {1 - winner}): use another --out or the same spec\n"
     )
     assert said[winner] == "" and said[1 - winner] == line
     assert objects(store, place) == wanted[winner]

@@ -60,18 +60,18 @@ class Ledger:
         try:
             action()
         except NcagenError as error:
-            self.said(cell, str(error), message)
+            self.expect_message(cell, str(error), message)
         except Exception as error:
-            self.said(cell, f"{type(error).__name__}: {error}", message)
+            self.expect_message(cell, f"{type(error).__name__}: {error}", message)
         else:
-            self.said(cell, "no error", message)
+            self.expect_message(cell, "no error", message)
 
-    def said(self, cell: Cell, found: str, message: str) -> None:
+    def expect_message(self, cell: Cell, found: str, message: str) -> None:
         """Counts a cell by the line in which it ended; a worker's traceback around it is no difference."""
         if found.strip().splitlines()[-1].removeprefix("ncagen.errors.NcagenError: ") == message:
             self.refused.append(cell)
         else:
-            self.failures.append(f"{cell}\n    said     {found}\n    expected {message}")
+            self.failures.append(f"{cell}\n    found    {found}\n    expected {message}")
 
     def cannot(self, reader: str, framework: str, reason: str) -> None:
         """Notes that a framework cannot have a reader at all."""

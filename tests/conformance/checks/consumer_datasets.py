@@ -80,5 +80,7 @@ def beside_another_dataset() -> None:
 beside_text()
 beside_another_dataset()
 report(
-    "datasets", f"load_dataset of {opened().manifest.storage} cached, streaming, with transform; beside text", tokens
+    "datasets",
+    f"load_dataset of {opened().manifest.file_format} cached, streaming, with transform; beside text",
+    tokens,
 )

@@ -39,7 +39,7 @@ REFUSED = {
 
 
 def loaders(oracle: Oracle, ledger: Ledger, accelerator: Accelerator, early: Loader) -> None:
-    """A Loader, which prepare leaves as it is, and a Stream that is told its rank."""
+    """A Loader, which prepare leaves as it is, and a Stream with an explicit rank."""
     placed = Placed(oracle, accelerator.process_index)
 
     class Prepared(LoaderSubject):
@@ -74,7 +74,7 @@ def refusals(oracle: Oracle, ledger: Ledger, accelerators: dict[str, Accelerator
                 size = None if reader == "Batches" else BATCH
                 loader = accelerator.prepare(DataLoader(dataset, batch_size=size, **workers.options()))
                 cell = Cell(reader, FRAMEWORK, str(workers), words)
-                line = f"accelerate would divide {reader} among the ranks once more: {REFUSED[reader]}"
+                line = f"accelerate would divide {reader} among the ranks again: {REFUSED[reader]}"
                 ledger.refuses(cell, lambda loader=loader: list(loader), line)
         # What the line advises.
         dataset = Generated(SETTINGS, rank=0, world=1)

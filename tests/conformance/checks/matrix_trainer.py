@@ -104,10 +104,10 @@ def loaders(oracle: Oracle, ledger: Ledger) -> None:
     try:
         train(oracle, tempfile.mkdtemp(), loader=new(), resume=f"{folder}/checkpoint-{TAKEN}")
     except AttributeError as error:
-        ledger.said(
+        ledger.expect_message(
             cell("resumed in epoch 0 by skipping"),
             str(error),
-            "a Loader has no dataset, since it gives its batches alone: leave it out of what rebuilds loaders, such as"
+            "a Loader has no dataset, since it only yields batches: leave it out of what rebuilds loaders, such as"
             " Ray's prepare_data_loader; to resume under transformers' Trainer, use ignore_data_skip=True and load the"
             " loader's own state",
         )
