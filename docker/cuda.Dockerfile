@@ -1,5 +1,5 @@
-# The CUDA image: the CPU image and torch, whose wheels for Linux bring the CUDA libraries. The machine needs the NVIDIA
-# driver and container toolkit alone. After the CPU image, from the root of the repository:
+# The CUDA image: the CPU image and torch, whose wheels for Linux contain the CUDA libraries. The machine needs only the
+# NVIDIA driver and container toolkit. After the CPU image, from the root of the repository:
 #   docker build -f docker/cuda.Dockerfile -t ncagen-cuda .
 ARG CPU_IMAGE=ncagen
 FROM ${CPU_IMAGE}

@@ -6,6 +6,7 @@ import click
 
 from ncagen.cli import main
 
+SETTINGS = {"terminal_width": 110, "max_content_width": 110, "help_option_names": ["-h", "--help"]}
 PAGE = Path(__file__).with_name("commands.md")
 
 
@@ -14,7 +15,7 @@ def page() -> str:
     lines = ["# Commands", "", "Written by `docs/make_commands.py` from the commands' own help.", ""]
     for name, command in [("", main), *sorted(main.commands.items())]:
         words = f"ncagen {name}".strip()
-        with click.Context(command, info_name=words, terminal_width=110, max_content_width=110) as context:
+        with click.Context(command, info_name=words, **SETTINGS) as context:
             lines += [f"## {words}", "", "```", command.get_help(context), "```", ""]
     return "\n".join(lines)
 

@@ -9,8 +9,10 @@ from ncagen.dataset.folder import Folder
 from ncagen.dataset.reader import Dataset
 from ncagen.factory.make_shard import BuildJob
 from ncagen.factory.scheduler import build, threads
-from ncagen.spec import BANDS, from_settings
+from ncagen.factory.settings import from_settings
+from ncagen.selection import BANDS
 from ncagen.view import picture
+from ncagen.view.grids import drawable
 
 PICTURES = Path(__file__).with_name("pictures")
 ROWS = 12
@@ -23,13 +25,14 @@ def write(pictures: Path) -> None:
     pictures.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory() as place:
         order = BuildJob(from_settings(ORDER), "parquet", Folder(Path(place) / "gallery"))
-        build(order, threads(order, 1, lambda rows, candidates: None))
+        build(order, threads(order, 1))
         for band in BANDS:
             rows = Dataset(Path(place) / "gallery", band=band)
             ids = rows.rows(np.arange(ROWS))["input_ids"]
-            picture.png(rows.manifest.spec, ids, pictures / f"{band}.png")
+            drawn = drawable(rows.manifest, "draw")
+            picture.png(drawn, ids, pictures / f"{band}.png")
             if band == MOVING[0]:
-                picture.gif(rows.manifest.spec, ids[MOVING[1]], pictures / "moving.gif")
+                picture.gif(drawn, ids[MOVING[1]], pictures / "moving.gif")
 
 
 if __name__ == "__main__":

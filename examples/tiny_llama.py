@@ -3,11 +3,10 @@
     ncagen build --tokens 6M --validation 200K --states 3 --band 0.05-0.15 --out data/three-states
     python examples/tiny_llama.py data/three-states
 
-Each row obeys a rule of its own, and the rules of validation rows never occurred in training. So a model that does
-better in a row's last grids than in its first learnt that from the row itself. Three states make 81 patches instead of
-10,000, and rules of this band are simple: so minutes are enough. From the 13th grid on the loss falls at once, for many
-of these rules move their pattern by a cell a step, and the torus is 12 cells around. Needs torch, transformers and
-ncagen.
+Each row has a different rule, and no rule of a validation row occurs in training. So a model that predicts the last
+grids of a row better than its first grids has learnt this from the row. Three states make 81 patches instead of 10,000,
+and rules of this band are simple, so minutes are enough. The loss drops at the 13th grid, because many of these rules
+move their pattern by a cell a step, and the torus is 12 cells around. Needs torch, transformers and ncagen.
 """
 
 import argparse
@@ -21,8 +20,8 @@ from transformers import LlamaConfig, LlamaForCausalLM
 import ncagen
 from ncagen.adapters.torch import Loader
 
-# Labels stand where the inputs stand, since Llama shifts them itself. Nothing predicts the first grid: it has no loss.
-LAYOUT = ncagen.Layout(labels="same", mask_grids=1)
+# Labels have the positions of the inputs, since Llama shifts them. Nothing predicts the first grid: it has no loss.
+LAYOUT = ncagen.Layout(labels="same")
 
 
 def main() -> None:
@@ -33,26 +32,26 @@ def main() -> None:
     parser.add_argument("--layers", type=int, default=2)
     parser.add_argument("--width", type=int, default=96)
     parser.add_argument("--rate", type=float, default=3e-3, help="the highest learning rate")
-    asked = parser.parse_args()
+    args = parser.parse_args()
     torch.manual_seed(0)
-    data, validation = ncagen.open(asked.data), ncagen.open(asked.data, split="validation")
-    spec = data.manifest.spec
+    data, validation = ncagen.open(args.data), ncagen.open(args.data, split="validation")
+    row_format = data.row_format
     config = LlamaConfig(
-        vocab_size=-(-spec.vocabulary // 64) * 64,  # matrices of such sizes are faster; the ids above stay unused
-        hidden_size=asked.width,
-        intermediate_size=2 * asked.width,
-        num_hidden_layers=asked.layers,
-        num_attention_heads=asked.width // 32,
-        max_position_embeddings=spec.seq_len,
+        vocab_size=-(-row_format.vocabulary // 64) * 64,  # matrices of such sizes are faster; higher ids are unused
+        hidden_size=args.width,
+        intermediate_size=2 * args.width,
+        num_hidden_layers=args.layers,
+        num_attention_heads=args.width // 32,
+        max_position_embeddings=row_format.seq_len,
     )
     model = LlamaForCausalLM(config)
-    print(f"{model.num_parameters():,} parameters, {asked.steps * asked.batch:,} rows of {spec.seq_len} tokens")
-    train(model, Loader(data, asked.batch, layout=LAYOUT, epochs=None), asked.steps, asked.rate)
+    print(f"{model.num_parameters():,} parameters, {args.steps * args.batch:,} rows of {row_format.seq_len} tokens")
+    train(model, Loader(data, args.batch, layout=LAYOUT, epochs=None), args.steps, args.rate)
     report(model, validation)
 
 
 def train(model: LlamaForCausalLM, loader: Loader, steps: int, rate: float) -> None:
-    """One step a batch; `epochs=None` above gives batches without an end, in a new order each epoch."""
+    """Runs one step for each batch; `epochs=None` above gives endless batches, in a new order each epoch."""
     optimizer = torch.optim.AdamW(model.parameters(), rate, betas=(0.9, 0.95), weight_decay=0.1)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rate, total_steps=steps, pct_start=0.1)
     begun = time.monotonic()
@@ -69,25 +68,26 @@ def train(model: LlamaForCausalLM, loader: Loader, steps: int, rate: float) -> N
 
 def report(model: LlamaForCausalLM, rows: ncagen.Dataset) -> None:
     """Prints the loss in nats against the entropy of the same tokens, and the loss by grid."""
-    spec = rows.manifest.spec
-    labels = LAYOUT(spec, rows.rows(np.arange(len(rows)))["input_ids"])["labels"]
+    row_format = rows.row_format
+    per_grid, delimiters = row_format.unpredictable, row_format.structural  # nothing predicts the first grid
+    labels = LAYOUT(row_format, rows.rows(np.arange(len(rows)))["input_ids"])["labels"]
     scored = labels >= 0
-    patches = scored & (labels < spec.patch_ids)  # delimiters are always at the same places: they say nothing
-    found, counted = losses(model, rows), counting(labels, patches, spec.patch_ids)
+    patches = scored & (labels < delimiters[0])  # delimiters are always at the same positions: their loss means nothing
+    found, counted = losses(model, rows), counting(labels, patches, delimiters[0])
     for name, chosen in (("patches", patches), ("all tokens", scored)):
         shares = np.bincount(labels[chosen]) / chosen.sum()
         entropy = -(shares[shares > 0] * np.log(shares[shares > 0])).sum()
         print(f"{name}: validation loss {found[chosen].mean():.3f}, unigram entropy {entropy:.3f}")
     print("patches of grid   loss   by counting")
-    grid_of = np.arange(labels.shape[1]) // spec.tokens_per_grid
-    for grid in (2, 3, 4, 6, 8, 12, 16, 20, 24, spec.frames):
+    grid_of = np.arange(labels.shape[1]) // per_grid
+    for grid in (2, 3, 4, 6, 8, 12, 16, 20, 24, row_format.row_tokens // per_grid):
         chosen = patches & (grid_of == grid - 1)
         print(f"{grid:15}   {found[chosen].mean():.3f}  {counted[chosen].mean():.3f}")
 
 
 @torch.no_grad()
 def losses(model: LlamaForCausalLM, rows: ncagen.Dataset) -> np.ndarray:
-    """The loss of each token of each row: [row, place]."""
+    """Returns the loss of each token in nats: float[row, position]."""
     model.eval()
     found = []
     for batch in Loader(rows, 4, layout=LAYOUT, shuffle=False):
@@ -97,7 +97,7 @@ def losses(model: LlamaForCausalLM, rows: ncagen.Dataset) -> np.ndarray:
 
 
 def counting(labels: np.ndarray, patches: np.ndarray, ids: int, weight: float = 50) -> np.ndarray:
-    """What to beat: the loss of predicting by how often each patch came in the row so far, beside all rows' shares."""
+    """Returns a baseline: the loss of predicting by counts of patches in the row so far and shares in all rows."""
     shares = np.bincount(labels[patches], minlength=ids) / patches.sum()
     counts, found = np.zeros((len(labels), ids)), np.zeros(labels.shape)
     for place in np.flatnonzero(patches.any(0)):

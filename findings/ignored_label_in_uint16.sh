@@ -2,7 +2,7 @@
 # -100, the label that losses ignore, among uint16 token ids: NumPy 2.4.6 and torch 2.13.0 turn it into 65436 without an
 # error or a warning in np.where, torch.where, torch.full, Tensor.fill_ and tensor[i] = -100, while NumPy's a[i] = -100
 # and np.full raise OverflowError and torch's pad_sequence RuntimeError. Token files are uint16 in nanoGPT, llm.c,
-# Megatron and others. Exits 0 if this is what it sees.
+# Megatron and others. Exits 0 if this is observed.
 set -euo pipefail
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT

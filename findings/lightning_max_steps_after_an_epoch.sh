@@ -1,8 +1,8 @@
 #!/bin/sh
-# Lightning 2.6.6: a run that is limited by max_steps and resumed from a checkpoint of an epoch's end takes one batch,
-# ends that epoch, and begins the next one. With max_epochs it begins the next epoch at once. So the first batch of an
-# epoch is trained on and the other nine of ten are skipped, or the first comes twice, depending on the loader.
-# Seen: {0: 1, 1: 10, 2: 9} steps by epoch instead of {1: 10, 2: 10}. Exits with 1 where this is not seen any more.
+# Lightning 2.6.6: a run that is limited by max_steps and resumed from a checkpoint at the end of an epoch takes one
+# batch, ends that epoch, and starts the next one. With max_epochs it starts the next epoch at once. So it trains on the
+# first batch of an epoch and skips the other nine of ten, or trains on the first batch twice, depending on the loader.
+# Observed: {0: 1, 1: 10, 2: 9} steps by epoch instead of {1: 10, 2: 10}. Exits 1 if this is no longer so.
 set -e
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT

@@ -1,7 +1,7 @@
 #!/bin/sh
 # np.memmap pickles its contents, not its file: a spawned DataLoader worker gets a private copy of a whole token file
-# (nanoGPT's train.bin opened as its README does), and what comes out of the pickle is a memmap that maps nothing.
-# A slice of a memmap also keeps the offset of the whole, so it cannot be opened again from its attributes.
+# (nanoGPT's train.bin opened as its README does), and the unpickled object is a memmap that maps nothing. A slice of a
+# memmap has the offset of the whole, so it cannot be opened again from its attributes.
 set -eu
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT

@@ -1,7 +1,7 @@
 #!/bin/sh
-# optax.softmax_cross_entropy_with_integer_labels has no index to ignore, and does not refuse labels that are none.
+# optax.softmax_cross_entropy_with_integer_labels has no index to ignore, and accepts labels that are out of range.
 #
-# -100, which torch, transformers, TRL and Keras examples use for "no loss here", is taken for an index from the end: with
+# -100, which torch, transformers, TRL and Keras examples use for "no loss here", is read as an index from the end: with
 # more than 100 classes the loss is finite and that of class V - 100, so a model learns to predict that class wherever
 # nothing should be learned. With fewer than 100 classes the loss is NaN, and so is its mean. `where=` with a mask per
 # label gives 0 there. Exits 1 if this is no longer so.

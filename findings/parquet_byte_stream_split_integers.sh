@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # DuckDB 1.5.6 and fastparquet 2026.9.0 refuse integers in BYTE_STREAM_SPLIT ("only supported for FLOAT or DOUBLE",
 # "Encoding 9"), which the format allows since version 2.11; DuckDB 2.0.1 reads them. Both read the same values in
-# DELTA_BINARY_PACKED. Exits 0 if this is what it sees.
+# DELTA_BINARY_PACKED. Exits 0 if this is observed.
 set -euo pipefail
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# "ratio > 0.6" over the same Parquet file selects different rows in different engines, where the column is a float32:
-# the float32 next to 0.6 is a little more than 0.6. NumPy, pandas 3.0.5, Polars 2.1.0 and DuckDB 2.0.1 round the
-# literal to float32 and leave the row out; pyarrow 26.0.1, DataFusion 55.0.0, chdb 4.4.0 (ClickHouse) and datasets 5.2.0
-# compare in double precision and keep it. Exits 0 if this is what it sees.
+# "ratio > 0.6" over the same Parquet file selects different rows in different engines if the column is float32: the
+# float32 next to 0.6 is a little more than 0.6. NumPy, pandas 3.0.5, Polars 2.1.0 and DuckDB 2.0.1 round the literal to
+# float32 and leave the row out; pyarrow 26.0.1, DataFusion 55.0.0, chdb 4.4.0 (ClickHouse) and datasets 5.2.0 compare
+# in double precision and keep it. Exits 0 if this is observed.
 set -euo pipefail
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT

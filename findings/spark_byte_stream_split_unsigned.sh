@@ -3,7 +3,7 @@
 # its vectorized reader of that encoding has no readUnsignedIntegers and no readUnsignedLongs. In a list,
 # spark.sql.parquet.enableNestedColumnVectorizedReader=false reads them (with the row-based reader). Parquet allows the
 # encoding for every INT32 and INT64 since format version 2.11.
-# Needs Java 17. Exits 0 if this is what it sees.
+# Needs Java 17. Exits 0 if this is observed.
 set -euo pipefail
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# transformers 5.23.0: position_ids that restart keep packed sequences apart only where no key-value cache is made.
-# `use_cache` is true by default, in training too, and then each sequence attends to those before it, without a warning;
-# so does a boolean [batch, 1, query, key] mask under eager attention, which adds it to the scores as 0 and 1. With
+# transformers 5.23.0: position_ids that restart separate packed sequences only without a key-value cache. `use_cache`
+# is true by default, in training too, and then each sequence attends to those before it, without a warning; so does a
+# boolean [batch, 1, query, key] mask under eager attention, which adds it to the scores as 0 and 1. With
 # use_cache=False, or with the same mask under SDPA, the logits are those of each sequence alone. Exits 0 if so.
 set -euo pipefail
 folder=$(mktemp -d)

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # TRL 1.16.0 packs columns of lists, and refuses columns of lists of a fixed size (Arrow's FixedSizeList, which is what
 # `datasets` makes of List(..., length=n) and of many token files): "Packing requires all columns to be lists of lists".
-# The same values in lists without a size are packed. Exits 0 if this is what it sees.
+# The same values in lists without a size are packed. Exits 0 if this is observed.
 set -euo pipefail
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
