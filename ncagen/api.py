@@ -94,7 +94,7 @@ def rebuild(
     """
     with needed_by("ncagen.rebuild"):
         from ncagen.factory.claim import check
-        from ncagen.factory.make_shard import BuildJob, self_check
+        from ncagen.factory.make_shard import BuildJob
         from ncagen.factory.plan import pilot
         from ncagen.factory.scheduler import build as run_build
         from ncagen.factory.scheduler import threads
@@ -104,8 +104,6 @@ def rebuild(
     check(job)
     if read.gaps is None:  # the candidates are searched for again
         pilot(job.spec, job.file_format)
-    else:
-        self_check(job.spec)
     return run_build(job, threads(job, workers or cores()), progress)
 
 

@@ -64,6 +64,11 @@ class Measure:
         return found
 
 
+def band_measure(measures: tuple[Measure, ...]) -> Measure | None:
+    """Returns the measure that bands select rows by, the first; None where every candidate is a row."""
+    return measures[0] if measures else None
+
+
 @dataclass(frozen=True)
 class RowFormat:
     """The geometry and the columns of a dataset's rows.

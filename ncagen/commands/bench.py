@@ -22,9 +22,8 @@ def bench(rounds, workers, as_json, **flags):
 
     workers = workers or cores()
     given = {name: value for name, value in flags.items() if value is not None}
-    even = (
-        workers * 4 * BuildSpec.rows_per_shard * BuildSpec.seq_len
-    )  # four shards each, so that no worker waits for another
+    # Four shards each, so that no worker waits for another.
+    even = workers * 4 * BuildSpec.rows_per_shard * BuildSpec.seq_len
     settings = settings_of(None, {"tokens": even, "validation": "0", **given})
     file_format = settings.pop("format", "parquet")
     if not settings.get("band") and "for" not in settings:

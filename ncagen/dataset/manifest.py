@@ -21,7 +21,7 @@ import pyarrow as pa
 from ncagen.dataset.folder import Folder, folder_at
 from ncagen.dataset.shard import FORMATS, SHARD_CANDIDATES, Record, one_line, relative_path
 from ncagen.errors import NcagenError, SpecError
-from ncagen.row_format import Measure, RowFormat
+from ncagen.row_format import Measure, RowFormat, band_measure
 from ncagen.spec import BuildSpec
 from ncagen.version import VERSION
 
@@ -92,7 +92,7 @@ class Manifest:
     @property
     def measure(self) -> Measure | None:
         """What the bands select by; None if every candidate is a row."""
-        return self.measures[0] if self.measures else None
+        return band_measure(self.measures)
 
     @property
     def rows(self) -> int:

@@ -23,7 +23,7 @@ from ncagen.dataset.folder import Folder
 from ncagen.factory.make_shard import BuildJob, describe, pack
 from ncagen.factory.scheduler import build, threads
 from ncagen.philox import STREAMS
-from ncagen.row_format import Rows
+from ncagen.row_format import Rows, band_measure
 from ncagen.selection import Tally, inside
 from ncagen.sources import source_of
 from ncagen.spec import BuildSpec
@@ -105,7 +105,7 @@ class _Stopwatch:
 def _stages(spec: BuildSpec, file_format: str) -> tuple[dict[str, float], float, list[bytes]]:
     """Microseconds per candidate of each stage, the share kept in any band, and the bytes that were scored."""
     source, stopwatch = source_of(spec), _Stopwatch()
-    measure = source.measures[0] if source.measures else None
+    measure = band_measure(source.measures)
     at_least = min(band.limits(measure)[0] for band in spec.bands)
     texts: list[bytes] = []
     parts: list[Rows] = []

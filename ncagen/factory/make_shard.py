@@ -52,11 +52,6 @@ def check_device(spec: BuildSpec, device: str) -> None:
     source_of(spec).batch_candidates(device)
 
 
-def self_check(spec: BuildSpec, device: str = "cpu") -> None:
-    """Raises SelfCheckFailed where this process or its device does not compute what the source defines."""
-    source_of(spec).check(device)
-
-
 def make(job: BuildJob, split: str, shard: int, report: Report, device: str = "cpu") -> ShardResult:
     """Makes what is missing or damaged of one shard number and returns a record and a file for every band.
 

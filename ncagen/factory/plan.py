@@ -14,7 +14,7 @@ from ncagen.dataset.manifest import SPLITS
 from ncagen.errors import NcagenError
 from ncagen.factory.make_shard import describe, pack
 from ncagen.philox import STREAMS
-from ncagen.row_format import Measure
+from ncagen.row_format import Measure, band_measure
 from ncagen.selection import BANDS, Band, Tally, inside
 from ncagen.sources import source_of
 from ncagen.sources.source import Batch, Source
@@ -77,7 +77,7 @@ def pilot(spec: BuildSpec, file_format: str = "parquet") -> Pilot:
     """
     source, key = source_of(spec), (spec.seed, STREAMS["pilot"])
     source.check()
-    measure = source.measures[0] if source.measures else None
+    measure = band_measure(source.measures)
     noise = source.noise_scores()
     scores: list[np.ndarray] = []
     few, most = trials(source)

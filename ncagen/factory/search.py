@@ -13,7 +13,7 @@ import numpy as np
 from ncagen.dataset.shard import SHARD_CANDIDATES
 from ncagen.errors import NcagenError
 from ncagen.philox import STREAMS
-from ncagen.row_format import Rows
+from ncagen.row_format import Rows, band_measure
 from ncagen.selection import Band, Tally, choose
 from ncagen.sources import source_of
 from ncagen.sources.source import Batch
@@ -38,7 +38,7 @@ def search(
     """
     source = source_of(spec)
     source.check(device)
-    measure = source.measures[0] if source.measures else None
+    measure = band_measure(source.measures)
     tried = 0
     while unfilled := [band for band in tallies if tallies[band].kept < wanted]:
         needed = _candidates_needed([tallies[band] for band in unfilled], wanted)
