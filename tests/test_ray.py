@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -127,12 +128,17 @@ def no_head(address: str) -> str:
 
 @pytest.mark.slow
 def test_a_local_build_is_the_build_and_leaves_nothing(smoke, tmp_path):
-    before = set(Path("/tmp").glob("ncagen-ray-*"))
-    done = run("build", *FLAGS, "--out", tmp_path / "a", "--ray=local", "--workers=2")
-    assert (done.status, done.err) == (0, "")
-    assert contents(tmp_path / "a") == contents(smoke())
-    assert run("build", *FLAGS, "--out", tmp_path / "a", "--ray=local", "--workers=2").out.startswith("nothing to do")
-    assert set(Path("/tmp").glob("ncagen-ray-*")) <= before
+    with tempfile.TemporaryDirectory(prefix="ray-", dir="/tmp") as temporary:  # of this build alone
+        command, environment = ["build", "--ray=local", "--workers=2"], os.environ | {"RAY_TMPDIR": temporary}
+        process = start(*command, *FLAGS, "--out", tmp_path / "a", env=environment)
+        wait_for(lambda: list(Path(temporary).glob("ncagen-ray-*")) or process.poll() is not None)
+        assert process.poll() is None
+        err = process.communicate()[1]
+        assert (process.returncode, err) == (0, "")
+        assert contents(tmp_path / "a") == contents(smoke())
+        again = run(*command, *FLAGS, "--out", tmp_path / "a", env=environment)
+        assert again.out.startswith("nothing to do")
+        assert not list(Path(temporary).iterdir())
 
 
 @pytest.mark.slow

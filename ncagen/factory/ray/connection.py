@@ -63,7 +63,9 @@ def reachable(address: str) -> bool:
 @contextmanager
 def _local(workers: int | None) -> Iterator[str]:
     """Ray on this machine alone: it listens on the loopback device only, and asks for this run's token."""
-    folder = tempfile.mkdtemp(prefix="ncagen-ray-", dir="/tmp" if os.name == "posix" else None)  # sockets' paths: short
+    # Not the system's temporary folder, which may be deep: the paths of Ray's sockets must be short.
+    short = os.environ.get("RAY_TMPDIR") or ("/tmp" if os.name == "posix" else None)
+    folder = tempfile.mkdtemp(prefix="ncagen-ray-", dir=short)
     os.environ.update(private_api.LOCAL_ENVIRONMENT | {"RAY_AUTH_TOKEN": secrets.token_hex(32)})
     os.environ.setdefault("RAY_AUTH_MODE", "token")
     options = {"num_cpus": workers, "include_dashboard": False, "object_store_memory": OBJECT_STORE_BYTES}
