@@ -16,6 +16,7 @@ from ncagen.dataset.lru import LruCache
 from ncagen.dataset.manifest import Manifest, read_manifest
 from ncagen.dataset.shard import ROW_GROUP_ROWS, DamagedShard, Record
 from ncagen.dataset.shard_file import ShardFile, check_size
+from ncagen.dataset.shuffle import Shards
 from ncagen.dataset.where import Where, parse
 from ncagen.errors import NcagenError
 from ncagen.row_format import RowFormat, Rows
@@ -159,19 +160,19 @@ class Dataset:
         return self.folder.revision
 
     @property
-    def group_sizes(self) -> np.ndarray:
-        """Rows of each row group, in row order: int64[group]. They follow from the spec alone, and from the selection.
+    def shards(self) -> Shards:
+        """The rows of each shard and row group, by which `shuffle` orders them. They follow from the spec alone.
 
-        Row groups of which no row is selected are left out.
+        With a selection, those of the selected rows.
         """
-        if self._selected is not None:
-            shards, groups, _ = self._place(self._selected)
-            return np.unique(shards * self._groups_per_shard + groups, return_counts=True)[1].astype(np.int64)
-        sizes = [
-            [ROW_GROUP_ROWS] * (r.rows // ROW_GROUP_ROWS) + [r.rows % ROW_GROUP_ROWS] * (r.rows % ROW_GROUP_ROWS > 0)
-            for r in self.records
-        ]
-        return np.concatenate([np.asarray(some, np.int64) for some in sizes])
+        count, per_shard = len(self.records), self.manifest.spec.rows_per_shard
+        if self._selected is None:
+            rows = np.full(count, per_shard)
+            rows[-1] = len(self) - (count - 1) * per_shard
+            return Shards(rows)
+        shards, groups, _ = self._place(self._selected)
+        sizes = np.bincount(shards * self._groups_per_shard + groups, minlength=count * self._groups_per_shard)
+        return Shards(sizes.reshape(count, -1).sum(axis=1), sizes, self._groups_per_shard)
 
     @property
     def _groups_per_shard(self) -> int:
