@@ -62,7 +62,7 @@ def fabricate(folder: Path, file_format: str, **changes) -> dict[tuple[str, str]
         path = shards.relative_path(spec, file_format, split, band, shard)
         atomic_write.write(folder / path, data)
         records.append(record)
-        stored[path] = File(data.size, hashlib.sha256(data).hexdigest())
+        stored[path] = File.of(data, file_format)
         rows.setdefault((split, band), []).append(some)
     source = source_of(spec)
     manifest = Manifest(
