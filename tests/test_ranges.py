@@ -1,13 +1,10 @@
 """Remote datasets are read by range: each row group once, few requests, and never a wrong row."""
 
-import pickle
-
 import numpy as np
 import pytest
-from s3 import parts, upload
+from s3 import upload
 from test_reader import fabricate
 
-import ncagen
 from ncagen.dataset.reader import Dataset
 
 pytest_plugins = ["s3_fixtures"]
@@ -27,4 +24,7 @@ def test_the_first_row_takes_three_requests(bucket, store):
     first = Dataset(url, band="high")[0]
     found = store.requests()
     assert np.array_equal(first["input_ids"], local[0]["input_ids"])
-    assert [line.rpartition("/")[2] for line in found] == ["manifest.json 200", *[f"train-00000-of-00003.{local.manifest.file_format} 206"] * 2]
+    assert [line.rpartition("/")[2] for line in found] == [
+        "manifest.json 200",
+        *[f"train-00000-of-00003.{local.manifest.file_format} 206"] * 2,
+    ]

@@ -5,7 +5,6 @@ at a time. Of a store that is not mapped only the row groups that are wanted are
 the order of rows; `layout` makes a model's inputs from them.
 """
 
-import hashlib
 import operator
 import os
 from collections.abc import Iterator, Sequence
@@ -19,9 +18,10 @@ from ncagen.dataset.cache import DiskCache
 from ncagen.dataset.folder import Folder, folder_at
 from ncagen.dataset.lru import LruCache
 from ncagen.dataset.manifest import Manifest, read_manifest
+from ncagen.dataset.open_shard import naming, open_shard
 from ncagen.dataset.ranges import RemoteShards
-from ncagen.dataset.shard import ROW_GROUP_ROWS, DamagedShard, Record
-from ncagen.dataset.shard_file import ShardFile, check_size
+from ncagen.dataset.shard import ROW_GROUP_ROWS
+from ncagen.dataset.shard_file import ShardFile
 from ncagen.dataset.stores import RangesIgnored
 from ncagen.dataset.where import Where, parse
 from ncagen.errors import NcagenError
@@ -179,7 +179,7 @@ class Dataset:
 
     def shard(self, number: int) -> Rows:
         """The checked rows of one shard; only the selected ones if there is a selection. Raises DamagedShard."""
-        with _named(self.folder, self.manifest, self.records[number]):
+        with naming(self.folder, self.manifest, self.records[number]):
             rows = self._open(number).rows()
         if self._selected is None:
             return rows
@@ -234,7 +234,7 @@ class Dataset:
 
     def _group(self, shard: int, group: int) -> Rows:
         def read() -> Rows:
-            with _named(self.folder, self.manifest, self.records[shard]):
+            with naming(self.folder, self.manifest, self.records[shard]):
                 rows = self._open(shard).group(group)
             # Of an Arrow file they are views, which would show what is written into it after the check.
             return rows.take(np.arange(len(rows))) if self.verify == "always" else rows
@@ -263,7 +263,7 @@ class Dataset:
         """Numbers the rows that a condition holds for. Raises NcagenError if there are none."""
         chosen = []
         for number, record in enumerate(self.records):
-            with _named(self.folder, self.manifest, record):
+            with naming(self.folder, self.manifest, record):
                 found = where.selects(self._open(number).columns(where.columns))
             chosen.append(number * self.manifest.spec.rows_per_shard + np.flatnonzero(found))
         self._selected = np.concatenate(chosen)
@@ -286,37 +286,3 @@ class Dataset:
     def __setstate__(self, state: dict) -> None:
         self.__dict__.update(state)
         self._forget()
-
-
-def open_shard(
-    folder: Folder, manifest: Manifest, record: Record, check: bool = True, trusted: bool = True
-) -> ShardFile:
-    """One shard of a manifest, its size and, with `check`, its hash compared. Raises DamagedShard, OSError.
-
-    trusted: whether its hash is or was compared, so that it may be a link out of the folder, and that its
-    pages may have another layout than ours.
-    """
-    wanted = manifest.files[manifest.path(record)]
-    check_size(wanted.bytes, manifest.row_format, record)
-    data = folder.read(manifest.path(record), wanted.bytes, checked=trusted)
-    if data.size != wanted.bytes:
-        raise DamagedShard(f"it has {data.size} bytes, not {wanted.bytes}")
-    if check and hashlib.sha256(data).hexdigest() != wanted.sha256:
-        raise DamagedShard("its bytes do not match their hash")
-    return ShardFile(data, manifest.file_format, manifest.row_format, record, trusted)
-
-
-class _named:
-    """Adds the file's path to an error."""
-
-    def __init__(self, folder: Folder, manifest: Manifest, record: Record):
-        self._path = folder.path(manifest.path(record))
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind, error, trace) -> None:
-        if isinstance(error, OSError):
-            raise DamagedShard(f"{self._path}: {error.strerror or error}") from None
-        if isinstance(error, DamagedShard):
-            raise DamagedShard(f"{self._path}: {error}") from None

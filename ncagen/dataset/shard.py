@@ -56,6 +56,7 @@ _PARQUET = {
     "use_dictionary": False,
     "write_page_checksum": True,
     "write_page_index": True,
+    "row_group_size": ROW_GROUP_ROWS,
 }
 # The same for options that came after the oldest pyarrow which is supported.
 _NEWER = {"use_content_defined_chunking": False, "max_rows_per_page": ROW_GROUP_ROWS}
@@ -109,10 +110,12 @@ def to_bytes(rows: Rows, record: Record, file_format: str) -> pa.Buffer:
 def _parquet(table: pa.Table) -> pa.Buffer:
     """A Parquet file, with the hash of each row group's bytes in the footer's key-value metadata."""
     sink, hashes = io.BytesIO(), []
-    with pq.ParquetWriter(sink, table.schema, **parquet_options(table.column_names)) as writer:
-        for first in range(0, len(table), ROW_GROUP_ROWS):
+    options = parquet_options(table.column_names)
+    size = options.pop("row_group_size")  # the writer's is an argument of each write
+    with pq.ParquetWriter(sink, table.schema, **options) as writer:
+        for first in range(0, len(table), size):
             start = sink.tell()
-            writer.write_table(table.slice(first, ROW_GROUP_ROWS), ROW_GROUP_ROWS)
+            writer.write_table(table.slice(first, size), size)
             with sink.getbuffer() as written:
                 hashes.append(hashlib.sha256(written[start:]).hexdigest())
         writer.add_key_value_metadata({GROUPS_KEY: _compact(hashes)})
@@ -155,7 +158,7 @@ def from_bytes(data: pa.Buffer | bytes, file_format: str, row_format: RowFormat)
 
 
 def parquet_options(columns: Iterable[str]) -> dict[str, Any]:
-    """The options of `pyarrow.parquet.ParquetWriter` for a shard with these columns, input_ids among them."""
+    """The options of `pyarrow.parquet.write_table` for a shard with these columns, input_ids among them."""
     plain = [name for name in columns if name != "input_ids"]
     encodings = {"input_ids.list.element": "BYTE_STREAM_SPLIT"} | dict.fromkeys(plain, "PLAIN")
     return _PARQUET | {"column_encoding": encodings, "write_statistics": plain}
