@@ -18,10 +18,10 @@ from faults.processes import LONGER, LONGER_FLAGS, shards, start, temporary, wai
 import ncagen
 from ncagen.dataset import receipt as receipt_module
 from ncagen.dataset.folder import Folder
-from ncagen.dataset.manifest import canonical, read_manifest
+from ncagen.dataset.manifest import File, canonical, read_manifest
 from ncagen.dataset.receipt import MOST_BYTES, read_receipt, write_receipt
 from ncagen.errors import NcagenError
-from ncagen.factory.make_shard import BuildJob, describe, intact, pack
+from ncagen.factory.make_shard import BuildJob, intact, pack
 from ncagen.factory.scheduler import build, threads
 from ncagen.factory.settings import from_settings
 from ncagen.philox import STREAMS
@@ -227,7 +227,7 @@ def test_an_intact_shard_that_the_receipt_does_not_name_is_made_again(smoke, rec
     backwards = rows.take(slice(None, None, -1))
     record, data = pack(order.spec, "parquet", "train", "high", 1, backwards, Tally(70))
     order.folder.write(order.name("train", "high", 1), data)
-    assert intact(order, "train", band, 1) == (record, describe(data))
+    assert intact(order, "train", band, 1) == (record, File.of(data, "parquet"))
     assert run("rebuild", receipt, "--out", folder, "--quiet") == Run(0, "", "")
     assert contents(folder) == contents(smoke())
 

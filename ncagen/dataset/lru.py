@@ -24,9 +24,16 @@ class LruCache(Generic[Key, Value]):
         value = make()
         with self._lock:
             self._values[key] = value
-            if len(self._values) > self._most:
+            while len(self._values) > self._most:
                 self._values.popitem(last=False)
         return value
+
+    def __contains__(self, key: Key) -> bool:
+        return key in self._values
+
+    def resize(self, most: int) -> None:
+        """Changes how many values are held, from the next one on."""
+        self._most = most
 
     def drop(self, key: Key) -> None:
         """Lets go of a value."""
