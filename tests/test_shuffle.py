@@ -98,19 +98,21 @@ def order_by_definition(sizes, seed, epoch, window, lanes):
         borders = sorted({first, *ends[window - 1 :: window], ends[-1]})
         shards.append({a: list(range(a, b)) for a, b in pairwise(borders)})
         first = ends[-1]
-    if sum(size > 0 for groups in sizes for size in groups) <= 16:
-        return sorted_by_keys(seed, 17, epoch, range(first))
     order = sorted_by_keys(seed, 16, epoch, [shard for shard, windows in enumerate(shards) if windows])
+    if sum(size > 0 for groups in sizes for size in groups) <= 16:
+        rows = [[row for window in shards[shard].values() for row in window] for shard in order]
+        parts = rows[0], list(chain(*rows[1:]))
+        return [row for some in parts for row in sorted_by_keys(seed, 17, epoch, sorted(some))]
     found = {}
     for section in (order[:1], order[1:]):
         windows = [shards[s][w] for s in section for w in sorted_by_keys(seed, 19, epoch, shards[s])]
         position, rows = len(found), [(number, row) for number, window in enumerate(windows) for row in window]
-        for lane in lane_order(lanes):
+        for place, lane in enumerate(lane_order(lanes)):
             mine = [p for p in range(position, position + sum(map(len, windows))) if p % lanes == lane]
             span, rows = rows[: len(mine)], rows[len(mine) :]
             pieces = [[row for number, row in span if number == some] for some in range(len(windows))]
             shuffled = [row for piece in pieces for row in sorted_by_keys(seed, 17, epoch, piece)]
-            found |= dict(zip(mine, shuffled, strict=True))
+            found |= dict(zip(mine, shuffled[::-1] if place % 2 else shuffled, strict=True))
     return [found[p] for p in sorted(found)]
 
 
@@ -137,8 +139,8 @@ def test_the_order_is_written_down():
     assert keys(7, 17, 3, np.array([2**33 + 5]))[0] == KEY
 
 
-WRITTEN = [[22, 18, 24, 20, 23, 17, 16, 19, 21, 63], [41, 42, 2, 51, 20, 47, 3, 48, 18, 36]]
-TOGETHER = [[2, 7, 5, 1, 4, 3, 6, 0, 8], [5, 7, 0, 2, 8, 6, 3, 4, 1]]
+WRITTEN = [[22, 18, 16, 19, 23, 17, 24, 20, 21, 63], [41, 42, 46, 11, 20, 47, 45, 15, 18, 36]]
+TOGETHER = [[7, 5, 6, 8, 2, 1, 4, 3, 0], [0, 2, 3, 4, 1, 5, 7, 8, 6]]
 KEY = 1076562595385497966
 
 

@@ -231,9 +231,10 @@ class _Answers(Dataset):
     def __getitem__(self, request: tuple[Division, int]) -> Tensors:
         if not self._upcoming or self._upcoming[0] != request:
             division, number = request
-            numbers = self._stream.ahead(division, number, worker()[1])
+            workers = worker()[1]
+            numbers = self._stream.ahead(division, number, workers)
             self._upcoming = deque((division, number) for number in numbers)
-            self._batches = self._stream.read(division, numbers)
+            self._batches = self._stream.read(division, numbers, workers)
         self._upcoming.popleft()
         return tensors(next(self._batches))
 

@@ -154,6 +154,7 @@ class Dataset:
         empty = self.row_format.empty(len(numbers)).columns
         found = {name: column for name, column in empty.items() if name in wanted}
         parts = np.split(by_group, starts[1:]) if len(numbers) else []
+        parts.sort(key=lambda some: some[-1])  # so that those used last are held
         places = [(int(shards[some[0]]), int(groups[some[0]])) for some in parts]
         for number, (some, place) in enumerate(zip(parts, places, strict=True)):
             if number % AHEAD == 0:

@@ -6,6 +6,8 @@
 2. Position p of an epoch belongs to lane p mod `lanes`. The first shard is a section, all the others are a second one.
    A section's rows, in the order of 1, are cut into one span for each lane; `lane_order` puts the lanes' spans in a
    row.
+   The first lane of this order reads its span forwards, the next one backwards, and so on: a row group that two spans
+   share is read from both sides at the same time, and held once.
 3. What lies in one span of one window is a piece: consecutive rows of a shard. The rows of a piece are sorted by their
    keys.
 
@@ -14,7 +16,7 @@ read by one rank, but for those at the borders of spans. `lane_order` keeps the 
 can, so that there are few such borders. A reader holds one piece for each of its lanes. The first section lets all
 lanes start in the same shard, so that a first batch needs one shard and not one for each lane.
 
-A dataset of at most `TOGETHER` row groups is one piece: any order is as likely as any other.
+In a dataset of at most `TOGETHER` row groups each section is one piece, whose rows come in the order of their keys.
 
 Ranks, batches and several datasets are not covered: see `division`, `stream` and `mixture`.
 """
@@ -159,6 +161,8 @@ class Shuffle:
         self._shards, self._seed, self._shuffle, self._window, self._lanes = shards, seed, shuffle, window, lanes
         self._first_rows = np.cumsum(shards.rows) - shards.rows
         self._is_together = shards.groups <= TOGETHER
+        # Neighbours in `lane_order` run in opposite directions.
+        self._forwards = np.argsort(lane_order(lanes)) % 2 == 0
         # Positions p are divided so that a rank reads few lanes; 1 where any division is as good.
         self.lanes = lanes if shuffle and not self._is_together else 1
         self._together: LruCache[int, np.ndarray] = LruCache(_HELD_EPOCHS)
@@ -172,8 +176,7 @@ class Shuffle:
         if not self._shuffle:
             return positions
         if self._is_together:
-            every = np.arange(self.length)
-            return self._together.get(epoch, lambda: shuffled(self._seed, ROWS, epoch, every))[positions]
+            return self._together.get(epoch, lambda: self._all_rows(epoch))[positions]
         found = np.empty(len(positions), np.int64)
         for number, here, lanes, offsets in self._located(epoch, positions):
             while len(here):
@@ -200,6 +203,24 @@ class Shuffle:
                 lanes, offsets = lanes[others], offsets[others]
         return list(found)
 
+    def _all_rows(self, epoch: int) -> np.ndarray:
+        """All rows of a small dataset in an epoch's order: int64[row]."""
+        order = self._shard_order(epoch)
+        rows = [self._first_rows[shard] + np.arange(self._shards.rows[shard]) for shard in order]
+        others = np.concatenate([rows[0][:0], *rows[1:]])
+        return np.concatenate([shuffled(self._seed, ROWS, epoch, some) for some in (rows[0], np.sort(others))])
+
+    def open_row_groups(self, world: int) -> int:
+        """How many row groups a reader of one of `world` ranks keeps, so that each is decoded once an epoch.
+
+        Those of the pieces of its lanes, and some of lanes that are between two pieces.
+        """
+        if self.lanes == 1:
+            return TOGETHER
+        lanes = self._lanes // world if self._lanes % world == 0 else min(self._lanes, 2 + 2 * self._lanes // world)
+        groups = -(-int(self._shards.rows.max()) // ROW_GROUP_ROWS)
+        return lanes * min(self._window or groups, groups) + TOGETHER
+
     def _located(self, epoch: int, positions: np.ndarray) -> Iterator[tuple[int, np.ndarray, np.ndarray, np.ndarray]]:
         """For each section: its number, which positions it has, and their lanes and offsets within it: int64[n]."""
         sections = self._sections.get(epoch, lambda: self._sections_of(epoch))
@@ -208,10 +229,16 @@ class Shuffle:
         for number, section in enumerate(sections):
             here = np.flatnonzero(which == number)
             lanes = positions[here] % self._lanes
-            yield number, here, lanes, section.first[lanes] + (positions[here] - section.position) // self._lanes
+            done = (positions[here] - section.position) // self._lanes
+            forwards = self._forwards[lanes]
+            yield number, here, lanes, np.where(forwards, section.first[lanes] + done, section.end[lanes] - 1 - done)
+
+    def _shard_order(self, epoch: int) -> np.ndarray:
+        """The shards that have a row, in an epoch's order: int64[shard]."""
+        return shuffled(self._seed, SHARDS, epoch, np.flatnonzero(self._shards.rows))
 
     def _sections_of(self, epoch: int) -> list[Section]:
-        order = shuffled(self._seed, SHARDS, epoch, np.flatnonzero(self._shards.rows))
+        order = self._shard_order(epoch)
         first = int(self._shards.rows[order[0]])
         return [self._section(0, order[:1]), self._section(first, order[1:])]
 

@@ -16,6 +16,7 @@ from itertools import islice
 import numpy as np
 
 from ncagen.dataset.division import TAILS, Division
+from ncagen.dataset.fetch_ahead import FetchAhead, by_epoch
 from ncagen.dataset.formats import Formats, Part
 from ncagen.dataset.layout import Layout
 from ncagen.dataset.mixture import Mixture
@@ -28,7 +29,7 @@ from ncagen.numbers import whole
 
 STATE = ("epoch", "position", "seed", "fingerprint")
 
-# Rows that are gathered at a time: half a window, so that batches are cut from few large copies.
+# Rows that are gathered at a time, so that batches are cut from few large copies.
 READ_ROWS = 2048
 
 MOST_LANES = 2**16
@@ -95,6 +96,7 @@ class Stream:
         self._facts = _facts(self.parts, self.seed, shuffle, window, lanes)
         self.fingerprint = self.fingerprint_at(None)
         self._orders = [Shuffle(part.shards, self.seed, shuffle, window, lanes) for part in self.parts]
+        self._remote = FetchAhead(self.parts, self._orders)
         self._passes = Passes(len(data), self.epochs, self._memory())
         self._given: tuple[Division, int] | None = None  # of the iterator that gave a batch last, and how many
         world = whole("world", world, 1)
@@ -143,21 +145,31 @@ class Stream:
         """A division's batches with their numbers, from one on; of n workers, each gives every n-th."""
         while division.has(first):
             numbers = self.ahead(division, first, step)
-            yield from zip(numbers, self.read(division, numbers), strict=True)
+            yield from zip(numbers, self.read(division, numbers, step), strict=True)
             first += len(numbers) * step
 
     def ahead(self, division: Division, first: int, step: int) -> list[int]:
-        """The numbers of the batches that are best read at once: every `step`-th from `first` on, while there are."""
-        together = max(1, READ_ROWS // division.batch_rows)
+        """The numbers of the batches that are best read at once: every `step`-th from `first` on, while there are.
+
+        One where a pass begins and rows are fetched, for which it would otherwise wait.
+        """
+        is_first = self._remote.is_any and first < step
+        together = 1 if is_first else max(1, READ_ROWS // division.batch_rows)
         end = first + together * step
         return list(range(first, end if division.end is None else min(end, len(division)), step))
 
-    def read(self, division: Division, numbers: Sequence[int]) -> Iterator[Batch]:
-        """Some batches of a division, in their order. numbers: rising; only the last of all may be short."""
+    def read(self, division: Division, numbers: Sequence[int], step: int = 1) -> Iterator[Batch]:
+        """Some batches of a division, in their order. numbers: every `step`-th; only the last of all may be short.
+
+        Starts to fetch what the batches after them need, as soon as the first of them was given.
+        """
+        self._remote.hold(1 if isinstance(self.data, Mixture) else division.world)
         part, rows = self._read(division.positions(numbers))
         for start in range(0, len(numbers) * division.batch_rows, division.batch_rows):
             here = slice(start, start + division.batch_rows)
             yield self._formats.lay_out(part[here], {name: column[here] for name, column in rows.items()})
+            if not start and (later := self._remote.later(division, numbers, step)):
+                self._remote.fetch(*self._give(division.positions(later)))
 
     def take(self, positions: np.ndarray) -> Batch:
         """The rows at any positions, counted over all epochs, as a batch has them. positions: int64[row]."""
@@ -284,13 +296,8 @@ class Stream:
 
     def _row_numbers(self, part: int, before: np.ndarray) -> np.ndarray:
         """The row numbers of a part, by how many rows of it came before."""
-        order = self._orders[part]
-        rows = np.empty(len(before), np.int64)
-        epochs = before // order.length
-        for epoch in np.unique(epochs):
-            here = epochs == epoch
-            rows[here] = order.rows(int(epoch), before[here] - epoch * order.length)
-        return rows
+        rows = [self._orders[part].rows(*some) for some in by_epoch(before, self._orders[part].length)]
+        return np.concatenate(rows) if rows else before
 
 
 class StreamIterator(Iterator[Batch]):
