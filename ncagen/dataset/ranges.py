@@ -39,8 +39,12 @@ class _Promise(Generic[Value]):
         self._made, self._value, self._error = threading.Event(), list[Value](), list[Exception]()
 
     @property
-    def is_made(self) -> bool:
+    def is_done(self) -> bool:
         return self._made.is_set()
+
+    @property
+    def has_failed(self) -> bool:
+        return bool(self._error)
 
     def keep(self, value: Value) -> None:
         self._value.append(value)
@@ -103,7 +107,8 @@ class RemoteShards:
     def prefetch(self, shard: int, groups: Sequence[int], most: int) -> None:
         """Begins to fetch row groups that are not being fetched. most: fetched ones that are kept until they are used.
 
-        An error is raised by the read that needs the row group.
+        The read that needs a row group raises the error of a fetch that it waited for, and tries again after an earlier
+        one.
         """
         self._check_process()
         with self._lock:
@@ -128,8 +133,9 @@ class RemoteShards:
                     self._parts.pop((shard, group), None)
 
     def _promise(self, shard: int, groups: Sequence[int]) -> dict[int, _Promise[pa.Buffer]]:
-        """Promises of the row groups that nobody fetches yet, by number."""
-        mine = {group: _Promise[pa.Buffer]() for group in groups if (shard, group) not in self._parts}
+        """Promises of the row groups that nobody fetches yet, by number. One that failed earlier is tried again."""
+        held = {group: self._parts.get((shard, group)) for group in groups}
+        mine = {group: _Promise[pa.Buffer]() for group, made in held.items() if made is None or made.has_failed}
         self._parts.update({(shard, group): promise for group, promise in mine.items()})
         return mine
 
@@ -200,7 +206,7 @@ def _runs(spans: Sequence[Span]) -> list[list[Span]]:
 
 def _trim(held: OrderedDict, most: int) -> None:
     """Lets go of the oldest promises that are made."""
-    for key in [key for key, promise in held.items() if promise.is_made][: max(0, len(held) - most)]:
+    for key in [key for key, promise in held.items() if promise.is_done][: max(0, len(held) - most)]:
         del held[key]
 
 

@@ -165,10 +165,12 @@ class Dataset:
     def prefetch(self, shard: int, first: int, last: int) -> None:
         """Begins to fetch row groups `first` to `last` - 1 of a shard in the background.
 
-        `rows` waits for them instead of requesting them again, and raises the error if they could not be fetched.
-        Nothing happens for row groups that are held, and where files are mapped or fetched whole.
+        `rows` waits for them instead of requesting them again, and raises the error if they cannot be fetched. Nothing
+        happens for row groups that are held or that the shard does not have, and where files are mapped or fetched
+        whole.
         """
-        wanted = [group for group in range(first, last) if (shard, group) not in self._groups]
+        groups = range(-(-self.records[shard].rows // ROW_GROUP_ROWS))[first:last]
+        wanted = [group for group in groups if (shard, group) not in self._groups]
         if wanted and self._is_ranged(shard):
             self._remote.prefetch(shard, wanted, self._held + AHEAD)
 
