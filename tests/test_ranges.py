@@ -21,6 +21,7 @@ from s3 import parts, posix, upload
 from test_reader import SMALL, fabricate
 
 from ncagen.dataset import manifest as manifests
+from ncagen.dataset import s3 as client
 from ncagen.dataset.manifest import File, ManifestError, read_manifest
 from ncagen.dataset.reader import Dataset
 from ncagen.dataset.shard import GROUPS_KEY, DamagedShard
@@ -314,8 +315,9 @@ def test_a_server_without_ranges_sends_whole_files(local, url, store, proxy):
     }
 
 
-def test_a_store_that_stalls_is_waited_for(local, url, proxy):
+def test_a_store_that_stalls_is_waited_for(local, url, proxy, monkeypatch):
     """Longer than one request is: it is sent again."""
+    monkeypatch.setattr(client, "TRIES", 20)
     dataset = remote(url)
     proxy.stall = True
     threading.Timer(1.3, lambda: setattr(proxy, "stall", False)).start()
