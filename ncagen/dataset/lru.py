@@ -41,12 +41,12 @@ class LruCache(Generic[Key, Value]):
             value = make()
         except BaseException as error:
             with self._lock:
-                del self._making[key]
+                self._making.pop(key, None)
             promise.fail(error)
             raise
         with self._lock:
             self._values[key] = value
-            del self._making[key]
+            self._making.pop(key, None)
             while len(self._values) > self._most:
                 self._values.popitem(last=False)
         promise.keep(value)
@@ -65,7 +65,8 @@ class LruCache(Generic[Key, Value]):
     def _check_process(self) -> None:
         """After a fork, other threads are gone, with what they were making and the lock that they may have held."""
         if self._process != os.getpid():
-            self._process, self._lock, self._making = os.getpid(), threading.Lock(), {}
+            self._lock, self._making = threading.Lock(), {}
+            self._process = os.getpid()
 
     def __reduce__(self):
         return LruCache, (self._most,)

@@ -132,7 +132,8 @@ class RemoteShards:
         if self._process != os.getpid():
             held = [(key, promise.after_fork()) for key, promise in self._parts.items()]
             self._parts = OrderedDict((key, promise) for key, promise in held if promise is not None)
-            self._process, self._lock = os.getpid(), threading.Lock()
+            self._lock = threading.Lock()
+            self._process = os.getpid()
 
 
 def _runs(spans: Sequence[Span]) -> list[list[Span]]:
