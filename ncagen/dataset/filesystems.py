@@ -41,7 +41,7 @@ class ArrowStore(WritableStore):
     def read_range(self, name: str, start: int, size: int) -> pa.Buffer:
         try:
             with self._filesystem.open_input_file(self._key(name)) as file:
-                return exactly(pa.py_buffer(file.read_at(size, start)), size)
+                return exactly(pa.py_buffer(file.read_at(size, start)), size, self.path(name))
         except FileNotFoundError:
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT)) from None
 
@@ -117,7 +117,7 @@ class FsspecStore(ArrowStore):
                     found = file.read(size)
         except FileNotFoundError:
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT)) from None
-        return exactly(pa.py_buffer(found), size)
+        return exactly(pa.py_buffer(found), size, self.path(name))
 
     def write(self, name: str, data: pa.Buffer) -> None:
         if self._is_atomic:

@@ -53,7 +53,7 @@ class LocalStore(WritableStore):
 
     def read_range(self, name: str, start: int, size: int) -> pa.Buffer:
         whole = self.read(name, sys.maxsize, checked=False)
-        return exactly(whole[start : start + size], size)
+        return exactly(whole[start : start + size], size, self.path(name))
 
     def names(self) -> list[str]:
         there = (path for path in self.root.rglob("*") if path.is_file() and not atomic_write.is_temporary(path))

@@ -5,7 +5,6 @@ a row group with its footer's. `RemoteShards.prefetch` fetches in background thr
 and after a fork. Not covered: files without a footer in the manifest, which `reader` reads whole.
 """
 
-import errno
 import hashlib
 import os
 import threading
@@ -13,13 +12,14 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from queue import SimpleQueue
-from typing import Generic, TypeVar
 
 import pyarrow as pa
 
 from ncagen.dataset.cache import DiskCache
 from ncagen.dataset.folder import Folder
+from ncagen.dataset.lru import LruCache
 from ncagen.dataset.manifest import Manifest
+from ncagen.dataset.promise import Promise
 from ncagen.dataset.shard import DamagedShard, Record
 from ncagen.dataset.shard_file import ShardFile, Span, check_size
 
@@ -29,44 +29,6 @@ HELD_FOOTERS = 1024
 # Requests in the background at the same time, in each process.
 THREADS = 8
 
-Value = TypeVar("Value")
-
-
-class _Promise(Generic[Value]):
-    """A value that one thread makes and others wait for."""
-
-    def __init__(self) -> None:
-        self._made, self._value, self._error = threading.Event(), list[Value](), list[Exception]()
-
-    @property
-    def is_made(self) -> bool:
-        return self._made.is_set()
-
-    def keep(self, value: Value) -> None:
-        self._value.append(value)
-        self._made.set()
-
-    def fail(self, error: BaseException) -> None:
-        """An interrupt of the thread that made it is none of those that wait."""
-        interrupted = OSError(errno.EINTR, os.strerror(errno.EINTR))
-        self._error.append(error if isinstance(error, Exception) else interrupted)
-        self._made.set()
-
-    def get(self) -> Value:
-        """Waits for the value. Raises what its making raised."""
-        self._made.wait()
-        if self._error:
-            raise self._error[0]
-        return self._value[0]
-
-    def after_fork(self) -> "_Promise[Value] | None":
-        """The same with locks of its own; None if the thread that makes it is not in this process."""
-        if not self._value:
-            return None
-        copy = _Promise[Value]()
-        copy.keep(self._value[0])
-        return copy
-
 
 class RemoteShards:
     """The shards of a part of a dataset in a store that is not mapped. records: the part's. cache: on disk, if any."""
@@ -74,8 +36,8 @@ class RemoteShards:
     def __init__(self, folder: Folder, manifest: Manifest, records: Sequence[Record], cache: DiskCache | None):
         self._folder, self._manifest, self._records, self._cache = folder, manifest, records, cache
         self._process, self._lock = os.getpid(), threading.Lock()
-        self._files = OrderedDict[int, _Promise[ShardFile]]()
-        self._parts = OrderedDict[tuple[int, int], _Promise[pa.Buffer]]()
+        self._files: LruCache[int, ShardFile] = LruCache(HELD_FOOTERS)
+        self._parts = OrderedDict[tuple[int, int], Promise[pa.Buffer]]()
 
     def has_footer(self, shard: int) -> bool:
         """Whether the manifest describes the shard's footer, so that it can be read by range."""
@@ -83,32 +45,20 @@ class RemoteShards:
 
     def file(self, shard: int) -> ShardFile:
         """A shard, opened from its footer. Raises DamagedShard, OSError, RangesIgnored."""
-        self._check_process()
-        with self._lock:
-            promise = self._files.get(shard)
-            if is_mine := promise is None:
-                promise = self._files[shard] = _Promise()
-                _trim(self._files, HELD_FOOTERS)
-            self._files.move_to_end(shard)
-        if is_mine:
-            try:
-                promise.keep(self._open(shard))
-            except BaseException as error:
-                with self._lock:
-                    self._files.pop(shard, None)
-                promise.fail(error)
-                raise
-        return promise.get()
+        return self._files.get(shard, partial(self._open, shard))
 
     def prefetch(self, shard: int, groups: Sequence[int], most: int) -> None:
         """Begins to fetch row groups that are not being fetched. most: fetched ones that are kept until they are used.
 
-        An error is raised by the read that needs the row group.
+        The read that needs a row group raises the error of a fetch that it waited for, and tries again after an earlier
+        one.
         """
         self._check_process()
         with self._lock:
             mine = self._promise(shard, groups)
-            _trim(self._parts, most)
+            done = [key for key, promise in self._parts.items() if promise.is_done]
+            for key in done[: max(0, len(self._parts) - most)]:
+                del self._parts[key]
         if mine:
             _workers.run(partial(self._fill, shard, mine))
 
@@ -127,13 +77,14 @@ class RemoteShards:
                 for group in groups:
                     self._parts.pop((shard, group), None)
 
-    def _promise(self, shard: int, groups: Sequence[int]) -> dict[int, _Promise[pa.Buffer]]:
-        """Promises of the row groups that nobody fetches yet, by number."""
-        mine = {group: _Promise[pa.Buffer]() for group in groups if (shard, group) not in self._parts}
+    def _promise(self, shard: int, groups: Sequence[int]) -> dict[int, Promise[pa.Buffer]]:
+        """Promises of the row groups that nobody fetches yet, by number. One that failed earlier is tried again."""
+        held = {group: self._parts.get((shard, group)) for group in groups}
+        mine = {group: Promise[pa.Buffer]() for group, made in held.items() if made is None or made.has_failed}
         self._parts.update({(shard, group): promise for group, promise in mine.items()})
         return mine
 
-    def _fill(self, shard: int, promises: Mapping[int, _Promise[pa.Buffer]]) -> None:
+    def _fill(self, shard: int, promises: Mapping[int, Promise[pa.Buffer]]) -> None:
         """Fetches row groups, or lets their promises raise why not."""
         try:
             spans = self.file(shard).spans
@@ -178,13 +129,11 @@ class RemoteShards:
 
     def _check_process(self) -> None:
         """After a fork, threads that fetched are gone, and locks may be held by them for ever."""
-        if self._process == os.getpid():
-            return
-        files, parts = self._files, self._parts
-        self._lock = threading.Lock()
-        self._files = OrderedDict((key, copy) for key, promise in files.items() if (copy := promise.after_fork()))
-        self._parts = OrderedDict((key, copy) for key, promise in parts.items() if (copy := promise.after_fork()))
-        self._process = os.getpid()
+        if self._process != os.getpid():
+            held = [(key, promise.after_fork()) for key, promise in self._parts.items()]
+            self._parts = OrderedDict((key, promise) for key, promise in held if promise is not None)
+            self._lock = threading.Lock()
+            self._process = os.getpid()
 
 
 def _runs(spans: Sequence[Span]) -> list[list[Span]]:
@@ -198,36 +147,31 @@ def _runs(spans: Sequence[Span]) -> list[list[Span]]:
     return runs
 
 
-def _trim(held: OrderedDict, most: int) -> None:
-    """Lets go of the oldest promises that are made."""
-    for key in [key for key, promise in held.items() if promise.is_made][: max(0, len(held) - most)]:
-        del held[key]
-
-
 class _Workers:
     """Threads of this process that run jobs, which must not raise. They do not keep the interpreter from ending."""
 
     def __init__(self) -> None:
-        self._process, self._threads, self._jobs = -1, 0, SimpleQueue[Callable[[], None]]()
+        self._lock, self._threads, self._jobs = threading.Lock(), 0, SimpleQueue[Callable[[], None]]()
 
     def run(self, job: Callable[[], None]) -> None:
         """Runs a job soon; at once where there can be no thread."""
-        if self._process != os.getpid():
-            self._process, self._threads, self._jobs = os.getpid(), 0, SimpleQueue()
-        if self._threads < THREADS:
-            try:
-                threading.Thread(target=_work, args=(self._jobs,), name="ncagen-fetch", daemon=True).start()
-                self._threads += 1
-            except RuntimeError:  # the interpreter is ending, or there are too many
-                if not self._threads:
-                    return job()
-        self._jobs.put(job)
-        return None
+        with self._lock:
+            if self._threads < THREADS:
+                try:
+                    threading.Thread(target=self._work, name="ncagen-fetch", daemon=True).start()
+                    self._threads += 1
+                except RuntimeError:  # the interpreter is ending, or there are too many
+                    pass
+        if self._threads:
+            self._jobs.put(job)
+        else:
+            job()
 
-
-def _work(jobs: SimpleQueue) -> None:
-    while True:
-        jobs.get()()
+    def _work(self) -> None:
+        while True:
+            self._jobs.get()()
 
 
 _workers = _Workers()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_workers.__init__)  # type: ignore[misc]  # a fork has none of its threads

@@ -7,10 +7,11 @@ the order of rows; `layout` makes a model's inputs from them.
 
 import operator
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
@@ -28,6 +29,8 @@ from ncagen.dataset.where import Where, parse
 from ncagen.errors import NcagenError
 from ncagen.numbers import byte_count
 from ncagen.row_format import RowFormat, Rows
+
+Value = TypeVar("Value")
 
 VERIFY = ("first-use", "always", "never")
 
@@ -167,10 +170,12 @@ class Dataset:
     def prefetch(self, shard: int, first: int, last: int) -> None:
         """Begins to fetch row groups `first` to `last` - 1 of a shard in the background.
 
-        `rows` waits for them instead of requesting them again, and raises the error if they could not be fetched.
-        Nothing happens for row groups that are held, and where files are mapped or fetched whole.
+        `rows` waits for them instead of requesting them again, and raises the error if they cannot be fetched. Nothing
+        happens for row groups that are held or that the shard does not have, and where files are mapped or fetched
+        whole.
         """
-        wanted = [group for group in range(first, last) if (shard, group) not in self._groups]
+        groups = range(-(-self.records[shard].rows // ROW_GROUP_ROWS))[first:last]
+        wanted = [group for group in groups if (shard, group) not in self._groups]
         if wanted and self._is_ranged(shard):
             self._remote.prefetch(shard, wanted, self._held + AHEAD)
 
@@ -181,8 +186,7 @@ class Dataset:
 
     def shard(self, number: int) -> Rows:
         """The checked rows of one shard; only the selected ones if there is a selection. Raises DamagedShard."""
-        with naming(self.folder, self.manifest, self.records[number]):
-            rows = self._open(number).rows()
+        rows = self._read(number, ShardFile.rows)
         if self._selected is None:
             return rows
         first = number * self.manifest.spec.rows_per_shard
@@ -236,20 +240,21 @@ class Dataset:
 
     def _group(self, shard: int, group: int) -> Rows:
         def read() -> Rows:
-            with naming(self.folder, self.manifest, self.records[shard]):
-                rows = self._open(shard).group(group)
+            rows = self._read(shard, lambda file: file.group(group))
             # Of an Arrow file they are views, which would show what is written into it after the check.
             return rows.take(np.arange(len(rows))) if self.verify == "always" else rows
 
         return self._groups.get((shard, group), read)
 
-    def _open(self, number: int) -> ShardFile:
-        if self._is_ranged(number):
-            try:
-                return self._remote.file(number)
-            except RangesIgnored:
-                self._server_has_ranges = False
-        return self._open_whole(number)
+    def _read(self, number: int, action: Callable[[ShardFile], Value]) -> Value:
+        """What an action reads of a shard. Raises DamagedShard naming it."""
+        with naming(self.folder, self.manifest, self.records[number]):
+            if self._is_ranged(number):
+                try:
+                    return action(self._remote.file(number))
+                except RangesIgnored:
+                    self._server_has_ranges = False
+            return action(self._open_whole(number))
 
     def _open_whole(self, number: int) -> ShardFile:
         check = self.verify == "always" or (self.verify == "first-use" and number not in self._verified)
@@ -264,9 +269,8 @@ class Dataset:
     def _select(self, where: Where) -> None:
         """Numbers the rows that a condition holds for. Raises NcagenError if there are none."""
         chosen = []
-        for number, record in enumerate(self.records):
-            with naming(self.folder, self.manifest, record):
-                found = where.selects(self._open(number).columns(where.columns))
+        for number in range(len(self.records)):
+            found = self._read(number, lambda file: where.selects(file.columns(where.columns)))
             chosen.append(number * self.manifest.spec.rows_per_shard + np.flatnonzero(found))
         self._selected = np.concatenate(chosen)
         self._length, self.selection = len(self._selected), str(where)

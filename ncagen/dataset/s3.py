@@ -85,14 +85,14 @@ class S3Store(WritableStore):
     def read_range(self, name: str, start: int, size: int) -> pa.Buffer:
         def check(sent: int) -> None:
             if sent > size:
-                raise RangesIgnored
+                raise RangesIgnored(self.path(name))
 
         try:
             with self._errors("read", name):
                 found = self._read(name, check, Range=f"bytes={start}-{start + size - 1}")
         except _NoSuchRange:
             raise OSError(errno.EIO, f"it ends before byte {start}") from None
-        return exactly(found, size)
+        return exactly(found, size, self.path(name))
 
     def names(self) -> list[str]:
         """Keys that end with a slash stand for folders, and are left out."""

@@ -30,7 +30,7 @@ from ncagen.spec import BuildSpec
 
 FORMATS = ("parquet", "arrow")
 RECORD_KEY = b"ncagen"
-# The key, in a Parquet file's metadata and an Arrow file's schema, of the hashes of its row groups: a JSON list.
+# The key, in a Parquet file's metadata and an Arrow file's schema, of its row groups' sizes and hashes: a JSON list.
 GROUPS_KEY = b"ncagen_row_groups"
 
 # Shard k takes its rows from the candidates k * 2**32, k * 2**32 + 1, ...
@@ -108,8 +108,11 @@ def to_bytes(rows: Rows, record: Record, file_format: str) -> pa.Buffer:
 
 
 def _parquet(table: pa.Table) -> pa.Buffer:
-    """A Parquet file, with the hash of each row group's bytes in the footer's key-value metadata."""
-    sink, hashes = io.BytesIO(), []
+    """A Parquet file, with size and hash of each row group's bytes in the footer's key-value metadata.
+
+    They are counted as written: some versions of pyarrow put more than the column chunks there.
+    """
+    sink, groups = io.BytesIO(), []
     options = parquet_options(table.column_names)
     size = options.pop("row_group_size")  # the writer's is an argument of each write
     with pq.ParquetWriter(sink, table.schema, **options) as writer:
@@ -117,20 +120,23 @@ def _parquet(table: pa.Table) -> pa.Buffer:
             start = sink.tell()
             writer.write_table(table.slice(first, size), size)
             with sink.getbuffer() as written:
-                hashes.append(hashlib.sha256(written[start:]).hexdigest())
-        writer.add_key_value_metadata({GROUPS_KEY: _compact(hashes)})
+                groups.append(_described(written[start:]))
+        writer.add_key_value_metadata({GROUPS_KEY: _compact(groups)})
     return pa.py_buffer(sink.getvalue())
 
 
 def _arrow(table: pa.Table) -> pa.Buffer:
-    """An Arrow file, with the hash of each record batch's message in the schema, which the footer repeats."""
-    batches = table.to_batches(max_chunksize=ROW_GROUP_ROWS)
-    hashes = [hashlib.sha256(batch.serialize()).hexdigest() for batch in batches]
-    schema = table.schema.with_metadata({**table.schema.metadata, GROUPS_KEY: _compact(hashes)})
+    """An Arrow file, with size and hash of each record batch's message in the schema, which the footer repeats."""
+    groups = [_described(batch.serialize()) for batch in table.to_batches(max_chunksize=ROW_GROUP_ROWS)]
+    table = table.replace_schema_metadata({**table.schema.metadata, GROUPS_KEY: _compact(groups)})
     sink = pa.BufferOutputStream()
-    with pa.ipc.new_file(sink, schema, options=pa.ipc.IpcWriteOptions(**_ARROW)) as writer:
-        writer.write_table(table.cast(schema), max_chunksize=ROW_GROUP_ROWS)
+    with pa.ipc.new_file(sink, table.schema, options=pa.ipc.IpcWriteOptions(**_ARROW)) as writer:
+        writer.write_table(table, max_chunksize=ROW_GROUP_ROWS)
     return sink.getvalue()
+
+
+def _described(part: memoryview | pa.Buffer) -> tuple[int, str]:
+    return len(part), hashlib.sha256(part).hexdigest()
 
 
 def footer_bytes(data: pa.Buffer, file_format: str) -> int:

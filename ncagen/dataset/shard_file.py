@@ -132,20 +132,21 @@ class ShardFile:
         """The bytes of row groups, in one call so that neighbours are one request; None where all bytes are here."""
         return [None] * len(numbers) if self._fetch is None else self._fetch(numbers)
 
-    def set_spans(self, places: Sequence[tuple[int, int]], hashes: bytes | None) -> None:
-        """Sets `spans`. places: start and size of each row group. hashes: the file's list of them, as JSON.
+    def set_spans(self, start: int, groups: bytes | None) -> None:
+        """Sets `spans`. start: of the first row group. groups: size and hash of each, as the file has them, in JSON.
 
         Raises DamagedShard, ValueError.
         """
-        if hashes is None:
+        if groups is None:
             raise DamagedShard("its footer has no hashes of its row groups, which the manifest promises")
-        found = json.loads(hashes)
-        if type(found) is not list or not len(found) == len(places) == self.groups or not all(map(is_sha256, found)):
-            raise DamagedShard("its footer has not one hash for each row group")
-        for number, (start, size) in enumerate(places):
-            if start < 0 or not 0 < size <= _most(self.group_rows(number), self._row_format):
+        found = json.loads(groups)
+        if type(found) is not list or len(found) != self.groups or not all(map(_is_described, found)):
+            raise DamagedShard("its footer has not one size and hash for each row group")
+        for number, (size, sha256) in enumerate(found):
+            if size > _most(self.group_rows(number), self._row_format):
                 raise DamagedShard("a row group is larger than its rows can be")
-        self.spans = [Span(*place, sha256) for place, sha256 in zip(places, found, strict=True)]
+            self.spans.append(Span(start, size, sha256))
+            start += size
 
     def group_rows(self, number: int) -> int:
         """How many rows a row group has."""
@@ -159,6 +160,11 @@ class ShardFile:
             raise DamagedShard("its columns are not those of its manifest's spec")
         if json.loads((schema.metadata or {}).get(RECORD_KEY, b"null")) != asdict(self.record):
             raise DamagedShard("its record is not the manifest's")
+
+
+def _is_described(group: object) -> bool:
+    """Whether it is a size and a hash."""
+    return type(group) is list and len(group) == 2 and type(group[0]) is int and group[0] > 0 and is_sha256(group[1])
 
 
 def _arrow_type(column: Column) -> pa.DataType:
@@ -182,7 +188,9 @@ def _open_parquet(data: pa.Buffer, row_format: RowFormat, shard: ShardFile) -> R
         raise DamagedShard("a row group has other values than its rows")
     ours = sizes == [shard.group_rows(number) for number in range(shard.groups)]
     if shard.has_footer_alone:
-        shard.set_spans([_place(group) for group in groups], (file.metadata.metadata or {}).get(GROUPS_KEY))
+        shard.set_spans(min(chunk.start for chunk in groups[0].chunks), (file.metadata.metadata or {}).get(GROUPS_KEY))
+        if ours and not all(map(_is_within, groups, shard.spans)):
+            raise DamagedShard("its footer names other places for its row groups than its pages")
 
     def read(number: int, names: Sequence[str], part: pa.Buffer | None) -> dict[str, np.ndarray]:
         try:
@@ -203,10 +211,10 @@ def _open_parquet(data: pa.Buffer, row_format: RowFormat, shard: ShardFile) -> R
     return read
 
 
-def _place(group: RowGroup) -> tuple[int, int]:
-    """Where a row group starts in its file, and its bytes."""
-    start = min(chunk.start for chunk in group.chunks)
-    return start, max(chunk.start + chunk.packed for chunk in group.chunks) - start
+def _is_within(group: RowGroup, span: Span) -> bool:
+    """Whether all pages of a row group are in a span of the file."""
+    end = span.start + span.size
+    return all(span.start <= chunk.start <= chunk.start + chunk.packed <= end for chunk in group.chunks)
 
 
 def _moved(group: RowGroup, by: int) -> RowGroup:
@@ -262,7 +270,9 @@ def _open_arrow_footer(data: pa.Buffer, row_format: RowFormat, shard: ShardFile)
     schema = pa.ipc.open_file(data).schema
     shard.check_schema(schema)
     blocks = _footer(data)
-    shard.set_spans([(start, size + body) for start, size, body in blocks], schema.metadata.get(GROUPS_KEY))
+    shard.set_spans(blocks[0][0] if blocks else 0, schema.metadata.get(GROUPS_KEY))
+    if [span[:2] for span in shard.spans] != [(start, size + body) for start, size, body in blocks]:
+        raise DamagedShard("its footer names other record batches")
 
     def read(number: int, names: Sequence[str], part: pa.Buffer | None) -> dict[str, np.ndarray]:
         message = pa.ipc.read_message(part)

@@ -95,16 +95,16 @@ def check_size(size: int, max_bytes: int) -> None:
 class RangesIgnored(OSError):
     """A server that sends all of a file where a range was requested."""
 
-    def __init__(self) -> None:
-        super().__init__(errno.EIO, "the server sends whole files, not the requested range")
+    def __init__(self, path: str) -> None:
+        super().__init__(errno.EIO, "the server sends whole files, not the requested range", path)
 
 
-def exactly(data: pa.Buffer, size: int) -> pa.Buffer:
-    """The bytes of a range, if they are as many as requested. Raises OSError, RangesIgnored."""
+def exactly(data: pa.Buffer, size: int, path: str) -> pa.Buffer:
+    """The bytes of a file's range, if they are as many as requested. Raises OSError, RangesIgnored."""
     if data.size > size:
-        raise RangesIgnored
+        raise RangesIgnored(path)
     if data.size < size:
-        raise OSError(errno.EIO, f"it ends early: {data.size} of {size} bytes requested are there")
+        raise OSError(errno.EIO, f"it ends early: {data.size} of {size} bytes requested are there", path)
     return data
 
 

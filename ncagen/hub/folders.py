@@ -49,7 +49,7 @@ class Cached(ReadableStore):
 
     def read_range(self, name: str, start: int, size: int) -> pa.Buffer:
         whole = self.read(name, MOST_BYTES if name == MANIFEST else self.files[name].bytes)
-        return exactly(whole[start : start + size], size)
+        return exactly(whole[start : start + size], size, self.path(name))
 
     def names(self) -> list[str]:
         """The manifest and the files under data/, which a reader may take for rows; others are left out."""
