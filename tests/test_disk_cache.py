@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pyarrow as pa
@@ -145,6 +146,15 @@ def test_it_never_grows_beyond_its_limit(tmp_path_factory, wanted):
     for number, size in wanted:
         put(cache, bytes([number]) * size)
         assert size_of(cache.folder) <= 1000
+
+
+def test_threads_together_do_not_exceed_the_limit(tmp_path):
+    cache = DiskCache(tmp_path, 5000)
+    texts = [bytes([number]) * (500 + number) for number in range(64)]
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda text: put(cache, text), texts))
+    assert 0 < size_of(tmp_path) <= 5000
+    assert not list(tmp_path.rglob("*.tmp"))
 
 
 def test_a_small_cache_of_a_dataset(local, url, tmp_path):
