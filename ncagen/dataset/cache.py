@@ -83,13 +83,10 @@ class DiskCache:
                 data = file.read(span.size + 1)
         except OSError:
             return None
+        is_right = len(data) == span.size and hashlib.sha256(data).hexdigest() == span.sha256
         with suppress(OSError):  # a folder that is read-only can be read
-            if len(data) == span.size and hashlib.sha256(data).hexdigest() == span.sha256:
-                os.utime(path)
-            else:
-                path.unlink()
-                return None
-        return pa.py_buffer(data)
+            os.utime(path) if is_right else path.unlink()
+        return pa.py_buffer(data) if is_right else None
 
     def _store(self, span: Span, data: pa.Buffer) -> None:
         """Keeps an entry, if it can."""
@@ -115,12 +112,13 @@ class DiskCache:
         Raises OSError.
         """
         with _locked(self.folder / "size", LOCK_SECONDS) as file:
-            digits = os.pread(file, _DIGITS + 1, 0)
+            digits = os.read(file, _DIGITS + 1)
             total = int(digits) + size if len(digits) == _DIGITS and digits.isdigit() else self.limit + 1
             if total > self.limit:
                 total = self._remove_oldest(int(self.limit * KEPT))
             fits = total <= self.limit
-            os.pwrite(file, b"%0*d" % (_DIGITS, total if fits else total - size), 0)
+            os.lseek(file, 0, os.SEEK_SET)
+            os.write(file, b"%0*d" % (_DIGITS, total if fits else total - size))
             os.ftruncate(file, _DIGITS)
         return fits
 
@@ -176,7 +174,7 @@ def _locked(path: Path, seconds: float) -> Iterator[int]:
 
     It is unlocked by hand because a forked process shares the lock, and would keep it.
     """
-    file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    file = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
     try:
         if fcntl is not None:
             _lock(file, time.monotonic() + seconds)
