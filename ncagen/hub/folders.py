@@ -89,7 +89,9 @@ class Streamed(ReadableStore):
         return self._retry().run(lambda: self._store.read(name, max_bytes, checked))
 
     def read_range(self, name: str, start: int, size: int) -> pa.Buffer:
-        return self._retry().run(lambda: self._store.read_range(name, start, size))
+        remote = Remote(self.repo)
+        data = self._retry().run(lambda: remote.read_range(name, self.revision, start, size))
+        return exactly(pa.py_buffer(data), size, self.path(name))
 
     def names(self) -> list[str]:
         return self._store.names()
