@@ -12,7 +12,7 @@ Encodings.md and README.md ("Nested Encoding").
 
 import struct
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import lru_cache, partial
 from typing import NamedTuple
@@ -43,6 +43,9 @@ PLAIN, RLE, BYTE_STREAM_SPLIT = 0, 3, 9
 # Levels of rows of one length take about five bytes a row.
 LEVEL_BYTES = 16
 
+# Bytes of a page, unpacked, up to which it is unpacked together with others.
+SMALL_PAGE = 1 << 14
+
 _ZSTD = pa.Codec("zstd")
 
 
@@ -64,10 +67,12 @@ class OtherLayout(DamagedShard):
 
 
 class Page(NamedTuple):
-    """A data page: how many values it has, and its unpacked bytes."""
+    """A data page: its first value's place in the row group, how many it has, its bytes unpacked, and them packed."""
 
+    first: int
     values: int
-    data: memoryview
+    size: int
+    packed: memoryview
 
 
 class Chunk(NamedTuple):
@@ -97,11 +102,11 @@ def read_footer(data: pa.Buffer, row_format: RowFormat, most_groups: int) -> lis
     """
     with _otherwise("its footer is not that of a shard"):
         (size,) = struct.unpack("<I", data[-8:-4].to_pybytes())
-        columns = len(row_format.columns)
-        if data[-4:].to_pybytes() != END or size > columns * (LARGEST_FOOTER + LARGEST_FOOTER_GROUP * most_groups):
+        columns, start = len(row_format.columns), data.size - 8 - size
+        most = columns * (LARGEST_FOOTER + LARGEST_FOOTER_GROUP * most_groups)
+        if data[-4:].to_pybytes() != END or start < 0 or size > most:
             raise ValueError
-        view = memoryview(data).cast("B")
-        footer, _ = read_struct(view, len(view) - 8 - size)  # FileMetaData: 2 schema, 4 row groups
+        footer, _ = read_struct(data[start:].to_pybytes(), 0)  # FileMetaData: 2 schema, 4 row groups
         if [(element.get(1), element.get(3)) for element in footer[2]] != _schema(row_format):
             raise DamagedShard("its columns are not those of its manifest's spec")
         groups = []
@@ -128,71 +133,88 @@ def _chunk(fields: dict) -> Chunk:
     return Chunk(column[4], column[5], has_dictionary, start, column[7])
 
 
-def read_group(data: pa.Buffer, group: RowGroup, row_format: RowFormat, names: Sequence[str]) -> dict[str, np.ndarray]:
-    """Columns of a row group by name, each [row] or [row, token]. Raises OtherLayout, DamagedShard.
+def read_group(
+    data: pa.Buffer, group: RowGroup, row_format: RowFormat, into: Mapping[str, np.ndarray], checksums: bool = True
+) -> None:
+    """Fills arrays with columns of a row group. Raises OtherLayout, DamagedShard, both with arrays partly filled.
 
-    data: the file's bytes. names: the columns wanted.
+    data: the file's bytes. into: for each column wanted an array, [row] or [row, token], in one piece. checksums:
+    whether pages are compared with theirs, which finds nothing where all of `data` matched a hash.
     """
     if any(chunk.codec != ZSTD or chunk.has_dictionary for chunk in group.chunks):
         raise OtherLayout(UNLIKE)
-    found = {}
-    for column, chunk in zip(row_format.columns, group.chunks, strict=True):
-        if column.name not in names:
-            continue
-        if column.name == "input_ids":
-            width = row_format.row_tokens
-            values = _column(data, chunk, TOKENS, np.empty(group.rows * width, column.dtype), width)
-            found[column.name] = values.reshape(-1, width)
-        else:
-            values = np.empty(group.rows, column.dtype)
-            found[column.name] = _column(data, chunk, BY_BYTES[values.itemsize], values, 1)
-    return found
-
-
-def _column(data: pa.Buffer, chunk: Chunk, column: Stored, values: np.ndarray, width: int) -> np.ndarray:
-    """Fills values [value], `width` of them a row, and returns them."""
-    done = 0
     with _otherwise(UNLIKE, OtherLayout):
-        for page in _pages(data, chunk.start, len(values), column, width):
-            rest = page.data
-            if column == TOKENS:  # a list has levels that say where rows begin
-                begin = partial(_rows_begin, first=done % width, count=page.values, width=width)
-                rest = _after_levels(rest, begin)
-            rest = _after_levels(rest, partial(_none_is_null, defined=column.defined, count=page.values))
-            _unpack(rest, column, values[done : done + page.values])
-            done += page.values
-    return values
+        found = []
+        for column, chunk in zip(row_format.columns, group.chunks, strict=True):
+            if column.name in into:
+                values = into[column.name].reshape(-1)
+                is_tokens = column.name == "input_ids"
+                stored, width = (TOKENS, row_format.row_tokens) if is_tokens else (BY_BYTES[values.itemsize], 1)
+                pages = _pages(data, chunk.start, len(values), stored, width, checksums)
+                found += [(page, stored, width, values) for page in pages]
+        for (page, *column), unpacked in zip(found, _unpacked([page for page, *_ in found]), strict=True):
+            _decode(unpacked, page, *column)
 
 
-def _pages(data: pa.Buffer, at: int, left: int, column: Stored, width: int) -> Iterator[Page]:
-    """The pages that hold the next `left` values, bounded, checked and unpacked."""
-    view = memoryview(data).cast("B")
-    while left:
+def _pages(data: pa.Buffer, at: int, most: int, column: Stored, width: int, checksums: bool) -> Iterator[Page]:
+    """The pages that hold the next `most` values, their headers bounded and checked."""
+    view, first = memoryview(data).cast("B"), 0
+    while first < most:
         # PageHeader: 1 type (0 is a data page), 2 bytes unpacked, 3 packed, 4 checksum, 5 values, encoding, of levels.
         header, at = read_struct(view, at)
-        size, packed, values = header[2], header[3], header[5][1]
-        if header[1] != 0 or [header[5][n] for n in (2, 3, 4)] != [column.encoding, RLE, RLE]:
+        size, checksum, kind = header[2], header[4] & 0xFFFFFFFF, header[5]
+        values, packed = kind[1], view[at : at + header[3]]
+        if header[1] != 0 or header[3] < 0 or (kind[2], kind[3], kind[4]) != (column.encoding, RLE, RLE):
             raise ValueError
-        if not 1 <= values <= left:
+        if not 1 <= values <= most - first:
             raise DamagedShard("a page has more values than its rows")
         if not 0 <= size <= values * column.size + LEVEL_BYTES * (values // width + 2):
             raise OtherLayout("a page is larger than its values can be")
-        page = data[at : at + packed]
-        if zlib.crc32(page) != header[4] & 0xFFFFFFFF:
+        if checksums and zlib.crc32(packed) != checksum:
             raise DamagedShard("a page does not match its checksum")
-        yield Page(values, memoryview(_ZSTD.decompress(page, size)).cast("B"))
-        left, at = left - values, at + packed
+        yield Page(first, values, size, packed)
+        first, at = first + values, at + header[3]
 
 
-def _unpack(packed: memoryview, column: Stored, values: np.ndarray) -> None:
-    """Fills values [value] from the bytes that they are stored in."""
-    count, width = len(values), values.dtype.itemsize
-    if len(packed) != count * column.size:
+def _unpacked(pages: Sequence[Page]) -> Iterator[memoryview]:
+    """The unpacked bytes of each page.
+
+    Small pages are unpacked in one call, as zstd's frames may follow each other: it takes ten microseconds to begin,
+    more than these pages take.
+    """
+    small = [page for page in pages if page.size <= SMALL_PAGE]
+    together, at = _unzip(b"".join(page.packed for page in small), sum(page.size for page in small)), 0
+    for page in pages:
+        if page.size > SMALL_PAGE:
+            yield _unzip(page.packed, page.size)
+        else:
+            yield together[at : at + page.size]
+            at += page.size
+
+
+def _unzip(packed: memoryview | bytes, size: int) -> memoryview:
+    """Raises OSError unless `packed` unpacks to `size` bytes."""
+    return memoryview(_ZSTD.decompress(pa.py_buffer(packed), size)).cast("B") if size else memoryview(b"")
+
+
+def _decode(data: memoryview, page: Page, column: Stored, width: int, values: np.ndarray) -> None:
+    """Fills a page's part of values [value] from its unpacked bytes. width: values of a row."""
+    first, count = page.first, page.values
+    if column == TOKENS:  # a list has levels that say where rows begin
+        data = _after_levels(data, partial(_rows_begin, first=first % width, count=count, width=width))
+    data = _after_levels(data, partial(_none_is_null, defined=column.defined, count=count))
+    if len(data) != count * column.size:
         raise DamagedShard("a page does not hold its values")
+    _join(np.frombuffer(data, np.uint8), column, values[first : first + count])
+
+
+def _join(data: np.ndarray, column: Stored, values: np.ndarray) -> None:
+    """Fills values [value] from the bytes that they are stored in."""
     if column.encoding == PLAIN:
-        values[:] = np.frombuffer(packed, values.dtype.newbyteorder("<"))
+        values[:] = data.view(values.dtype.newbyteorder("<"))
         return
-    streams = np.frombuffer(packed, np.uint8).reshape(column.size, count)  # all lowest bytes, all second ones, ...
+    width = values.itemsize
+    streams = data.reshape(column.size, len(values))  # all lowest bytes, all second ones, ...
     if width < column.size and streams[width:].max():
         raise DamagedShard("a page has values that are too large")
     values[:] = streams[width - 1]

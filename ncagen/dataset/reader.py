@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from ncagen.dataset.folder import Folder, folder_at
+from ncagen.dataset.gather import gather
 from ncagen.dataset.lru import LruCache
 from ncagen.dataset.manifest import Manifest, read_manifest
 from ncagen.dataset.shard import ROW_GROUP_ROWS, DamagedShard, Record
@@ -126,16 +127,13 @@ class Dataset:
         numbers = numbers.astype(np.int64)
         if self._selected is not None:
             numbers = self._selected[numbers]
-        shards, groups, at = self._place(numbers)
-        group_numbers = shards * self._groups_per_shard + groups
-        by_group = np.argsort(group_numbers, kind="stable")
-        starts = np.flatnonzero(np.diff(group_numbers[by_group], prepend=-1))
-        empty = self.row_format.empty(len(numbers)).columns
-        found = {name: column for name, column in empty.items() if name in wanted}
-        for some in np.split(by_group, starts[1:]) if len(numbers) else []:
-            group = self._group(int(shards[some[0]]), int(groups[some[0]]))
-            for name, column in found.items():
-                column[some] = group[name][at[some]]
+        columns = self.row_format.empty(len(numbers)).columns
+        found = {name: columns[name] for name in wanted}
+        if len(numbers) and len(numbers) == numbers[-1] - numbers[0] + 1 and (np.diff(numbers) == 1).all():
+            self._copy_range(int(numbers[0]), len(numbers), found)
+        elif len(numbers):
+            shards, groups, at = self._place(numbers)
+            gather(shards * self._groups_per_shard + groups, at, self._numbered_group, found)
         return found
 
     def shard(self, number: int) -> Rows:
@@ -181,6 +179,26 @@ class Dataset:
         """Shard, row group and row within it of a row number, or of an array of them."""
         shard, within = divmod(number, self.manifest.spec.rows_per_shard)
         return shard, *divmod(within, ROW_GROUP_ROWS)
+
+    def _copy_range(self, first: int, count: int, found: dict[str, np.ndarray]) -> None:
+        """Fills columns with rows that follow each other; row groups that are wanted whole are decoded in place."""
+        done = 0
+        while done < count:
+            shard, group, at = self._place(first + done)
+            rows = min(ROW_GROUP_ROWS, self.records[shard].rows - group * ROW_GROUP_ROWS)
+            some = {name: column[done : done + rows - at] for name, column in found.items()}
+            if at == 0 and done + rows <= count and not self._groups.has((shard, group)):
+                with _named(self.folder, self.manifest, self.records[shard]):
+                    self._open(shard).copy_group(group, some)
+            else:
+                held = self._group(shard, group)
+                for name, column in some.items():
+                    column[:] = held[name][at : at + len(column)]
+            done += rows - at
+
+    def _numbered_group(self, number: int) -> Rows:
+        """A row group by its number among those of all shards."""
+        return self._group(*divmod(number, self._groups_per_shard))
 
     def _group(self, shard: int, group: int) -> Rows:
         def read() -> Rows:
@@ -241,7 +259,7 @@ def open_shard(
         raise DamagedShard(f"it has {data.size} bytes, not {wanted.bytes}")
     if check and hashlib.sha256(data).hexdigest() != wanted.sha256:
         raise DamagedShard("its bytes do not match their hash")
-    return ShardFile(data, manifest.file_format, manifest.row_format, record, trusted)
+    return ShardFile(data, manifest.file_format, manifest.row_format, record, trusted, checksums=not check)
 
 
 class _named:

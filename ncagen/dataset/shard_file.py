@@ -11,7 +11,7 @@ times slower, after their hash was checked and their page headers are within bou
 
 import json
 import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 
 import numpy as np
@@ -32,6 +32,7 @@ SMALL_PAGES = 1 << 20
 FEWEST_ROWS = 32
 
 CHECKED = "use verify='first-use'"
+OTHER_ROWS = "a row group does not hold the rows that it names"
 
 ARROW_MAGIC = b"ARROW1\0\0"
 
@@ -47,31 +48,50 @@ class ShardFile:
     """An open shard, read in groups of 256 rows, the last of fewer. groups: how many."""
 
     def __init__(
-        self, data: pa.Buffer, file_format: str, row_format: RowFormat, record: Record, hash_checked: bool = False
+        self,
+        data: pa.Buffer,
+        file_format: str,
+        row_format: RowFormat,
+        record: Record,
+        hash_checked: bool = False,
+        checksums: bool = True,
     ):
         """data: the file's bytes. hash_checked: whether they are those of the manifest, so that pyarrow may read them.
 
+        checksums: whether the checksums of pages are compared, which is of no use if `data` itself matched the hash.
         Raises DamagedShard for a file that is not built as this shard's must be.
         """
         self.record, self.groups = record, -(-record.rows // ROW_GROUP_ROWS)
-        self.hash_checked = hash_checked
+        self.hash_checked, self.checksums = hash_checked, checksums
         self._row_format = row_format
         opened = _open_parquet if file_format == "parquet" else _open_arrow
         with damage():
             self._read = opened(data, row_format, self)
 
     def group(self, number: int) -> Rows:
-        """The rows of one row group. Raises DamagedShard."""
+        """The rows of one row group; of an Arrow file views. Raises DamagedShard."""
         with damage():
-            rows = Rows(self._read(number, [column.name for column in self._row_format.columns]))
+            rows = Rows(self._read(number, [column.name for column in self._row_format.columns], None))
             if len(rows) != self.group_rows(number) or rows.input_ids.shape[1] != self._row_format.row_tokens:
-                raise DamagedShard("a row group does not hold the rows that it names")
+                raise DamagedShard(OTHER_ROWS)
             return rows
+
+    def copy_group(self, number: int, into: dict[str, np.ndarray]) -> None:
+        """Fills arrays with columns of one row group, without an array between. Raises DamagedShard.
+
+        into: for each column wanted an array, [row] or [row, token], in one piece.
+        """
+        with damage():
+            for name, column in self._read(number, list(into), into).items():
+                if column.shape != into[name].shape:
+                    raise DamagedShard(OTHER_ROWS)
+                if column is not into[name]:
+                    into[name][:] = column
 
     def columns(self, names: Sequence[str]) -> dict[str, np.ndarray]:
         """Some columns of all rows, the others not decoded. Raises DamagedShard."""
         with damage():
-            groups = [self._read(number, names) for number in range(self.groups)]
+            groups = [self._read(number, names, None) for number in range(self.groups)]
             found = {name: np.concatenate([group[name] for group in groups]) for name in names}
             if any(len(column) != self.record.rows for column in found.values()):
                 raise DamagedShard("it does not hold the rows that it names")
@@ -99,8 +119,9 @@ def _arrow_type(column: Column) -> pa.DataType:
     return pa.from_numpy_dtype(np.dtype(column.dtype))
 
 
-Read = Callable[[int, Sequence[str]], dict[str, np.ndarray]]
-"""Columns of a row group: its number and their names to arrays [row] or [row, token]."""
+Into = Mapping[str, np.ndarray] | None
+Read = Callable[[int, Sequence[str], Into], dict[str, np.ndarray]]
+"""Columns of a row group: its number and their names to arrays [row] or [row, token], given ones if that saves a copy."""
 
 
 def _open_parquet(data: pa.Buffer, row_format: RowFormat, shard: ShardFile) -> Read:
@@ -114,11 +135,14 @@ def _open_parquet(data: pa.Buffer, row_format: RowFormat, shard: ShardFile) -> R
         raise DamagedShard("a row group has other values than its rows")
     ours = sizes == [shard.group_rows(number) for number in range(shard.groups)]
 
-    def read(number: int, names: Sequence[str]) -> dict[str, np.ndarray]:
+    def read(number: int, names: Sequence[str], into: Into) -> dict[str, np.ndarray]:
         try:
             if not ours:
                 raise OtherLayout("its row groups are not as ncagen writes them")
-            return read_group(data, groups[number], row_format, names)
+            empty = row_format.empty(groups[number].rows)
+            found = {name: empty[name] for name in names} if into is None else dict(into)
+            read_group(data, groups[number], row_format, found, shard.checksums)
+            return found
         except OtherLayout as error:
             if not shard.hash_checked:
                 raise DamagedShard(f"{error}, and are read only where its hash is checked: {CHECKED}") from None
@@ -165,7 +189,7 @@ def _open_arrow(data: pa.Buffer, row_format: RowFormat, shard: ShardFile) -> Rea
     ]:
         raise DamagedShard("its footer names other record batches")
 
-    def read(number: int, names: Sequence[str]) -> dict[str, np.ndarray]:
+    def read(number: int, names: Sequence[str], into: Into) -> dict[str, np.ndarray]:
         batch = pa.ipc.read_record_batch(batches[number], schema)
         batch.validate(full=True)
         rows = columns(batch)
