@@ -139,8 +139,8 @@ def _open_parquet(data: pa.Buffer, row_format: RowFormat, shard: ShardFile) -> R
         try:
             if not ours:
                 raise OtherLayout("its row groups are not as ncagen writes them")
-            empty = row_format.empty(groups[number].rows)
-            found = {name: empty[name] for name in names} if into is None else dict(into)
+            found = row_format.empty(groups[number].rows).columns if into is None else into
+            found = {name: found[name] for name in names}
             read_group(data, groups[number], row_format, found, shard.checksums)
             return found
         except OtherLayout as error:
