@@ -28,11 +28,6 @@ class LruCache(Generic[Key, Value]):
                 self._values.popitem(last=False)
         return value
 
-    def has(self, key: Key) -> bool:
-        """Whether a value is held; it may be let go of at any time."""
-        with self._lock:
-            return key in self._values
-
     def drop(self, key: Key) -> None:
         """Lets go of a value."""
         with self._lock:

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from ncagen.dataset.folder import Folder, folder_at
-from ncagen.dataset.gather import gather
+from ncagen.dataset.gather import HeldGroups, gather
 from ncagen.dataset.lru import LruCache
 from ncagen.dataset.manifest import Manifest, read_manifest
 from ncagen.dataset.shard import ROW_GROUP_ROWS, DamagedShard, Record
@@ -98,7 +98,12 @@ class Dataset:
         if not -len(self) <= number < len(self):
             raise IndexError(f"row {row} is out of range: use 0 to {len(self) - 1}")
         number %= len(self)
-        shard, group, at = self._place(number if self._selected is None else int(self._selected[number]))
+        number = number if self._selected is None else int(self._selected[number])
+        if self._held is not None:
+            found = self.row_format.empty(1).columns
+            self._gather(np.asarray([number]), found)
+            return {name: column[0] for name, column in found.items()}
+        shard, group, at = self._place(number)
         return {name: column[at].copy() for name, column in self._group(shard, group).columns.items()}
 
     def __iter__(self) -> Iterator[dict[str, np.ndarray]]:
@@ -132,8 +137,7 @@ class Dataset:
         if len(numbers) and len(numbers) == numbers[-1] - numbers[0] + 1 and (np.diff(numbers) == 1).all():
             self._copy_range(int(numbers[0]), len(numbers), found)
         elif len(numbers):
-            shards, groups, at = self._place(numbers)
-            gather(shards * self._groups_per_shard + groups, at, self._numbered_group, found)
+            self._gather(numbers, found)
         return found
 
     def shard(self, number: int) -> Rows:
@@ -180,25 +184,32 @@ class Dataset:
         shard, within = divmod(number, self.manifest.spec.rows_per_shard)
         return shard, *divmod(within, ROW_GROUP_ROWS)
 
+    def _gather(self, numbers: np.ndarray, found: dict[str, np.ndarray]) -> None:
+        """Fills columns with rows of any numbers."""
+        shards, groups, at = self._place(numbers)
+        groups = groups + shards * self._groups_per_shard
+        if self._held is None or not self._held.gather(groups, at, self._copy_group, found):
+            gather(groups, at, lambda number: self._group(*divmod(number, self._groups_per_shard)).columns, found)
+
     def _copy_range(self, first: int, count: int, found: dict[str, np.ndarray]) -> None:
         """Fills columns with rows that follow each other; row groups that are wanted whole are decoded in place."""
         done = 0
         while done < count:
             shard, group, at = self._place(first + done)
-            rows = min(ROW_GROUP_ROWS, self.records[shard].rows - group * ROW_GROUP_ROWS)
-            some = {name: column[done : done + rows - at] for name, column in found.items()}
-            if at == 0 and done + rows <= count and not self._groups.has((shard, group)):
-                with _named(self.folder, self.manifest, self.records[shard]):
-                    self._open(shard).copy_group(group, some)
+            whole = min(ROW_GROUP_ROWS, self.records[shard].rows - group * ROW_GROUP_ROWS)
+            rows = min(whole - at, count - done)
+            some = {name: column[done : done + rows] for name, column in found.items()}
+            if rows == whole:
+                self._copy_group(shard * self._groups_per_shard + group, some)
             else:
-                held = self._group(shard, group)
-                for name, column in some.items():
-                    column[:] = held[name][at : at + len(column)]
-            done += rows - at
+                self._gather(np.arange(first + done, first + done + rows), some)
+            done += rows
 
-    def _numbered_group(self, number: int) -> Rows:
-        """A row group by its number among those of all shards."""
-        return self._group(*divmod(number, self._groups_per_shard))
+    def _copy_group(self, number: int, into: dict[str, np.ndarray]) -> None:
+        """Fills columns with a row group, by its number among those of all shards, and leaves what is beyond it."""
+        shard, group = divmod(number, self._groups_per_shard)
+        with _named(self.folder, self.manifest, self.records[shard]):
+            self._open(shard).copy_group(group, into)
 
     def _group(self, shard: int, group: int) -> Rows:
         def read() -> Rows:
@@ -235,9 +246,13 @@ class Dataset:
         self._verified: set[int] = set()
         self._files: LruCache[int, ShardFile] = LruCache(HELD_MAPPED_SHARDS if self.folder.maps else HELD_SHARDS)
         self._groups: LruCache[tuple[int, int], Rows] = LruCache(HELD_GROUPS)
+        # Row groups of an Arrow file need not be held: they are views of it.
+        is_arrow = self.manifest.file_format == "arrow"
+        self._held = None if is_arrow else HeldGroups(self.row_format, HELD_GROUPS)
 
     def __getstate__(self) -> dict:
-        return {name: value for name, value in self.__dict__.items() if name not in ("_verified", "_files", "_groups")}
+        forgotten = ("_verified", "_files", "_groups", "_held")
+        return {name: value for name, value in self.__dict__.items() if name not in forgotten}
 
     def __setstate__(self, state: dict) -> None:
         self.__dict__.update(state)

@@ -79,8 +79,9 @@ class ShardFile:
     def copy_group(self, number: int, into: dict[str, np.ndarray]) -> None:
         """Fills arrays with columns of one row group, without an array between. Raises DamagedShard.
 
-        into: for each column wanted an array, [row] or [row, token], in one piece.
+        into: for each column wanted an array, [row] or [row, token], in one piece. Rows beyond the group's are left.
         """
+        into = {name: column[: self.group_rows(number)] for name, column in into.items()}
         with damage():
             for name, column in self._read(number, list(into), into).items():
                 if column.shape != into[name].shape:
@@ -121,7 +122,7 @@ def _arrow_type(column: Column) -> pa.DataType:
 
 Into = Mapping[str, np.ndarray] | None
 Read = Callable[[int, Sequence[str], Into], dict[str, np.ndarray]]
-"""Columns of a row group: its number and their names to arrays [row] or [row, token], given ones if that saves a copy."""
+"""Columns of a row group: its number, their names and arrays to use where that saves a copy, to arrays."""
 
 
 def _open_parquet(data: pa.Buffer, row_format: RowFormat, shard: ShardFile) -> Read:
