@@ -14,6 +14,7 @@ from functools import partial
 
 import numpy as np
 
+from ncagen.dataset.gather import distinct
 from ncagen.dataset.lru import LruCache
 from ncagen.philox import philox
 
@@ -60,7 +61,7 @@ class Shuffle:
         groups, starts = self._epochs.get(epoch, lambda: self._groups(epoch))
         windows = np.searchsorted(starts, positions, side="right") - 1
         found = np.empty(len(positions), np.int64)
-        for window in np.unique(windows).tolist():
+        for window in distinct(windows).tolist():
             here = windows == window
             some = groups[window * self._window : (window + 1) * self._window]
             rows = self._windows.get((epoch, window), partial(self._shuffled, epoch, some))
