@@ -36,6 +36,7 @@ PHYSICAL = {"uint16": 1, "uint32": 1, "int32": 1, "uint64": 2, "float32": 4}
 LIST_OF_TOKENS = [(None, 0), (None, 1), (None, 2)]
 
 UNLIKE = "its pages are not as ncagen writes them"
+CUT_SHORT = "a page's levels are cut short"
 
 ZSTD = 6
 PLAIN, RLE, BYTE_STREAM_SPLIT = 0, 3, 9
@@ -235,7 +236,15 @@ def _after_levels(page: memoryview, regular: Callable[[bytes], bool]) -> memoryv
 @lru_cache
 def _rows_begin(levels: bytes, first: int, count: int, width: int) -> bool:
     """Whether values first, first + 1, ... of a list column are those of rows of `width`: level 0 begins a row."""
-    return bool((_levels(levels, 1, count) == ((first + np.arange(count)) % width != 0)).all())
+    rows, rest = divmod(count, width)
+    if rows > 1 and first == rest == 0:
+        one = levels[: len(levels) // rows]
+        # Where all rows are written alike, and none of a row's runs goes on in the next, one row tells of all.
+        if one * rows == levels and sum(length for length, _ in _runs(one, 1)) == width:
+            return _rows_begin(one, 0, width, width)
+    wanted = np.ones(count, np.uint8)
+    wanted[-first % width :: width] = 0
+    return bool((_levels(levels, 1, count) == wanted).all())
 
 
 @lru_cache
@@ -244,22 +253,34 @@ def _none_is_null(levels: bytes, defined: int, count: int) -> bool:
 
 
 def _levels(levels: bytes, bits: int, count: int) -> np.ndarray:
-    """Levels of `bits` bits in Parquet's mix of runs and packed groups of eight: uint8[count]."""
-    found, done, at = np.empty(count, np.uint8), 0, 0
-    while done < count:
+    """The first `count` levels of `bits` bits: uint8[count]."""
+    found, done = np.empty(count, np.uint8), 0
+    for length, run in _runs(levels, bits):
+        found[done : done + length] = run[: count - done]
+        done += length
+        if done >= count:
+            return found
+    raise DamagedShard(CUT_SHORT)
+
+
+def _runs(levels: bytes, bits: int) -> Iterator[tuple[int, np.ndarray]]:
+    """The runs of Parquet's mix of repeated levels and packed groups of eight.
+
+    Of each its length and its levels, uint8[length], or uint8[1] for a repeated one.
+    """
+    at = 0
+    while at < len(levels):
         header, at = read_unsigned(levels, at)
         packed, length = header & 1, header >> 1
         some = levels[at : at + (length * bits if packed else 1)]
+        if not length or len(some) < (length * bits if packed else 1):
+            raise DamagedShard(CUT_SHORT)
         if packed:
             digits = np.unpackbits(np.frombuffer(some, np.uint8), bitorder="little").reshape(-1, bits)
-            run = (digits << np.arange(bits, dtype=np.uint8)).sum(axis=1)[: count - done]
+            yield length * 8, (digits << np.arange(bits, dtype=np.uint8)).sum(axis=1)
         else:
-            run = np.full(min(length, count - done), some[0])
-        if not len(run):
-            raise DamagedShard("a page's levels are cut short")
-        found[done : done + len(run)] = run
-        done, at = done + len(run), at + len(some)
-    return found
+            yield length, np.frombuffer(some, np.uint8)
+        at += len(some)
 
 
 @contextmanager
