@@ -1,39 +1,26 @@
-"""Decodes a shard's Parquet file, its footer and its pages, into NumPy arrays.
+"""Decodes the pages of a shard's Parquet file into NumPy arrays.
 
-pyarrow could read it, but has three faults here. It allocates what a page's header claims, and neither reports nor
-limits that: a file of some hundred bytes can make it unpack gigabytes. Its accessors for a footer's columns end the
-process on damaged ones. And it assembles lists value by value, which takes three fifths of the time where all lists
-have the same length.
+pyarrow could read them, but has two faults here. It allocates what a page's header claims, and neither reports nor
+limits that: a file of some hundred bytes can make it unpack gigabytes. And it assembles lists value by value, which
+takes three fifths of the time where all lists have the same length.
 
 This covers pages as ncagen writes them: version 1, zstd, with a checksum, without dictionaries or nulls, each column in
 its own encoding. Other pages raise OtherLayout, which `shard_file` handles. Sources: parquet-format's parquet.thrift,
 Encodings.md and README.md ("Nested Encoding").
 """
 
-import struct
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from functools import lru_cache, partial
 from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
 
+from ncagen.dataset.parquet_footer import RowGroup, otherwise
 from ncagen.dataset.parquet_thrift import read_struct, read_unsigned
 from ncagen.dataset.shard import DamagedShard
 from ncagen.row_format import RowFormat
-
-# Of the footer, and of each row group in it, for each column; one takes some hundred bytes.
-LARGEST_FOOTER = 1 << 12
-LARGEST_FOOTER_GROUP = 1 << 10
-
-END = b"PAR1"
-# Physical types by NumPy's names: INT32, INT64, FLOAT; unsigned integers are annotated ones.
-PHYSICAL = {"uint16": 1, "uint32": 1, "int32": 1, "uint64": 2, "float32": 4}
-# Of the root and the outer two of a list's three levels: physical type and repetition (REQUIRED 0, OPTIONAL 1,
-# REPEATED 2).
-LIST_OF_TOKENS = [(None, 0), (None, 1), (None, 2)]
 
 UNLIKE = "its pages are not as ncagen writes them"
 CUT_SHORT = "a page's levels are cut short"
@@ -76,62 +63,12 @@ class Page(NamedTuple):
     packed: memoryview
 
 
-class Chunk(NamedTuple):
-    """What the footer says of a column in a row group.
+class Wanted(NamedTuple):
+    """A column to fill: how it is stored, values of a row, and the array for its values [value]."""
 
-    start: where its first page is in the file, the dictionary's where it has one. packed: bytes of all its pages there.
-    """
-
-    codec: int
-    values: int
-    has_dictionary: bool
-    start: int
-    packed: int
-
-
-class RowGroup(NamedTuple):
-    """The footer's entry for a row group."""
-
-    rows: int
-    chunks: list[Chunk]
-
-
-def read_footer(data: pa.Buffer, row_format: RowFormat, most_groups: int) -> list[RowGroup]:
-    """The row groups of a Parquet file. Raises DamagedShard for a file that is not built as a shard is.
-
-    most_groups: how many there may be, by what a row group takes of a footer at most.
-    """
-    with _otherwise("its footer is not that of a shard"):
-        (size,) = struct.unpack("<I", data[-8:-4].to_pybytes())
-        columns, start = len(row_format.columns), data.size - 8 - size
-        most = columns * (LARGEST_FOOTER + LARGEST_FOOTER_GROUP * most_groups)
-        if data[-4:].to_pybytes() != END or start < 0 or size > most:
-            raise ValueError
-        footer, _ = read_struct(data[start:].to_pybytes(), 0)  # FileMetaData: 2 schema, 4 row groups
-        if [(element.get(1), element.get(3)) for element in footer[2]] != _schema(row_format):
-            raise DamagedShard("its columns are not those of its manifest's spec")
-        groups = []
-        for group in footer[4]:  # RowGroup: 1 columns, 3 rows
-            if len(group[1]) != columns:
-                raise ValueError
-            groups.append(RowGroup(group[3], [_chunk(chunk) for chunk in group[1]]))
-        return groups
-
-
-def _schema(row_format: RowFormat) -> list[tuple[int | None, int]]:
-    """Physical type and repetition of every element of the schema."""
-    return LIST_OF_TOKENS + [(PHYSICAL[column.dtype], 1) for column in row_format.columns]
-
-
-def _chunk(fields: dict) -> Chunk:
-    """fields: a ColumnChunk: 1 another file's path, 3 what it holds, 8 and 9 how it is encrypted."""
-    if fields.keys() & {1, 8, 9}:
-        raise ValueError
-    column = fields[3]  # ColumnMetaData: 4 codec, 5 values, 7 bytes, 9 first data page, 11 dictionary page
-    has_dictionary = 11 in column
-    # As pyarrow has it: some writers name a dictionary page at 0, or after the data, where there is none.
-    start = min(column[9], column[11]) if column.get(11, 0) > 0 else column[9]
-    return Chunk(column[4], column[5], has_dictionary, start, column[7])
+    stored: Stored
+    width: int
+    values: np.ndarray
 
 
 def read_group(
@@ -144,37 +81,37 @@ def read_group(
     """
     if any(chunk.codec != ZSTD or chunk.has_dictionary for chunk in group.chunks):
         raise OtherLayout(UNLIKE)
-    with _otherwise(UNLIKE, OtherLayout):
-        found = []
+    with otherwise(UNLIKE, OtherLayout):
+        pages: list[tuple[Page, Wanted]] = []
         for column, chunk in zip(row_format.columns, group.chunks, strict=True):
             if column.name in into:
-                values = into[column.name].reshape(-1)
-                is_tokens = column.name == "input_ids"
+                values = into[column.name]
+                is_tokens = values.ndim == 2
                 stored, width = (TOKENS, row_format.row_tokens) if is_tokens else (BY_BYTES[values.itemsize], 1)
-                pages = _pages(data, chunk.start, len(values), stored, width, checksums)
-                found += [(page, stored, width, values) for page in pages]
-        for (page, *column), unpacked in zip(found, _unpacked([page for page, *_ in found]), strict=True):
-            _decode(unpacked, page, *column)
+                wanted = Wanted(stored, width, values.reshape(-1))
+                pages += [(page, wanted) for page in _pages(data, chunk.start, wanted, checksums)]
+        for (page, wanted), unpacked in zip(pages, _unpacked([page for page, _ in pages]), strict=True):
+            _decode(unpacked, page, wanted)
 
 
-def _pages(data: pa.Buffer, at: int, most: int, column: Stored, width: int, checksums: bool) -> Iterator[Page]:
-    """The pages that hold the next `most` values, their headers bounded and checked."""
-    view, first = memoryview(data).cast("B"), 0
+def _pages(data: pa.Buffer, at: int, column: Wanted, checksums: bool) -> Iterator[Page]:
+    """The pages that hold a column's values, their headers bounded and checked."""
+    view, first, most = memoryview(data).cast("B"), 0, len(column.values)
     while first < most:
         # PageHeader: 1 type (0 is a data page), 2 bytes unpacked, 3 packed, 4 checksum, 5 values, encoding, of levels.
         header, at = read_struct(view, at)
         size, checksum, kind = header[2], header[4] & 0xFFFFFFFF, header[5]
-        values, packed = kind[1], view[at : at + header[3]]
-        if header[1] != 0 or header[3] < 0 or (kind[2], kind[3], kind[4]) != (column.encoding, RLE, RLE):
+        values, end = kind[1], at + header[3]
+        if header[1] != 0 or end < at or (kind[2], kind[3], kind[4]) != (column.stored.encoding, RLE, RLE):
             raise ValueError
         if not 1 <= values <= most - first:
             raise DamagedShard("a page has more values than its rows")
-        if not 0 <= size <= values * column.size + LEVEL_BYTES * (values // width + 2):
+        if not 0 <= size <= values * column.stored.size + LEVEL_BYTES * (values // column.width + 2):
             raise OtherLayout("a page is larger than its values can be")
-        if checksums and zlib.crc32(packed) != checksum:
+        if checksums and zlib.crc32(view[at:end]) != checksum:
             raise DamagedShard("a page does not match its checksum")
-        yield Page(first, values, size, packed)
-        first, at = first + values, at + header[3]
+        yield Page(first, values, size, view[at:end])
+        first, at = first + values, end
 
 
 def _unpacked(pages: Sequence[Page]) -> Iterator[memoryview]:
@@ -198,25 +135,26 @@ def _unzip(packed: memoryview | bytes, size: int) -> memoryview:
     return memoryview(_ZSTD.decompress(pa.py_buffer(packed), size)).cast("B") if size else memoryview(b"")
 
 
-def _decode(data: memoryview, page: Page, column: Stored, width: int, values: np.ndarray) -> None:
-    """Fills a page's part of values [value] from its unpacked bytes. width: values of a row."""
-    first, count = page.first, page.values
-    if column == TOKENS:  # a list has levels that say where rows begin
-        data = _after_levels(data, partial(_rows_begin, first=first % width, count=count, width=width))
-    data = _after_levels(data, partial(_none_is_null, defined=column.defined, count=count))
-    if len(data) != count * column.size:
+def _decode(data: memoryview, page: Page, column: Wanted) -> None:
+    """Fills a page's part of a column from its unpacked bytes."""
+    stored, count = column.stored, page.values
+    if column.stored == TOKENS:  # a list has levels that say where rows begin
+        begin = partial(_rows_begin, first=page.first % column.width, count=count, width=column.width)
+        data = _after_levels(data, begin)
+    data = _after_levels(data, partial(_none_is_null, defined=stored.defined, count=count))
+    if len(data) != count * stored.size:
         raise DamagedShard("a page does not hold its values")
-    _join(np.frombuffer(data, np.uint8), column, values[first : first + count])
+    _join(np.frombuffer(data, np.uint8), stored, column.values[page.first : page.first + count])
 
 
-def _join(data: np.ndarray, column: Stored, values: np.ndarray) -> None:
-    """Fills values [value] from the bytes that they are stored in."""
-    if column.encoding == PLAIN:
+def _join(data: np.ndarray, stored: Stored, values: np.ndarray) -> None:
+    """Fills values [value] from the bytes that they are stored in: uint8[byte]."""
+    if stored.encoding == PLAIN:
         values[:] = data.view(values.dtype.newbyteorder("<"))
         return
     width = values.itemsize
-    streams = data.reshape(column.size, len(values))  # all lowest bytes, all second ones, ...
-    if width < column.size and streams[width:].max():
+    streams = data.reshape(stored.size, len(values))  # all lowest bytes, all second ones, ...
+    if width < stored.size and streams[width:].max():
         raise DamagedShard("a page has values that are too large")
     np.multiply(streams[width - 1], 256, out=values, dtype=values.dtype)  # one pass, where `=` and `<<=` take two
     values |= streams[width - 2]
@@ -281,12 +219,3 @@ def _runs(levels: bytes, bits: int) -> Iterator[tuple[int, np.ndarray]]:
         else:
             yield length, np.frombuffer(some, np.uint8)
         at += len(some)
-
-
-@contextmanager
-def _otherwise(line: str, error: type[DamagedShard] = DamagedShard) -> Iterator[None]:
-    """Says this of whatever cannot be read."""
-    try:
-        yield
-    except (LookupError, TypeError, ValueError, AttributeError, OSError, struct.error, pa.ArrowException):
-        raise error(line) from None

@@ -132,8 +132,8 @@ class Dataset:
         numbers = numbers.astype(np.int64)
         if self._selected is not None:
             numbers = self._selected[numbers]
-        columns = self.row_format.empty(len(numbers)).columns
-        found = {name: columns[name] for name in wanted}
+        empty = self.row_format.empty(len(numbers)).columns
+        found = {name: empty[name] for name in wanted}
         if len(numbers) and len(numbers) == numbers[-1] - numbers[0] + 1 and (np.diff(numbers) == 1).all():
             self._copy_range(int(numbers[0]), len(numbers), found)
         elif len(numbers):

@@ -19,7 +19,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ncagen.dataset.parquet_bounds import check_pages
-from ncagen.dataset.parquet_pages import OtherLayout, RowGroup, read_footer, read_group
+from ncagen.dataset.parquet_footer import RowGroup, read_footer
+from ncagen.dataset.parquet_pages import OtherLayout, read_group
 from ncagen.dataset.shard import RECORD_KEY, ROW_GROUP_ROWS, DamagedShard, Record, columns, damage
 from ncagen.row_format import Column, RowFormat, Rows
 
