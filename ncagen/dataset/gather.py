@@ -59,14 +59,21 @@ class HeldGroups:
 
     def _take(self, groups: np.ndarray, at: np.ndarray, known: np.ndarray, fill: Callable, found: Columns) -> None:
         """`gather` for at most as many row groups as are held. known: their numbers, rising."""
+        self._make_room(found)
         places = np.asarray(self._hold(known.tolist(), fill))
         rows = places[np.searchsorted(known, groups)] * ROW_GROUP_ROWS + at
         for name, column in found.items():
             _values(self._columns[name]).take(rows, out=_values(column), mode="clip")
 
+    def _make_room(self, found: Columns) -> None:
+        """Begins anew with more columns where one is wanted that is not held yet."""
+        if not found.keys() <= self._columns.keys():
+            empty = self._row_format.empty(self._most * ROW_GROUP_ROWS).columns
+            self._columns = {name: empty[name] for name in empty if name in found or name in self._columns}
+            self._places, self._free = OrderedDict(), list(range(self._most))
+
     def _hold(self, numbers: list[int], fill: Callable) -> list[int]:
         """The places of some row groups, which are filled where they are not held."""
-        self._columns = self._columns or self._row_format.empty(self._most * ROW_GROUP_ROWS).columns
         for number in numbers:
             if number in self._places:
                 self._places.move_to_end(number)

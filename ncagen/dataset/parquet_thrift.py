@@ -1,7 +1,7 @@
 """Decodes Thrift's compact protocol, as far as Parquet's footers and page headers use it.
 
-Structs become dicts by field number; of strings only the length is stored. The meaning of fields is defined in
-`parquet_pages` and `parquet_bounds`. Source: Apache Thrift's thrift-compact-protocol.md.
+Structs become dicts by field number; of strings only the length is stored. What fields mean is defined in
+`parquet_footer`, `parquet_pages` and `parquet_bounds`. Source: Apache Thrift's thrift-compact-protocol.md.
 
 A shard's footer has about three thousand numbers, most of them one byte long. Such a number is decoded where it stands:
 a call takes longer than the rest of the work.

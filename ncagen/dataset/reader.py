@@ -247,8 +247,8 @@ class Dataset:
         self._files: LruCache[int, ShardFile] = LruCache(HELD_MAPPED_SHARDS if self.folder.maps else HELD_SHARDS)
         self._groups: LruCache[tuple[int, int], Rows] = LruCache(HELD_GROUPS)
         # Row groups of an Arrow file need not be held: they are views of it.
-        is_arrow = self.manifest.file_format == "arrow"
-        self._held = None if is_arrow else HeldGroups(self.row_format, HELD_GROUPS)
+        is_arrow, groups = self.manifest.file_format == "arrow", self._groups_per_shard * len(self.records)
+        self._held = None if is_arrow else HeldGroups(self.row_format, min(HELD_GROUPS, groups))
 
     def __getstate__(self) -> dict:
         forgotten = ("_verified", "_files", "_groups", "_held")
