@@ -242,7 +242,7 @@ def test_rows_in_sequence_are_those_of_their_numbers(dataset, data):
         first = data.draw(st.integers(0, len(rows) - 1) | st.sampled_from([n for n in (0, 256, 600) if n < len(rows)]))
         count = data.draw(st.integers(0, len(rows) - first) | st.just(min(256, len(rows) - first)))
         found = rows.rows(range(first, first + count), names)
-        assert list(found) == (names or list(whole.columns))
+        assert set(found) == set(names or whole.columns)
         assert all(np.array_equal(column, whole[name][first : first + count]) for name, column in found.items())
 
 

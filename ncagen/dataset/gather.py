@@ -7,7 +7,7 @@ separate arrays. Opening and checking files is not here: see `reader`.
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import numpy as np
 
@@ -16,6 +16,9 @@ from ncagen.row_format import RowFormat
 
 Columns = dict[str, np.ndarray]
 """Columns by name, each [row] or [row, token]."""
+
+Announce = Callable[[list[int]], Iterable[int]]
+"""Given the numbers of all row groups that are going to be read, yields them in this order."""
 
 
 class HeldGroups:
@@ -33,7 +36,18 @@ class HeldGroups:
         self._free = list(range(most))
         self._lock = threading.Lock()
 
-    def gather(self, groups: np.ndarray, at: np.ndarray, fill: Callable[[int, Columns], None], found: Columns) -> bool:
+    def __contains__(self, number: int) -> bool:
+        """Whether a row group is held."""
+        return number in self._places
+
+    def gather(
+        self,
+        groups: np.ndarray,
+        at: np.ndarray,
+        fill: Callable[[int, Columns], None],
+        found: Columns,
+        announce: Announce = iter,
+    ) -> bool:
         """Fills columns with rows, in their order. False, and nothing is filled, while another thread is in here.
 
         groups: the number of each row's row group, int64[row]. at: each row's place in it, int64[row]. fill: fills
@@ -42,63 +56,73 @@ class HeldGroups:
         if not self._lock.acquire(blocking=False):
             return False
         try:
-            known = distinct(groups)
-            for start in range(0, len(known), self._most):
-                some = known[start : start + self._most]
-                if len(some) == len(known):
-                    self._take(groups, at, some, fill, found)
-                else:
-                    here = (some[0] <= groups) & (groups <= some[-1])
-                    part = {name: column[here] for name, column in found.items()}
-                    self._take(groups[here], at[here], some, fill, part)
-                    for name, column in part.items():
-                        found[name][here] = column
+            if not found.keys() <= self._columns.keys():
+                self._empty({**self._columns, **found})
+            numbers, which = _by_last_use(groups)
+            for start in range(0, len(numbers), self._most):
+                places = self._hold(numbers[start : start + self._most], fill, announce)
+                here = slice(None) if len(places) == len(numbers) else (start <= which) & (which < start + len(places))
+                rows = places[which[here] - start] * ROW_GROUP_ROWS + at[here]
+                for name, column in found.items():
+                    self._take(name, rows, column, here)
         finally:
             self._lock.release()
         return True
 
-    def _take(self, groups: np.ndarray, at: np.ndarray, known: np.ndarray, fill: Callable, found: Columns) -> None:
-        """`gather` for at most as many row groups as are held. known: their numbers, rising."""
-        self._make_room(found)
-        places = np.asarray(self._hold(known.tolist(), fill))
-        rows = places[np.searchsorted(known, groups)] * ROW_GROUP_ROWS + at
-        for name, column in found.items():
-            _values(self._columns[name]).take(rows, out=_values(column), mode="clip")
+    def _take(self, name: str, rows: np.ndarray, column: np.ndarray, here: slice | np.ndarray) -> None:
+        """Fills a column, or the rows of it that are `here`, with held rows, by their places among all that are held."""
+        held = _values(self._columns[name])
+        if isinstance(here, slice):
+            held.take(rows, out=_values(column), mode="clip")
+        else:
+            _values(column)[here] = held.take(rows)
 
-    def _make_room(self, found: Columns) -> None:
-        """Begins anew with more columns where one is wanted that is not held yet."""
-        if not found.keys() <= self._columns.keys():
-            empty = self._row_format.empty(self._most * ROW_GROUP_ROWS).columns
-            self._columns = {name: empty[name] for name in empty if name in found or name in self._columns}
-            self._places, self._free = OrderedDict(), list(range(self._most))
+    def _empty(self, names: Iterable[str]) -> None:
+        """Lets go of all row groups and makes room for these columns."""
+        empty = self._row_format.empty(self._most * ROW_GROUP_ROWS).columns
+        self._columns = {name: empty[name] for name in names}
+        self._places, self._free = OrderedDict(), list(range(self._most))
 
-    def _hold(self, numbers: list[int], fill: Callable) -> list[int]:
-        """The places of some row groups, which are filled where they are not held."""
+    def _hold(self, numbers: list[int], fill: Callable[[int, Columns], None], announce: Announce) -> np.ndarray:
+        """The places of at most as many row groups as can be held, which are filled where they are not held."""
         for number in numbers:
             if number in self._places:
                 self._places.move_to_end(number)
+        for number in announce([number for number in numbers if number not in self._places]):
+            self._free = self._free or [self._places.popitem(last=False)[1]]
+            first = self._free[-1] * ROW_GROUP_ROWS
+            fill(number, {name: column[first : first + ROW_GROUP_ROWS] for name, column in self._columns.items()})
+            self._places[number] = self._free.pop()
         for number in numbers:
-            if number not in self._places:
-                self._free = self._free or [self._places.popitem(last=False)[1]]
-                place = self._free[-1] * ROW_GROUP_ROWS
-                fill(number, {name: column[place : place + ROW_GROUP_ROWS] for name, column in self._columns.items()})
-                self._places[number] = self._free.pop()
-        return [self._places[number] for number in numbers]
+            self._places.move_to_end(number)
+        return np.asarray([self._places[number] for number in numbers])
 
 
-def gather(groups: np.ndarray, at: np.ndarray, read: Callable[[int], Columns], found: Columns) -> None:
+def gather(
+    groups: np.ndarray, at: np.ndarray, read: Callable[[int], Columns], found: Columns, announce: Announce = iter
+) -> None:
     """Fills columns with rows, in their order.
 
     groups: the number of each row's row group, int64[row]. at: each row's place in it, int64[row]. read: gives the
     columns of a row group by its number. found: the columns wanted.
     """
-    order = np.argsort(groups, kind="stable")
-    known = distinct(groups)
-    ends = np.searchsorted(groups[order], known, side="right").tolist()
-    for number, start, end in zip(known.tolist(), [0, *ends], ends, strict=False):
+    numbers, which = _by_last_use(groups)
+    order = np.argsort(which, kind="stable")
+    ends = np.cumsum(np.bincount(which, minlength=len(numbers))).tolist()
+    for number, start, end in zip(announce(numbers), [0, *ends], ends, strict=False):
         group, here = read(number), order[start:end]
         for name, column in found.items():
             _values(column)[here] = _values(group[name]).take(at[here])
+
+
+def _by_last_use(groups: np.ndarray) -> tuple[list[int], np.ndarray]:
+    """The distinct row groups of rows, that of the last row last, and the place of each row's among them: int64[row]."""
+    known = distinct(groups)
+    which = np.searchsorted(known, groups)
+    last = np.zeros(len(known), np.int64)
+    np.maximum.at(last, which, np.arange(len(groups)))
+    order = np.argsort(last)
+    return known[order].tolist(), np.argsort(order)[which]
 
 
 def distinct(numbers: np.ndarray) -> np.ndarray:
