@@ -36,18 +36,7 @@ class HeldGroups:
         self._free = list(range(most))
         self._lock = threading.Lock()
 
-    def __contains__(self, number: int) -> bool:
-        """Whether a row group is held."""
-        return number in self._places
-
-    def gather(
-        self,
-        groups: np.ndarray,
-        at: np.ndarray,
-        fill: Callable[[int, Columns], None],
-        found: Columns,
-        announce: Announce = iter,
-    ) -> bool:
+    def gather(self, groups: np.ndarray, at: np.ndarray, fill: Callable[[int, Columns], None], found: Columns) -> bool:
         """Fills columns with rows, in their order. False, and nothing is filled, while another thread is in here.
 
         groups: the number of each row's row group, int64[row]. at: each row's place in it, int64[row]. fill: fills
@@ -60,7 +49,7 @@ class HeldGroups:
                 self._empty({**self._columns, **found})
             numbers, which = _by_last_use(groups)
             for start in range(0, len(numbers), self._most):
-                places = self._hold(numbers[start : start + self._most], fill, announce)
+                places = self._hold(numbers[start : start + self._most], fill)
                 here = slice(None) if len(places) == len(numbers) else (start <= which) & (which < start + len(places))
                 rows = places[which[here] - start] * ROW_GROUP_ROWS + at[here]
                 for name, column in found.items():
@@ -70,7 +59,7 @@ class HeldGroups:
         return True
 
     def _take(self, name: str, rows: np.ndarray, column: np.ndarray, here: slice | np.ndarray) -> None:
-        """Fills a column, or the rows of it that are `here`, with held rows, by their places among all that are held."""
+        """Fills a column, or those of its rows that are `here`, with held rows, by their places among all held."""
         held = _values(self._columns[name])
         if isinstance(here, slice):
             held.take(rows, out=_values(column), mode="clip")
@@ -83,12 +72,12 @@ class HeldGroups:
         self._columns = {name: empty[name] for name in names}
         self._places, self._free = OrderedDict(), list(range(self._most))
 
-    def _hold(self, numbers: list[int], fill: Callable[[int, Columns], None], announce: Announce) -> np.ndarray:
+    def _hold(self, numbers: list[int], fill: Callable[[int, Columns], None]) -> np.ndarray:
         """The places of at most as many row groups as can be held, which are filled where they are not held."""
         for number in numbers:
             if number in self._places:
                 self._places.move_to_end(number)
-        for number in announce([number for number in numbers if number not in self._places]):
+        for number in (number for number in numbers if number not in self._places):
             self._free = self._free or [self._places.popitem(last=False)[1]]
             first = self._free[-1] * ROW_GROUP_ROWS
             fill(number, {name: column[first : first + ROW_GROUP_ROWS] for name, column in self._columns.items()})
@@ -104,7 +93,7 @@ def gather(
     """Fills columns with rows, in their order.
 
     groups: the number of each row's row group, int64[row]. at: each row's place in it, int64[row]. read: gives the
-    columns of a row group by its number. found: the columns wanted.
+    columns of a row group by its number. found: the columns wanted. announce: is told which row groups follow.
     """
     numbers, which = _by_last_use(groups)
     order = np.argsort(which, kind="stable")
@@ -116,7 +105,7 @@ def gather(
 
 
 def _by_last_use(groups: np.ndarray) -> tuple[list[int], np.ndarray]:
-    """The distinct row groups of rows, that of the last row last, and the place of each row's among them: int64[row]."""
+    """The distinct row groups of rows, the last row's last, and the place of each row's among them: int64[row]."""
     known = distinct(groups)
     which = np.searchsorted(known, groups)
     last = np.zeros(len(known), np.int64)

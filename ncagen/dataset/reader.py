@@ -175,7 +175,7 @@ class Dataset:
         whole.
         """
         groups = range(-(-self.records[shard].rows // ROW_GROUP_ROWS))[first:last]
-        wanted = [group for group in groups if not self._is_held(shard, group)]
+        wanted = [group for group in groups if (shard, group) not in self._groups]
         if wanted and self._is_ranged(shard):
             self._remote.prefetch(shard, wanted, self._held + AHEAD)
 
@@ -233,7 +233,7 @@ class Dataset:
         """Fills columns with rows of any numbers."""
         shards, groups, at = self._place(numbers)
         groups = groups + shards * self._groups_per_shard
-        if self._decoded is None or not self._decoded.gather(groups, at, self._copy_group, found, self._fetching):
+        if self._decoded is None or not self._decoded.gather(groups, at, self._copy_group, found):
             gather(groups, at, lambda number: self._group(*self._shard_of(number)).columns, found, self._fetching)
 
     def _copy_range(self, first: int, count: int, found: dict[str, np.ndarray]) -> None:
@@ -259,11 +259,6 @@ class Dataset:
         """The shard of a row group, and its number there, by its number among those of all shards."""
         return divmod(number, self._groups_per_shard)
 
-    def _is_held(self, shard: int, group: int) -> bool:
-        """Whether a row group is held in memory."""
-        number = shard * self._groups_per_shard + group
-        return (shard, group) in self._groups or (self._decoded is not None and number in self._decoded)
-
     def _fetching(self, numbers: list[int]) -> Iterator[int]:
         """The row groups that are going to be read, fetched some at a time before their turn comes."""
         for start in range(0, len(numbers), AHEAD):
@@ -274,7 +269,7 @@ class Dataset:
     def _fetch_ahead(self, places: Sequence[tuple[int, int]]) -> None:
         """Begins to fetch row groups, each a shard and its number there, neighbours together."""
         if len(places) > 1 and not self.folder.maps:
-            for shard, some in groupby((place for place in places if not self._is_held(*place)), itemgetter(0)):
+            for shard, some in groupby((place for place in places if place not in self._groups), itemgetter(0)):
                 if self._is_ranged(shard):
                     self._remote.prefetch(shard, [group for _, group in some], self._held + AHEAD)
 
@@ -331,9 +326,14 @@ class Dataset:
         self._remote: RemoteShards = RemoteShards(self.folder, self.manifest, self.records, cache)
 
     def _room_for_groups(self) -> HeldGroups | None:
-        """Room for decoded row groups. Those of an Arrow file need none: they are views of it."""
+        """Room for decoded row groups.
+
+        Not for those of an Arrow file, which are views of it, nor for fetched ones, of which several threads may wait
+        for one.
+        """
         groups = self._groups_per_shard * len(self.records)
-        return None if self.manifest.file_format == "arrow" else HeldGroups(self.row_format, min(self._held, groups))
+        is_decoded = self.folder.maps and self.manifest.file_format == "parquet"
+        return HeldGroups(self.row_format, min(self._held, groups)) if is_decoded else None
 
     def __getstate__(self) -> dict:
         process = ("_verified", "_files", "_groups", "_decoded", "_server_has_ranges", "_remote")
