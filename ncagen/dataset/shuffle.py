@@ -28,6 +28,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ncagen.dataset.gather import distinct
 from ncagen.dataset.lru import LruCache
 from ncagen.dataset.shard import ROW_GROUP_ROWS
 from ncagen.philox import philox
@@ -180,7 +181,8 @@ class Shuffle:
         found = np.empty(len(positions), np.int64)
         for number, here, lanes, offsets in self._located(epoch, positions):
             while len(here):
-                known, which = np.unique(lanes, return_inverse=True)
+                known = distinct(lanes)
+                which = np.searchsorted(known, lanes)
                 firsts = np.zeros(len(known), np.int64)
                 firsts[which[::-1]] = offsets[::-1]
                 starts, lengths, rows = self._shuffled(epoch, number, known, firsts)
@@ -193,7 +195,7 @@ class Shuffle:
     def row_groups(self, epoch: int, positions: np.ndarray) -> list[RowGroups]:
         """The row groups that are read for positions of an epoch, with those of the same pieces, in order of use."""
         if not self._shuffle or self._is_together:
-            return self._holding(np.unique(self.rows(epoch, positions)))
+            return self._holding(distinct(self.rows(epoch, positions)))
         found = dict[RowGroups, None]()
         for number, _, lanes, offsets in self._located(epoch, positions):
             while len(offsets):
@@ -296,7 +298,7 @@ class Shuffle:
     def _windows_of(self, epoch: int, shard: int) -> Windows:
         ends = np.cumsum(self._shards.sizes(shard))
         last = ends[self._window - 1 :: self._window] if self._window else ends[:0]
-        borders = np.unique([0, *last, ends[-1]])
+        borders = distinct(np.asarray([0, *last, ends[-1]]))
         # A window's number is that of its first row, which does not change with the rows of other shards' windows.
         first_rows = shuffled(self._seed, WINDOWS, epoch, borders[:-1] + self._first_rows[shard])
         first_rows = first_rows - self._first_rows[shard]
@@ -307,9 +309,9 @@ class Shuffle:
         """The row groups that hold some rows. rows: int64[row], rising."""
         shards = np.searchsorted(self._first_rows, rows, side="right") - 1
         found = []
-        for shard in np.unique(shards).tolist():
+        for shard in distinct(shards).tolist():
             within = rows[shards == shard] - self._first_rows[shard]
-            groups = np.unique(np.searchsorted(np.cumsum(self._shards.sizes(shard)), within, side="right"))
+            groups = distinct(np.searchsorted(np.cumsum(self._shards.sizes(shard)), within, side="right"))
             for run in np.split(groups, np.flatnonzero(np.diff(groups) > 1) + 1):
                 found.append(RowGroups(shard, int(run[0]), int(run[-1]) + 1))
         return found
