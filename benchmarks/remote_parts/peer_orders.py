@@ -1,0 +1,82 @@
+"""The orders of mosaicml-streaming and litdata for a dataset that is not there, from their own code.
+
+    python peer_orders.py READER '{"shards": 2385, "shard_rows": 4096, "worlds": [1, 8]}'
+
+Prints a line of JSON for each world with `measure`'s figures. Each rank is a node, as in epoch.py; options are defaults.
+"""
+
+import json
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from measure import BATCH, report
+
+SEED = 1
+
+
+def mosaicml(shards: int, shard_rows: int, world: int, canonical: int | None = None) -> list[np.ndarray]:
+    """As StreamingDataset does; canonical nodes: one a node, its default, or so many."""
+    import mosaic_import  # noqa: F401  # before streaming
+    from streaming.base.partition import get_partitions
+    from streaming.base.shuffle import get_shuffle
+
+    nodes = canonical or world
+    ids = get_partitions("relaxed", shards * shard_rows, nodes, world, 1, 1, BATCH)
+    block = max(4_000_000 // nodes, 1 << 18)
+    order = get_shuffle("py1e", np.full(shards, shard_rows), nodes, SEED, 0, block)
+    return [order[rank[rank >= 0]] for rank in ids.reshape(world, -1)]
+
+
+def mosaicml_24(shards: int, shard_rows: int, world: int) -> list[np.ndarray]:
+    """With one order for several world sizes, from as many canonical nodes as ncagen has lanes."""
+    return mosaicml(shards, shard_rows, world, 24)
+
+
+def litdata(shards: int, shard_rows: int, world: int) -> list[np.ndarray]:
+    """As StreamingDataset does with an index."""
+    from litdata import StreamingDataset, TokensLoader
+    from litdata.streaming.shuffle import FullShuffle
+    from litdata.utilities.env import _DistributedEnv, _WorkerEnv
+
+    with tempfile.TemporaryDirectory() as folder:
+        _write_index(Path(folder), shards, shard_rows)
+        rows = StreamingDataset(folder, item_loader=TokensLoader(block_size=1), shuffle=True, seed=SEED)
+        cache = rows._create_cache(_WorkerEnv.detect())
+        shuffle = FullShuffle(cache, SEED, drop_last=world > 1)
+        env = _DistributedEnv(world, 0, world)
+        parts = zip(*shuffle.get_chunks_and_intervals_per_workers(env, 1, BATCH, 1), strict=True)
+        return [np.array(list(_in_chunks(shuffle, shards, *part))) for part in parts]
+
+
+def _in_chunks(shuffle, shards: int, chunks: list[int], intervals: list) -> Iterator[int]:
+    for chunk, (_, first, end, _) in zip(chunks, intervals, strict=True):
+        yield from shuffle(np.arange(first, end), shards, 1, chunk)
+
+
+def _write_index(folder: Path, shards: int, shard_rows: int) -> None:
+    """An index of chunks of one token a row."""
+    chunk = {"chunk_bytes": 2 * shard_rows, "chunk_size": shard_rows, "dim": shard_rows}
+    chunks = [chunk | {"filename": f"chunk-0-{number}.bin"} for number in range(shards)]
+    config = {"chunk_bytes": None, "chunk_size": shard_rows, "compression": None, "encryption": None}
+    leaf = '[1, {"type": null, "context": null, "children_spec": []}]'
+    config |= {"data_format": ["no_header_numpy:5"], "data_spec": leaf, "item_loader": "TokensLoader"}
+    (folder / "index.json").write_text(json.dumps({"chunks": chunks, "config": config, "updated_at": "0"}))
+
+
+def main() -> None:
+    order = json.loads(sys.argv[2])
+    make, shards, shard_rows = globals()[sys.argv[1]], order["shards"], order["shard_rows"]
+    for world in order["worlds"]:
+        try:
+            ranks = make(shards, shard_rows, world)
+        except ValueError as error:
+            print(json.dumps({"world": world, "refused": str(error)}), flush=True)
+            continue
+        print(json.dumps({"world": world} | report(ranks, shards * shard_rows, shard_rows)), flush=True)
+
+
+if __name__ == "__main__":
+    main()
