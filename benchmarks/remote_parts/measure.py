@@ -13,7 +13,7 @@ STEP_ROWS = 1024  # consecutive rows of an epoch whose shards are counted
 
 def fetched(ranks: list[np.ndarray], unit: int, units: int) -> float:
     """How often a unit of so many rows (a shard, a row group) is fetched, if each rank keeps what it has fetched."""
-    return sum(len(np.unique(rows // unit)) for rows in ranks) / units
+    return sum(np.count_nonzero(np.bincount(rows // unit)) for rows in ranks) / units
 
 
 def fetched_by_lru(rows: np.ndarray, unit: int, together: int, held: int) -> int:
@@ -34,11 +34,13 @@ def open_at_once(ranks: list[np.ndarray], unit: int) -> int:
     """The most units of which a rank has given a row and has another to give: what it must keep, to fetch none twice."""
     most = 0
     for rows in ranks:
-        numbers = rows // unit
-        first = np.unique(numbers, return_index=True)[1]
-        last = len(numbers) - 1 - np.unique(numbers[::-1], return_index=True)[1]
-        change = np.bincount(first, minlength=len(numbers) + 1) - np.bincount(last + 1, minlength=len(numbers) + 1)
-        most = max(most, int(np.cumsum(change).max()))
+        numbers, places = rows // unit, np.arange(len(rows))
+        first, last = np.full((2, numbers.max() + 1), -1)
+        first[numbers[::-1]] = places[::-1]  # of several, the last is assigned
+        last[numbers] = places
+        opened = np.bincount(first[first >= 0], minlength=len(rows) + 1)
+        closed = np.bincount(last[last >= 0] + 1, minlength=len(rows) + 1)
+        most = max(most, int(np.cumsum(opened - closed).max()))
     return most
 
 

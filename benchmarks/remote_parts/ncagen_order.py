@@ -24,7 +24,7 @@ def ranks(shards: int, shard_rows: int, world: int) -> list[np.ndarray]:
 
 
 def main() -> None:
-    order = json.loads(sys.argv[1])
+    order = json.loads(sys.argv[2])
     shards, shard_rows = order["shards"], order["shard_rows"]
     units = shards * shard_rows // ROW_GROUP_ROWS
     for world in order["worlds"]:

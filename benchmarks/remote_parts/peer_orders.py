@@ -8,8 +8,8 @@ Prints a line of JSON for each world with `measure`'s figures. Each rank is a no
 import json
 import sys
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from measure import BATCH, report
@@ -48,12 +48,13 @@ def litdata(shards: int, shard_rows: int, world: int) -> list[np.ndarray]:
         shuffle = FullShuffle(cache, SEED, drop_last=world > 1)
         env = _DistributedEnv(world, 0, world)
         parts = zip(*shuffle.get_chunks_and_intervals_per_workers(env, 1, BATCH, 1), strict=True)
-        return [np.array(list(_in_chunks(shuffle, shards, *part))) for part in parts]
+        return [_in_chunks(shuffle, shards, *part) for part in parts]
 
 
-def _in_chunks(shuffle, shards: int, chunks: list[int], intervals: list) -> Iterator[int]:
-    for chunk, (_, first, end, _) in zip(chunks, intervals, strict=True):
-        yield from shuffle(np.arange(first, end), shards, 1, chunk)
+def _in_chunks(shuffle: Any, shards: int, chunks: list[int], intervals: list) -> np.ndarray:
+    """The rows of one worker."""
+    spans = [(chunk, np.arange(first, end)) for chunk, (_, first, end, _) in zip(chunks, intervals, strict=True)]
+    return np.concatenate([shuffle(rows, shards, 1, chunk) for chunk, rows in spans])
 
 
 def _write_index(folder: Path, shards: int, shard_rows: int) -> None:

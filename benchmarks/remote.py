@@ -1,0 +1,245 @@
+"""Readers of datasets in a bucket compared, by what one shuffled epoch fetches.
+
+Counted: the same rows in each reader's format behind an S3 server on this machine that counts requests and bytes. A
+rank is a process with an empty cache of its own, so figures are sums over all ranks; with workers, it is one node. A
+second pass takes the time to the first batch from a store that answers each request after 50 ms.
+
+Simulated: each reader's own order and partition, and what it keeps, for 2,385 shards of 4,096 rows (10B tokens). From
+them also the shuffle's quality: how far apart two neighbours of a shard come in an epoch, and of how many shards 1,024
+consecutive rows are.
+
+The packages are those of `make conformance`, in their environments. Not compared: speed, see readers.py.
+"""
+
+import argparse
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import zlib
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from statistics import median
+from typing import Any, NamedTuple
+
+ROOT = Path(__file__).parents[1]
+PARTS = ROOT / "benchmarks" / "remote_parts"
+ENVIRONMENTS = ROOT / ".conformance"
+sys.path.insert(0, str(ROOT / "tests"))
+
+# Ranks, and DataLoader workers of each.
+COUNTED = [(1, 0), (2, 0), (4, 0), (8, 0), (3, 0), (5, 0), (1, 4)]
+SIMULATED = [1, 2, 4, 8, 24, 3, 5, 16, 64]
+SHARDS, SHARD_ROWS = 2385, 4096
+DELAY, ROUNDS = 0.05, 3
+COUNTED_SHARD_ROWS = 1024
+AT_A_TIME = 2
+
+
+class Reader(NamedTuple):
+    """environment: None for this one. folder: of its format, a bucket; files: a pattern of those that hold rows."""
+
+    name: str
+    environment: str | None
+    folder: str
+    files: str
+
+
+READERS = {
+    "ncagen": Reader("ncagen, Parquet", None, "parquet", "data/**/*.parquet"),
+    "mosaicml": Reader("mosaicml-streaming", "mosaic", "mds", "train/*.mds"),
+    "litdata": Reader("litdata", "loaders", "litdata", "train/*.bin"),
+}
+
+# Script in PARTS, its first argument, and the reader whose order it prints.
+ORDERS = {
+    "ncagen": ("ncagen_order.py", "ncagen"),
+    "mosaicml-streaming": ("peer_orders.py", "mosaicml"),
+    "the same, 24 canonical nodes": ("peer_orders.py", "mosaicml_24"),
+    "litdata": ("peer_orders.py", "litdata"),
+}
+
+
+def python_of(reader: Reader) -> str:
+    """The interpreter of a reader's environment. Exits if it was not made."""
+    if reader.environment is None:
+        return sys.executable
+    python = ENVIRONMENTS / reader.environment / "bin/python"
+    if not python.exists():
+        sys.exit(f"{reader.name} is not installed: python tests/conformance/run.py --make {reader.environment}")
+    return str(python)
+
+
+def run(script: str, reader: str, arguments: list[str], **environment: str) -> list[dict]:
+    """The lines of JSON that a script of remote_parts prints, run in a reader's environment."""
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
+    clean |= {"PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "ignore", **environment}
+    command = [python_of(READERS[reader]), str(PARTS / script), *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, env=clean)
+    if done.returncode:
+        sys.exit(f"{READERS[reader].name} failed:\n{done.stderr}")
+    return [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+
+
+def prepare(data: Path, tokens: str) -> None:
+    """The same rows in every format."""
+    command = [sys.executable, "-m", "ncagen"]
+    order = ["--tokens", tokens, "--validation", "0", "--band", "high", "--rows-per-shard", str(COUNTED_SHARD_ROWS)]
+    subprocess.run([*command, "build", *order, "--out", data / "parquet", "--quiet"], check=True, cwd=ROOT)
+    for to in ("litdata", "mds"):
+        out = ["--to", to, "--out", data / to, "--quiet"]
+        subprocess.run([*command, "export", data / "parquet", *out], check=True, cwd=ROOT)
+
+
+def read(reader: str, data: Path, worlds: list, delay: float = 0.0, first_only: bool = False) -> tuple[list, list]:
+    """Runs epochs against a store of their own. Returns the store's requests, and what the ranks print."""
+    from s3_folder import S3Folder
+
+    scratch = data / f"scratch-{reader}"
+    shutil.rmtree(scratch, ignore_errors=True)
+    with S3Folder(data, delay) as store:
+        url, keys = f"s3://{READERS[reader].folder}", {"AWS_ACCESS_KEY_ID": "any", "AWS_SECRET_ACCESS_KEY": "any"}
+        order = {"url": url, "endpoint": store.endpoint, "scratch": str(scratch), "worlds": worlds}
+        arguments = [reader, json.dumps(order | {"first_only": first_only})]
+        environment = {"AWS_ENDPOINT_URL": store.endpoint, "AWS_DEFAULT_REGION": "us-east-1", **keys}
+        printed = run("epoch.py", reader, arguments, **environment)
+        return store.take(), printed
+
+
+def counted(reader: str, data: Path, expected: dict[int, int]) -> list[dict]:
+    """For each world: requests, bytes over those of the files that hold rows, and rows left out or given again."""
+    size = sum(path.stat().st_size for path in (data / READERS[reader].folder).glob(READERS[reader].files))
+    requests, _ = read(reader, data, COUNTED)
+    results: list[dict] = []
+    for request in requests:
+        if not request.key.startswith("-/"):
+            results[-1]["requests"] += 1
+            results[-1]["fetched"] += request.bytes / size
+        elif request.key != "-/first":
+            world, workers = map(int, request.key.removeprefix("-/").split("-"))
+            rows = given(data / f"scratch-{reader}", world, workers, expected)
+            results.append({"reader": reader, "world": world, "workers": workers, "requests": 0, "fetched": 0.0} | rows)
+    return results
+
+
+def given(scratch: Path, world: int, workers: int, expected: dict[int, int]) -> dict[str, int]:
+    """How many rows no rank was given, and how many were given again, by their crc32."""
+    import numpy as np
+
+    files = [np.load(scratch / f"rows-{world}-{workers}-{rank}.npy") for rank in range(world)]
+    numbers, times = np.unique(np.concatenate(files), return_counts=True)
+    found = dict(zip(numbers.tolist(), times.tolist(), strict=True))
+    missing = sum(max(0, count - found.get(row, 0)) for row, count in expected.items())
+    return {"missing": missing, "repeated": sum(max(0, count - expected.get(row, 0)) for row, count in found.items())}
+
+
+def row_sums(folder: Path) -> dict[int, int]:
+    """The crc32 of each row of a dataset, and how many rows have it."""
+    from collections import Counter
+
+    from ncagen import Stream, open
+
+    batches = Stream(open(folder), 256, shuffle=False)
+    return Counter(zlib.crc32(row) for batch in batches for row in batch["input_ids"])
+
+
+def first_batch(reader: str, data: Path) -> dict:
+    """Seconds from opening to the first batch, and what was requested until then; medians of some rounds."""
+    rounds = [read(reader, data, [(1, 0)], DELAY, first_only=True) for _ in range(ROUNDS)]
+    before = []
+    for requests, _ in rounds:
+        end = next(request.seconds for request in requests if request.key == "-/first")
+        before.append([r for r in requests if r.seconds < end and not r.key.startswith("-/")])
+    return {
+        "reader": reader,
+        "seconds": median(printed[0]["first_seconds"] for _, printed in rounds),
+        "requests": median(len(requests) for requests in before),
+        "bytes": median(sum(request.bytes for request in requests) for requests in before),
+    }
+
+
+def simulated(name: str) -> list[dict]:
+    """For each world, the figures of measure.py."""
+    script, order = ORDERS[name]
+    sizes = {"shards": SHARDS, "shard_rows": SHARD_ROWS, "worlds": SIMULATED}
+    reader = order.removesuffix("_24")
+    return [{"reader": name, **line} for line in run(script, reader, [order, json.dumps(sizes)])]
+
+
+def count_all(tokens: str) -> dict[str, Any]:
+    """All that is counted."""
+    with tempfile.TemporaryDirectory() as folder:
+        data = Path(folder)
+        prepare(data, tokens)
+        expected = row_sums(data / "parquet")
+        with ThreadPoolExecutor(AT_A_TIME) as pool:
+            results = list(pool.map(lambda reader: counted(reader, data, expected), READERS))
+        return {
+            "rows": sum(expected.values()),
+            "counted": [line for lines in results for line in lines],
+            "first_batch": [first_batch(reader, data) for reader in READERS],
+        }
+
+
+def table(title: str, columns: list[str], rows: list[list[str]]) -> None:
+    """Prints a table in Markdown."""
+    print(f"\n{title}\n")
+    for cells in [columns, ["---"] * len(columns), *rows]:
+        print(f"| {' | '.join(cells)} |")
+
+
+def print_counted(results: dict[str, Any]) -> None:
+    def cells(reader: str) -> list[str]:
+        lines = [line for line in results["counted"] if line["reader"] == reader]
+        return [f"{line['fetched']:.3f} ({line['requests']})" for line in lines]
+
+    worlds = [f"{world} rank{'s' * (world > 1)}" if not workers else f"{workers} workers" for world, workers in COUNTED]
+    title = f"Bytes fetched over bytes of the dataset (requests), one shuffled epoch of {results['rows']:,} rows"
+    table(title, ["", *worlds], [[READERS[reader].name, *cells(reader)] for reader in READERS])
+    wrong = [[READERS[line["reader"]].name, *map(str, list(line.values())[1:])] for line in results["counted"]]
+    odd = [line for line in wrong if line[-2:] != ["0", "0"]]
+    table("Rows not given, and given again", ["", "ranks", "workers", "missing", "repeated"], [[*x[:3], *x[-2:]] for x in odd])
+    first = [
+        [READERS[f["reader"]].name, f"{f['seconds']:.2f}", f"{f['requests']:g}", f"{f['bytes'] / 1e6:.2f}"]
+        for f in results["first_batch"]
+    ]
+    table(f"First batch, {1000 * DELAY:g} ms a request", ["", "seconds", "requests", "MB"], first)
+
+
+def print_simulated(lines: list[dict]) -> None:
+    def row(name: str, show) -> list[str]:
+        return [name, *("refused" if "refused" in line else show(line) for line in lines if line["reader"] == name)]
+
+    worlds = ["", *(f"{world} ranks" for world in SIMULATED)]
+    title = f"Simulated, {SHARDS:,} shards of {SHARD_ROWS:,} rows: "
+    table(title + "bytes fetched over bytes of the dataset", worlds, [row(n, lambda x: f"{x['fetched']:.3f}") for n in ORDERS])
+    table(title + "shards begun and not finished, most of a rank", worlds, [row(n, lambda x: f"{x['open_at_once']:,}") for n in ORDERS])
+    table(title + "rows between neighbours of a shard: 1 %, median, 99 %", worlds, [row(n, lambda x: f"{x['apart_1']:,.0f}, {x['apart_50']:,.0f}, {x['apart_99']:,.0f}") for n in ORDERS])
+    table(title + "shards in 1,024 consecutive rows", worlds, [row(n, lambda x: f"{x['shards_a_step']:g}") for n in ORDERS])
+    table(title + "rows not given, and given again", worlds, [row(n, lambda x: f"{x['missing']}, {x['repeated']}") for n in ORDERS])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("tokens", nargs="?", default="60M", help="of the rows that are read  [60M]")
+    parser.add_argument("--json", action="store_true", help="print JSON instead of tables")
+    parser.add_argument("--only", choices=["counted", "simulated"], help="one of the two parts")
+    arguments = parser.parse_args()
+    results: dict[str, Any] = {}
+    if arguments.only != "simulated":
+        results |= count_all(arguments.tokens)
+    if arguments.only != "counted":
+        with ThreadPoolExecutor(AT_A_TIME) as pool:
+            results["simulated"] = [line for lines in pool.map(simulated, ORDERS) for line in lines]
+    if arguments.json:
+        return print(json.dumps(results, indent=1))
+    if "counted" in results:
+        print_counted(results)
+    if "simulated" in results:
+        print_simulated(results["simulated"])
+
+
+if __name__ == "__main__":
+    main()
