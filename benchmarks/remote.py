@@ -139,10 +139,10 @@ def row_sums(folder: Path) -> dict[int, int]:
     """The crc32 of each row of a dataset, and how many rows have it."""
     from collections import Counter
 
-    from ncagen import Stream, open
+    from ncagen import Layout, Stream, open
 
-    batches = Stream(open(folder), 256, shuffle=False)
-    return Counter(zlib.crc32(row) for batch in batches for row in batch["input_ids"])
+    batches = Stream(open(folder), 256, shuffle=False, layout=Layout(labels=None))
+    return Counter(zlib.crc32(row.astype("uint16")) for batch in batches for row in batch["input_ids"])
 
 
 def first_batch(reader: str, data: Path) -> dict:
