@@ -34,7 +34,6 @@ COUNTED = [(1, 0), (2, 0), (4, 0), (8, 0), (3, 0), (5, 0), (1, 4)]
 SIMULATED = [1, 2, 4, 8, 24, 3, 5, 16, 64]
 SHARDS, SHARD_ROWS = 2385, 4096
 DELAY, ROUNDS = 0.05, 3
-COUNTED_SHARD_ROWS = 1024
 AT_A_TIME = 2
 
 
@@ -86,7 +85,7 @@ def run(script: str, reader: str, arguments: list[str], **environment: str) -> l
 def prepare(data: Path, tokens: str) -> None:
     """The same rows in every format."""
     command = [sys.executable, "-m", "ncagen"]
-    order = ["--tokens", tokens, "--validation", "0", "--band", "high", "--rows-per-shard", str(COUNTED_SHARD_ROWS)]
+    order = ["--tokens", tokens, "--validation", "0", "--band", "0-2"]  # every candidate is a row: made soonest
     subprocess.run([*command, "build", *order, "--out", data / "parquet", "--quiet"], check=True, cwd=ROOT)
     for to in ("litdata", "mds"):
         out = ["--to", to, "--out", data / to, "--quiet"]
@@ -223,7 +222,7 @@ def print_simulated(lines: list[dict]) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("tokens", nargs="?", default="60M", help="of the rows that are read  [60M]")
+    parser.add_argument("tokens", nargs="?", default="320M", help="of the rows that are read  [320M]")
     parser.add_argument("--json", action="store_true", help="print JSON instead of tables")
     parser.add_argument("--only", choices=["counted", "simulated"], help="one of the two parts")
     arguments = parser.parse_args()

@@ -1,36 +1,50 @@
-"""ncagen's order and cache for a dataset that is not there; prints what peer_orders.py does for the others."""
+"""ncagen's order and cache for a dataset that is not there; prints what peer_orders.py does for the others.
+
+    python ncagen_order.py ncagen '{"shards": 2385, "shard_rows": 4096, "worlds": [1, 8]}'
+
+Fetched are row groups, by a reader without a cache on disk that holds as many of them as `Stream` has it hold.
+"""
 
 import json
 import sys
 
 import numpy as np
-from measure import fetched_by_lru, report
+from measure import BATCH, fetched_by_lru, report
 
 from ncagen.dataset.division import Division
 from ncagen.dataset.shard import ROW_GROUP_ROWS
-from ncagen.dataset.shuffle import Shuffle
+from ncagen.dataset.shuffle import Shards, Shuffle
 from ncagen.dataset.stream import READ_ROWS
 
-SEED, BATCH, HELD_GROUPS = 1, 32, 36
+SEED = 1
+PART = 1 << 16  # positions that are looked up at a time
 
 
-def ranks(shards: int, shard_rows: int, world: int) -> list[np.ndarray]:
-    groups = np.full(shards * shard_rows // ROW_GROUP_ROWS, ROW_GROUP_ROWS)
-    order = Shuffle(groups, SEED)
-    rows = shards * shard_rows
-    epoch = order.rows(0, np.arange(rows))
-    divisions = [Division(0, rows, rows, rank, world, BATCH, 1, "drop", False) for rank in range(world)]
+def epoch_rows(order: Shuffle) -> np.ndarray:
+    """The row at each position of the first epoch: int64[position]."""
+    starts = range(0, order.length, PART)
+    return np.concatenate([order.rows(0, np.arange(start, min(order.length, start + PART))) for start in starts])
+
+
+def ranks(order: Shuffle, epoch: np.ndarray, world: int) -> list[np.ndarray]:
+    """The rows of each rank in an epoch."""
+    end = order.length
+    divisions = [Division(0, end, end, rank, world, BATCH, 1, "drop", False, order.lanes) for rank in range(world)]
     return [epoch[division.positions(range(len(division)))] for division in divisions]
 
 
 def main() -> None:
-    order = json.loads(sys.argv[2])
-    shards, shard_rows = order["shards"], order["shard_rows"]
-    units = shards * shard_rows // ROW_GROUP_ROWS
-    for world in order["worlds"]:
-        given = ranks(shards, shard_rows, world)
+    """A line for each world."""
+    asked = json.loads(sys.argv[2])
+    shards, shard_rows = asked["shards"], asked["shard_rows"]
+    groups = shards * shard_rows // ROW_GROUP_ROWS
+    order = Shuffle(Shards(np.full(shards, shard_rows)), SEED)
+    epoch = epoch_rows(order)
+    for world in asked["worlds"]:
+        given = ranks(order, epoch, world)
         found = report(given, shards * shard_rows, shard_rows)
-        found["fetched"] = sum(fetched_by_lru(rows, ROW_GROUP_ROWS, READ_ROWS, HELD_GROUPS) for rows in given) / units
+        held = 200
+        found["fetched"] = sum(fetched_by_lru(rows, ROW_GROUP_ROWS, READ_ROWS, held) for rows in given) / groups
         print(json.dumps({"world": world} | found), flush=True)
 
 
