@@ -1,14 +1,15 @@
 """Readers of datasets in a bucket compared, by what one shuffled epoch fetches.
 
-Counted: the same rows in each reader's format behind an S3 server on this machine that counts requests and bytes. A
-rank is a process with an empty cache of its own, so figures are sums over all ranks; with workers, it is one node. A
-second pass takes the time to the first batch from a store that answers each request after 50 ms.
+Counted: the same rows in each reader's format behind an S3 server on this machine that counts requests and bytes, read
+once in full. A rank is a process with an empty cache of its own; figures are sums over all ranks. The time to the first
+batch is taken with a store that answers each request after 50 ms.
 
 Simulated: each reader's own order and partition, and what it keeps, for 2,385 shards of 4,096 rows (10B tokens). From
-them also the shuffle's quality: how far apart two neighbours of a shard come in an epoch, and of how many shards 1,024
-consecutive rows are.
+them also the shuffle's quality: how far apart two neighbours of a shard come in an epoch, and how many shards 1,024
+consecutive rows are of.
 
-The packages are those of `make conformance`, in their environments. Not compared: speed, see readers.py.
+The packages are those of `make conformance`, in their environments. Some minutes on two cores. Not compared: speed, see
+readers.py.
 """
 
 import argparse
@@ -31,8 +32,10 @@ sys.path.insert(0, str(ROOT / "tests"))
 
 # Ranks, and DataLoader workers of each.
 COUNTED = [(1, 0), (2, 0), (4, 0), (8, 0), (3, 0), (5, 0), (1, 4)]
-SIMULATED = [1, 2, 4, 8, 24, 3, 5, 16, 64]
-SHARDS, SHARD_ROWS = 2385, 4096
+SIMULATED = [1, 2, 4, 8, 24, 3, 5, 16, 64, 128]
+QUALITY = [1, 8, 64]  # those whose order is shown
+SHARDS, SHARD_ROWS, NODE_RANKS = 2385, 4096, 8
+ROW_MB = 1026 * 2 / 1e6
 DELAY, ROUNDS = 0.05, 3
 AT_A_TIME = 2
 
@@ -162,7 +165,7 @@ def first_batch(reader: str, data: Path) -> dict:
 def simulated(name: str) -> list[dict]:
     """For each world, the figures of measure.py."""
     script, order = ORDERS[name]
-    sizes = {"shards": SHARDS, "shard_rows": SHARD_ROWS, "worlds": SIMULATED}
+    sizes = {"shards": SHARDS, "shard_rows": SHARD_ROWS, "worlds": SIMULATED, "node_ranks": NODE_RANKS}
     reader = order.removesuffix("_24")
     return [{"reader": name, **line} for line in run(script, reader, [order, json.dumps(sizes)])]
 
@@ -185,42 +188,62 @@ def count_all(tokens: str) -> dict[str, Any]:
 def table(title: str, columns: list[str], rows: list[list[str]]) -> None:
     """Prints a table in Markdown."""
     print(f"\n{title}\n")
-    for cells in [columns, ["---"] * len(columns), *rows]:
+    for cells in [["", *columns], ["---"] * (len(columns) + 1), *rows]:
         print(f"| {' | '.join(cells)} |")
 
 
-def print_counted(results: dict[str, Any]) -> None:
-    def cells(reader: str) -> list[str]:
-        lines = [line for line in results["counted"] if line["reader"] == reader]
-        return [f"{line['fetched']:.3f} ({line['requests']})" for line in lines]
+def ranks_of(world: int, workers: int = 0) -> str:
+    """A column's title."""
+    return f"{world} rank{'s' * (world > 1)}" + (f", {workers} workers" if workers else "")
 
-    worlds = [f"{world} rank{'s' * (world > 1)}" if not workers else f"{workers} workers" for world, workers in COUNTED]
-    title = f"Bytes fetched over bytes of the dataset (requests), one shuffled epoch of {results['rows']:,} rows"
-    table(title, ["", *worlds], [[READERS[reader].name, *cells(reader)] for reader in READERS])
-    wrong = [[READERS[line["reader"]].name, *map(str, list(line.values())[1:])] for line in results["counted"]]
-    odd = [line for line in wrong if line[-2:] != ["0", "0"]]
-    table("Rows not given, and given again", ["", "ranks", "workers", "missing", "repeated"], [[*x[:3], *x[-2:]] for x in odd])
+
+def print_counted(results: dict[str, Any]) -> None:
+    """Three tables."""
+    lines = {reader: [line for line in results["counted"] if line["reader"] == reader] for reader in READERS}
+    for title, show in (
+        ("bytes fetched over bytes of the dataset (requests)", "{fetched:.3f} ({requests})"),
+        ("rows not given, rows given again", "{missing}, {repeated}"),
+    ):
+        rows = [[READERS[r].name, *(show.format(**line) for line in lines[r])] for r in READERS]
+        table(f"Counted, {results['rows']:,} rows: {title}", [ranks_of(*world) for world in COUNTED], rows)
     first = [
-        [READERS[f["reader"]].name, f"{f['seconds']:.2f}", f"{f['requests']:g}", f"{f['bytes'] / 1e6:.2f}"]
-        for f in results["first_batch"]
+        [READERS[line["reader"]].name, f"{line['seconds']:.2f}", f"{line['requests']:g}", f"{line['bytes'] / 1e6:.1f}"]
+        for line in results["first_batch"]
     ]
-    table(f"First batch, {1000 * DELAY:g} ms a request", ["", "seconds", "requests", "MB"], first)
+    table(f"First batch, {1000 * DELAY:g} ms a request", ["seconds", "requests", "MB"], first)
 
 
 def print_simulated(lines: list[dict]) -> None:
-    def row(name: str, show) -> list[str]:
-        return [name, *("refused" if "refused" in line else show(line) for line in lines if line["reader"] == name)]
+    """Six tables."""
+    for title, worlds, show in (
+        ("bytes fetched over bytes of the dataset", SIMULATED, "{fetched:.3f}"),
+        (
+            f"the same, where the {NODE_RANKS} ranks of a node share what they fetch",
+            [world for world in SIMULATED if world % NODE_RANKS == 0],
+            "{fetched_by_nodes:.3f}",
+        ),
+        ("MB that a rank keeps (row groups, or shards that are open)", SIMULATED, "{kept_mb:,.0f}"),
+        (
+            "rows between neighbours of a shard: median (1 % to 99 %)",
+            QUALITY,
+            "{apart_50:,.0f} ({apart_1:,.0f} to {apart_99:,.0f})",
+        ),
+        ("shards that 1,024 consecutive rows are of", QUALITY, "{shards_a_step:g}"),
+        ("rows not given, rows given again", SIMULATED, "{missing}, {repeated}"),
+    ):
+        rows = [[name, *(shown(lines, name, world, show) for world in worlds)] for name in ORDERS]
+        full = f"Simulated, {SHARDS:,} shards of {SHARD_ROWS:,} rows: {title}"
+        table(full, [ranks_of(world) for world in worlds], rows)
 
-    worlds = ["", *(f"{world} ranks" for world in SIMULATED)]
-    title = f"Simulated, {SHARDS:,} shards of {SHARD_ROWS:,} rows: "
-    table(title + "bytes fetched over bytes of the dataset", worlds, [row(n, lambda x: f"{x['fetched']:.3f}") for n in ORDERS])
-    table(title + "shards begun and not finished, most of a rank", worlds, [row(n, lambda x: f"{x['open_at_once']:,}") for n in ORDERS])
-    table(title + "rows between neighbours of a shard: 1 %, median, 99 %", worlds, [row(n, lambda x: f"{x['apart_1']:,.0f}, {x['apart_50']:,.0f}, {x['apart_99']:,.0f}") for n in ORDERS])
-    table(title + "shards in 1,024 consecutive rows", worlds, [row(n, lambda x: f"{x['shards_a_step']:g}") for n in ORDERS])
-    table(title + "rows not given, and given again", worlds, [row(n, lambda x: f"{x['missing']}, {x['repeated']}") for n in ORDERS])
+
+def shown(lines: list[dict], name: str, world: int, show: str) -> str:
+    """A cell."""
+    line = next(line for line in lines if (line["reader"], line["world"]) == (name, world))
+    return "refused" if "refused" in line else show.format(**line, kept_mb=line["kept"] * ROW_MB)
 
 
 def main() -> None:
+    """Prints tables or JSON."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("tokens", nargs="?", default="320M", help="of the rows that are read  [320M]")
     parser.add_argument("--json", action="store_true", help="print JSON instead of tables")

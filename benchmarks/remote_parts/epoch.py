@@ -124,7 +124,8 @@ def mark(order: dict, what: str) -> None:
 def together(works: list[Callable[[], None]]) -> None:
     """Runs each in a fork of this process, at the same time. Ends this process if one fails."""
     children = [_forked(work) for work in works]
-    if any([os.waitpid(child, 0)[1] for child in children]):
+    ends = [os.waitpid(child, 0)[1] for child in children]
+    if any(ends):
         sys.exit("a rank failed")
 
 

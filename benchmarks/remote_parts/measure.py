@@ -31,7 +31,7 @@ def fetched_by_lru(rows: np.ndarray, unit: int, together: int, held: int) -> int
 
 
 def open_at_once(ranks: list[np.ndarray], unit: int) -> int:
-    """The most units of which a rank has given a row and has another to give: what it must keep, to fetch none twice."""
+    """The most units of which a rank has given a row and has others to give: what it keeps, to fetch none twice."""
     most = 0
     for rows in ranks:
         numbers, places = rows // unit, np.arange(len(rows))
@@ -74,8 +74,18 @@ def quality(order: np.ndarray, rows: int, shard_rows: int) -> dict[str, float]:
     return {"apart_1": low, "apart_50": middle, "apart_99": high, "shards_a_step": float(np.median(mixed))}
 
 
-def report(ranks: list[np.ndarray], rows: int, shard_rows: int) -> dict:
-    """All measures of a reader that fetches whole shards, and keeps them."""
+def by_node(ranks: list[np.ndarray], node_ranks: int) -> list[np.ndarray]:
+    """The rows of each node of so many ranks, whose ranks share what they fetch."""
+    return [np.concatenate(ranks[start : start + node_ranks]) for start in range(0, len(ranks), node_ranks)]
+
+
+def report(ranks: list[np.ndarray], rows: int, shard_rows: int, nodes: list[np.ndarray] | None = None) -> dict:
+    """All measures of a reader that fetches whole shards, and keeps them. nodes: rows of each node, if they are.
+
+    fetched, fetched_by_nodes: times the dataset. kept: rows of the shards that are open at once in one rank.
+    """
     shards = -(-rows // shard_rows)
-    found = {"fetched": fetched(ranks, shard_rows, shards), "open_at_once": open_at_once(ranks, shard_rows)}
+    found = {"fetched": fetched(ranks, shard_rows, shards), "kept": open_at_once(ranks, shard_rows) * shard_rows}
+    if nodes:
+        found["fetched_by_nodes"] = fetched(nodes, shard_rows, shards)
     return found | counts(ranks, rows) | quality(in_order(ranks), rows, shard_rows)

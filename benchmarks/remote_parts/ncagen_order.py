@@ -1,17 +1,19 @@
 """ncagen's order and cache for a dataset that is not there; prints what peer_orders.py does for the others.
 
-    python ncagen_order.py ncagen '{"shards": 2385, "shard_rows": 4096, "worlds": [1, 8]}'
+    python ncagen_order.py ncagen '{"shards": 2385, "shard_rows": 4096, "worlds": [1, 8], "node_ranks": 8}'
 
-Fetched are row groups, by a reader without a cache on disk that holds as many of them as `Stream` has it hold.
+Fetched are row groups, without footers, by ranks that hold as many as `Stream` has them hold and have no cache on disk.
+The ranks of a node have one, which holds what they read.
 """
 
 import json
 import sys
 
 import numpy as np
-from measure import BATCH, fetched_by_lru, report
+from measure import BATCH, by_node, fetched, fetched_by_lru, report
 
 from ncagen.dataset.division import Division
+from ncagen.dataset.reader import HELD_GROUPS
 from ncagen.dataset.shard import ROW_GROUP_ROWS
 from ncagen.dataset.shuffle import Shards, Shuffle
 from ncagen.dataset.stream import READ_ROWS
@@ -43,8 +45,11 @@ def main() -> None:
     for world in asked["worlds"]:
         given = ranks(order, epoch, world)
         found = report(given, shards * shard_rows, shard_rows)
-        held = 200
+        held = max(HELD_GROUPS, order.open_row_groups(world))
+        found["kept"] = held * ROW_GROUP_ROWS
         found["fetched"] = sum(fetched_by_lru(rows, ROW_GROUP_ROWS, READ_ROWS, held) for rows in given) / groups
+        if world % asked["node_ranks"] == 0:
+            found["fetched_by_nodes"] = fetched(by_node(given, asked["node_ranks"]), ROW_GROUP_ROWS, groups)
         print(json.dumps({"world": world} | found), flush=True)
 
 

@@ -1,8 +1,9 @@
 """The orders of mosaicml-streaming and litdata for a dataset that is not there, from their own code.
 
-    python peer_orders.py READER '{"shards": 2385, "shard_rows": 4096, "worlds": [1, 8]}'
+    python peer_orders.py READER '{"shards": 2385, "shard_rows": 4096, "worlds": [1, 8], "node_ranks": 8}'
 
-Prints a line of JSON for each world with `measure`'s figures. Each rank is a node, as in epoch.py; options are defaults.
+Prints a line of JSON for each world with `measure`'s figures. Options are defaults. Each rank is a node, as in
+epoch.py, but in what nodes of `node_ranks` fetch.
 """
 
 import json
@@ -12,30 +13,32 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from measure import BATCH, report
+from measure import BATCH, by_node, report
 
 SEED = 1
 
+Ranks = list[np.ndarray]
 
-def mosaicml(shards: int, shard_rows: int, world: int, canonical: int | None = None) -> list[np.ndarray]:
-    """As StreamingDataset does; canonical nodes: one a node, its default, or so many."""
+
+def mosaicml(shards: int, shard_rows: int, nodes: int, node_ranks: int, canonical: int | None = None) -> Ranks:
+    """As StreamingDataset does; canonical nodes: as many as nodes, its default, or so many."""
     import mosaic_import  # noqa: F401  # before streaming
     from streaming.base.partition import get_partitions
     from streaming.base.shuffle import get_shuffle
 
-    nodes = canonical or world
-    ids = get_partitions("relaxed", shards * shard_rows, nodes, world, 1, 1, BATCH)
-    block = max(4_000_000 // nodes, 1 << 18)
-    order = get_shuffle("py1e", np.full(shards, shard_rows), nodes, SEED, 0, block)
-    return [order[rank[rank >= 0]] for rank in ids.reshape(world, -1)]
+    canonical = canonical or nodes
+    ids = get_partitions("relaxed", shards * shard_rows, canonical, nodes, node_ranks, 1, BATCH)
+    block = max(4_000_000 // canonical, 1 << 18)
+    order = get_shuffle("py1e", np.full(shards, shard_rows), canonical, SEED, 0, block)
+    return [order[rank[rank >= 0]] for rank in ids.reshape(nodes * node_ranks, -1)]
 
 
-def mosaicml_24(shards: int, shard_rows: int, world: int) -> list[np.ndarray]:
-    """With one order for several world sizes, from as many canonical nodes as ncagen has lanes."""
-    return mosaicml(shards, shard_rows, world, 24)
+def mosaicml_24(shards: int, shard_rows: int, nodes: int, node_ranks: int) -> Ranks:
+    """With one order for several world sizes."""
+    return mosaicml(shards, shard_rows, nodes, node_ranks, 24)
 
 
-def litdata(shards: int, shard_rows: int, world: int) -> list[np.ndarray]:
+def litdata(shards: int, shard_rows: int, nodes: int, node_ranks: int) -> Ranks:
     """As StreamingDataset does with an index."""
     from litdata import StreamingDataset, TokensLoader
     from litdata.streaming.shuffle import FullShuffle
@@ -45,8 +48,9 @@ def litdata(shards: int, shard_rows: int, world: int) -> list[np.ndarray]:
         _write_index(Path(folder), shards, shard_rows)
         rows = StreamingDataset(folder, item_loader=TokensLoader(block_size=1), shuffle=True, seed=SEED)
         cache = rows._create_cache(_WorkerEnv.detect())
+        world = nodes * node_ranks
         shuffle = FullShuffle(cache, SEED, drop_last=world > 1)
-        env = _DistributedEnv(world, 0, world)
+        env = _DistributedEnv(world, 0, nodes)
         parts = zip(*shuffle.get_chunks_and_intervals_per_workers(env, 1, BATCH, 1), strict=True)
         return [_in_chunks(shuffle, shards, *part) for part in parts]
 
@@ -68,15 +72,22 @@ def _write_index(folder: Path, shards: int, shard_rows: int) -> None:
 
 
 def main() -> None:
-    order = json.loads(sys.argv[2])
-    make, shards, shard_rows = globals()[sys.argv[1]], order["shards"], order["shard_rows"]
-    for world in order["worlds"]:
+    """A line for each world."""
+    asked = json.loads(sys.argv[2])
+    make, node_ranks = (
+        {"mosaicml": mosaicml, "mosaicml_24": mosaicml_24, "litdata": litdata}[sys.argv[1]],
+        asked["node_ranks"],
+    )
+    sizes = asked["shards"], asked["shard_rows"]
+    for world in asked["worlds"]:
         try:
-            ranks = make(shards, shard_rows, world)
+            ranks = make(*sizes, world, 1)
         except ValueError as error:
             print(json.dumps({"world": world, "refused": str(error)}), flush=True)
             continue
-        print(json.dumps({"world": world} | report(ranks, shards * shard_rows, shard_rows)), flush=True)
+        nodes = by_node(make(*sizes, world // node_ranks, node_ranks), node_ranks) if world % node_ranks == 0 else None
+        found = report(ranks, sizes[0] * sizes[1], sizes[1], nodes)
+        print(json.dumps({"world": world} | found), flush=True)
 
 
 if __name__ == "__main__":
