@@ -165,7 +165,13 @@ def first_batch(reader: str, data: Path) -> dict:
 def simulated(name: str) -> list[dict]:
     """For each world, the figures of measure.py."""
     script, order = ORDERS[name]
-    sizes = {"shards": SHARDS, "shard_rows": SHARD_ROWS, "worlds": SIMULATED, "node_ranks": NODE_RANKS}
+    sizes = {
+        "shards": SHARDS,
+        "shard_rows": SHARD_ROWS,
+        "worlds": SIMULATED,
+        "node_ranks": NODE_RANKS,
+        "quality": QUALITY,
+    }
     reader = order.removesuffix("_24")
     return [{"reader": name, **line} for line in run(script, reader, [order, json.dumps(sizes)])]
 

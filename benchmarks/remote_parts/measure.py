@@ -79,13 +79,11 @@ def by_node(ranks: list[np.ndarray], node_ranks: int) -> list[np.ndarray]:
     return [np.concatenate(ranks[start : start + node_ranks]) for start in range(0, len(ranks), node_ranks)]
 
 
-def report(ranks: list[np.ndarray], rows: int, shard_rows: int, nodes: list[np.ndarray] | None = None) -> dict:
-    """All measures of a reader that fetches whole shards, and keeps them. nodes: rows of each node, if they are.
+def report(ranks: list[np.ndarray], rows: int, shard_rows: int, with_quality: bool) -> dict:
+    """The measures of a reader that fetches whole shards, and keeps them.
 
-    fetched, fetched_by_nodes: times the dataset. kept: rows of the shards that are open at once in one rank.
+    fetched: times the dataset. kept: rows of the shards that are open at once in one rank.
     """
     shards = -(-rows // shard_rows)
     found = {"fetched": fetched(ranks, shard_rows, shards), "kept": open_at_once(ranks, shard_rows) * shard_rows}
-    if nodes:
-        found["fetched_by_nodes"] = fetched(nodes, shard_rows, shards)
-    return found | counts(ranks, rows) | quality(in_order(ranks), rows, shard_rows)
+    return found | counts(ranks, rows) | (quality(in_order(ranks), rows, shard_rows) if with_quality else {})

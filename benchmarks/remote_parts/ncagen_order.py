@@ -1,6 +1,6 @@
 """ncagen's order and cache for a dataset that is not there; prints what peer_orders.py does for the others.
 
-    python ncagen_order.py ncagen '{"shards": 2385, "shard_rows": 4096, "worlds": [1, 8], "node_ranks": 8}'
+    python ncagen_order.py ncagen '{"shards": 9, "shard_rows": 4096, "worlds": [1, 8], "node_ranks": 8, "quality": [1]}'
 
 Fetched are row groups, without footers, by ranks that hold as many as `Stream` has them hold and have no cache on disk.
 The ranks of a node have one, which holds what they read.
@@ -44,7 +44,7 @@ def main() -> None:
     epoch = epoch_rows(order)
     for world in asked["worlds"]:
         given = ranks(order, epoch, world)
-        found = report(given, shards * shard_rows, shard_rows)
+        found = report(given, order.length, shard_rows, world in asked["quality"])
         held = max(HELD_GROUPS, order.open_row_groups(world))
         found["kept"] = held * ROW_GROUP_ROWS
         found["fetched"] = sum(fetched_by_lru(rows, ROW_GROUP_ROWS, READ_ROWS, held) for rows in given) / groups

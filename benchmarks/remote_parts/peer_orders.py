@@ -1,6 +1,6 @@
 """The orders of mosaicml-streaming and litdata for a dataset that is not there, from their own code.
 
-    python peer_orders.py READER '{"shards": 2385, "shard_rows": 4096, "worlds": [1, 8], "node_ranks": 8}'
+    python peer_orders.py READER '{"shards": 9, "shard_rows": 4096, "worlds": [1, 8], "node_ranks": 8, "quality": [1]}'
 
 Prints a line of JSON for each world with `measure`'s figures. Options are defaults. Each rank is a node, as in
 epoch.py, but in what nodes of `node_ranks` fetch.
@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from measure import BATCH, by_node, report
+from measure import BATCH, by_node, fetched, report
 
 SEED = 1
 
@@ -74,19 +74,18 @@ def _write_index(folder: Path, shards: int, shard_rows: int) -> None:
 def main() -> None:
     """A line for each world."""
     asked = json.loads(sys.argv[2])
-    make, node_ranks = (
-        {"mosaicml": mosaicml, "mosaicml_24": mosaicml_24, "litdata": litdata}[sys.argv[1]],
-        asked["node_ranks"],
-    )
-    sizes = asked["shards"], asked["shard_rows"]
+    make = {"mosaicml": mosaicml, "mosaicml_24": mosaicml_24, "litdata": litdata}[sys.argv[1]]
+    sizes, node_ranks = (asked["shards"], asked["shard_rows"]), asked["node_ranks"]
     for world in asked["worlds"]:
         try:
             ranks = make(*sizes, world, 1)
         except ValueError as error:
             print(json.dumps({"world": world, "refused": str(error)}), flush=True)
             continue
-        nodes = by_node(make(*sizes, world // node_ranks, node_ranks), node_ranks) if world % node_ranks == 0 else None
-        found = report(ranks, sizes[0] * sizes[1], sizes[1], nodes)
+        found = report(ranks, sizes[0] * sizes[1], sizes[1], world in asked["quality"])
+        if world % node_ranks == 0:
+            nodes = by_node(make(*sizes, world // node_ranks, node_ranks), node_ranks)
+            found["fetched_by_nodes"] = fetched(nodes, sizes[1], sizes[0])
         print(json.dumps({"world": world} | found), flush=True)
 
 
