@@ -62,7 +62,7 @@ def fabricate(folder: Path, file_format: str, **changes) -> dict[tuple[str, str]
         path = shards.relative_path(spec, file_format, split, band, shard)
         atomic_write.write(folder / path, data)
         records.append(record)
-        stored[path] = File(data.size, hashlib.sha256(data).hexdigest())
+        stored[path] = File.of(data, file_format)
         rows.setdefault((split, band), []).append(some)
     source = source_of(spec)
     manifest = Manifest(
@@ -148,7 +148,7 @@ def test_every_row_is_the_one_at_its_number(name, file_format, tmp_path):
     assert len(dataset) == len(rows) and dataset.manifest == read_manifest(tmp_path)
     assert all(same(dataset[i], rows, i) for i in range(len(dataset)))
     assert all(same(dataset[i - len(dataset)], rows, i) for i in range(len(dataset)))
-    assert sum(1 for _ in dataset) == len(dataset) == dataset.group_sizes.sum()
+    assert sum(1 for _ in dataset) == len(dataset) == dataset.shards.rows.sum()
     whole = [dataset.shard(number) for number in range(len(dataset.records))]
     assert same(Rows.concatenate(whole).columns, rows, slice(None))
     plain = []
@@ -385,7 +385,7 @@ def test_a_pipe_in_a_files_place_is_not_waited_for(folder):
     assert raised(lambda: ncagen.open(folder)[0], DamagedShard) == f"{path}: it is not a plain file"
     (folder / "manifest.json").unlink()
     os.mkfifo(folder / "manifest.json")
-    line = f"{folder} holds no dataset: there is no manifest.json in it"
+    line = f"{folder}/manifest.json cannot be read: it is not a plain file"
     assert raised(lambda: ncagen.open(folder)) == line
 
 
@@ -1113,10 +1113,10 @@ def test_a_folder_of_fsspec_is_read(made):
     assert len(dataset) == 800 and same(dataset[299], made[1], 299)
     name = shard_path(made[0]).relative_to(made[0]).as_posix()
     content = memory.cat_file(f"/kept/{name}")
+    footer = dataset.manifest.files[name].footer_bytes
     for other, line in (
-        (content + b"x", f"it has {len(content) + 1} bytes, the limit is {len(content)}"),
-        (content[:-1], f"it has {len(content) - 1} bytes, not {len(content)}"),
-        (content[:-1] + b"x", "its bytes do not match their hash"),
+        (content[:-1], f"it ends early: {footer - 1} of {footer} bytes requested are there"),
+        (content[:-1] + b"x", "its footer does not match its hash"),
     ):
         memory.pipe_file(f"/kept/{name}", other)
         assert raised(lambda: ncagen.open("memory://kept/")[0], DamagedShard) == f"memory://kept/{name}: {line}"

@@ -14,7 +14,8 @@ from ncagen.dataset import atomic_write
 from ncagen.dataset import shard as shards
 from ncagen.dataset.folder import Folder
 from ncagen.dataset.manifest import File, Manifest, ManifestError, read_manifest
-from ncagen.dataset.reader import Dataset, open_shard
+from ncagen.dataset.open_shard import open_shard
+from ncagen.dataset.reader import Dataset
 from ncagen.dataset.shard import DamagedShard, Record
 from ncagen.factory.check_dataset import verify
 from ncagen.row_format import Rows

@@ -11,7 +11,6 @@ the build and a different one is refused.
 import hashlib
 import json
 import os
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -19,7 +18,7 @@ from functools import cached_property
 import pyarrow as pa
 
 from ncagen.dataset.folder import Folder, folder_at
-from ncagen.dataset.shard import FORMATS, SHARD_CANDIDATES, Record, one_line, relative_path
+from ncagen.dataset.shard import FORMATS, SHARD_CANDIDATES, Record, footer_bytes, is_sha256, one_line, relative_path
 from ncagen.errors import NcagenError, SpecError
 from ncagen.row_format import Measure, RowFormat, band_measure
 from ncagen.spec import BuildSpec
@@ -30,15 +29,13 @@ BUILDING = "building.json"
 MANIFEST_VERSION = 2
 SPLITS = ("train", "validation")
 
-# Of manifest.json, which has about 500 bytes for each file: 1.7 million million tokens in files of the usual size.
+# Of manifest.json, which has about 640 bytes for each file: 1.7 million million tokens in files of the usual size.
 MOST_BYTES = 256 * 2**20
 MOST_FILES = 400_000
 
 # More than anybody makes; the spec compares each with each. A name is a folder's, which no file system lets be longer.
 MOST_BANDS = 4096
 LONGEST_NAME = 255
-
-_SHA256 = re.compile("[0-9a-f]{64}")
 
 
 class ManifestError(NcagenError):
@@ -47,10 +44,35 @@ class ManifestError(NcagenError):
 
 @dataclass(frozen=True)
 class File:
-    """A shard's file: its size in bytes and the hash of them."""
+    """A shard's file: its size in bytes and the hash of them; size and hash of its footer, the last of these bytes.
+
+    A file without the latter, as another program may have written it, is fetched whole.
+    """
 
     bytes: int
     sha256: str
+    footer_bytes: int | None = None
+    footer_sha256: str | None = None
+
+    @classmethod
+    def of(cls, data: pa.Buffer, file_format: str) -> "File":
+        """Describes a file as `shard.to_bytes` makes it."""
+        size = footer_bytes(data, file_format)
+        footer = hashlib.sha256(data[data.size - size :]).hexdigest()
+        return cls(data.size, hashlib.sha256(data).hexdigest(), size, footer)
+
+    def to_dict(self) -> dict:
+        """Plain values, as in manifest.json: without a footer where none is known."""
+        return {name: value for name, value in vars(self).items() if value is not None}
+
+    def is_valid(self) -> bool:
+        """Whether these are sizes and hashes."""
+        if type(self.bytes) is not int or self.bytes < 0 or not is_sha256(self.sha256):
+            return False
+        if self.footer_bytes is None and self.footer_sha256 is None:
+            return True
+        sized = type(self.footer_bytes) is int and 0 < self.footer_bytes <= self.bytes
+        return sized and is_sha256(self.footer_sha256)
 
 
 @dataclass(frozen=True)
@@ -116,7 +138,7 @@ class Manifest:
             "storage": {
                 "format": self.file_format,
                 "toolchain": dict(self.toolchain),
-                "files": {path: dict(vars(file)) for path, file in self.files.items()},
+                "files": {path: file.to_dict() for path, file in self.files.items()},
             },
         }
 
@@ -145,14 +167,21 @@ def read_manifest(place: str | os.PathLike | Folder) -> Manifest:
     folder = folder_at(place)
     path = folder.path(MANIFEST)
     try:
-        if not folder.has(MANIFEST):
-            if folder.has(BUILDING):
-                raise ManifestError(f"{folder} is not finished: run the same ncagen build again to complete it")
-            unsure = "" if folder.listable else ", or none that these credentials may read"
-            raise ManifestError(f"{folder} holds no dataset: there is no {MANIFEST} in it{unsure}")
-        return parse(folder.read(MANIFEST, MOST_BYTES).to_pybytes(), path)[0]
+        try:  # one request where there is one
+            text = folder.read(MANIFEST, MOST_BYTES).to_pybytes()
+        except FileNotFoundError:
+            raise _missing(folder) from None
+        return parse(text, path)[0]
     except OSError as error:
         raise ManifestError(f"{path} cannot be read: {error.strerror or one_line(error)}") from None
+
+
+def _missing(folder: Folder) -> ManifestError:
+    """Why there is no manifest. Raises OSError."""
+    if folder.has(BUILDING):
+        return ManifestError(f"{folder} is not finished: run the same ncagen build again to complete it")
+    unsure = "" if folder.listable else ", or none that these credentials may read"
+    return ManifestError(f"{folder} holds no dataset: there is no {MANIFEST} in it{unsure}")
 
 
 def parse(text: bytes, path: str) -> tuple[Manifest, dict]:
@@ -193,7 +222,7 @@ def _parse(value: dict) -> Manifest:
         counts = (record.rows, record.tried, record.below, record.above)
         if not all(type(n) is int and 0 <= n <= SHARD_CANDIDATES for n in counts):
             raise ValueError(f"{counts} are not counts of rows and candidates")
-        if type(record.shard) is not int or not _is_sha256(record.content_sha256):
+        if type(record.shard) is not int or not is_sha256(record.content_sha256):
             raise ValueError(f"{record.band} {record.split} shard {record.shard} has no number and hash")
         if record.rows != (rows := spec.shard_rows(record.split, record.shard)):
             raise ValueError(f"{record.band} {record.split} shard {record.shard} has {record.rows} rows, not {rows}")
@@ -202,7 +231,7 @@ def _parse(value: dict) -> Manifest:
         raise ValueError(f"format {file_format!r} is not known")
     files = {path: File(**file) for path, file in value["storage"]["files"].items()}
     for path, file in files.items():
-        if type(file.bytes) is not int or file.bytes < 0 or not _is_sha256(file.sha256):
+        if not file.is_valid():
             raise ValueError(f"{path} has no size and hash")
     versions = value["storage"]["toolchain"]
     if type(versions) is not dict or not all(type(version) is str for version in versions.values()):
@@ -248,10 +277,6 @@ def _check_bands(bands: list) -> None:
     for band in bands:
         if len(band["name"]) > LONGEST_NAME:
             raise ValueError(f"band {band['name']!r} has too long a name")
-
-
-def _is_sha256(value: object) -> bool:
-    return type(value) is str and _SHA256.fullmatch(value) is not None
 
 
 def build_of(spec: BuildSpec, file_format: str) -> dict:

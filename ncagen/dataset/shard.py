@@ -1,15 +1,18 @@
 """Encodes rows as the bytes of a Parquet or Arrow shard file and decodes them, with the hashes of both.
 
 A shard carries its record (its spec, split, band and number, the candidates tried for it, the hash of its rows) in its
-schema, so the file alone shows which dataset it belongs to and whether it is complete. Nothing in it depends on time,
-host or path. `atomic_write` and `folder` write the bytes to disk. Only numpy and pyarrow are used.
+schema, so the file alone shows which dataset it belongs to and whether it is complete. Its footer has the hash of every
+row group's bytes, so that a reader can fetch and check one without the others. Nothing in it depends on time, host or
+path. `atomic_write` and `folder` write the bytes to disk. Only numpy and pyarrow are used.
 
 `content_sha256` is over the values and is the same for both file formats and every toolchain; the bytes of a Parquet
 file change with the version of pyarrow, those of an Arrow file have not changed so far.
 """
 
 import hashlib
+import io
 import json
+import re
 import struct
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -27,6 +30,8 @@ from ncagen.spec import BuildSpec
 
 FORMATS = ("parquet", "arrow")
 RECORD_KEY = b"ncagen"
+# The key, in a Parquet file's metadata and an Arrow file's schema, of its row groups' sizes and hashes: a JSON list.
+GROUPS_KEY = b"ncagen_row_groups"
 
 # Shard k takes its rows from the candidates k * 2**32, k * 2**32 + 1, ...
 SHARD_CANDIDATES = 2**32
@@ -56,6 +61,8 @@ _PARQUET = {
 # The same for options that came after the oldest pyarrow which is supported.
 _NEWER = {"use_content_defined_chunking": False, "max_rows_per_page": ROW_GROUP_ROWS}
 _PARQUET |= {name: value for name, value in _NEWER.items() if name in signature(pq.write_table).parameters}
+
+_SHA256 = re.compile("[0-9a-f]{64}")
 
 _ARROW = {"metadata_version": pa.ipc.MetadataVersion.V5, "compression": None}
 
@@ -97,13 +104,48 @@ def content_sha256(rows: Rows) -> str:
 def to_bytes(rows: Rows, record: Record, file_format: str) -> pa.Buffer:
     """The file of a shard, in memory."""
     table = _table(rows, record)
+    return _parquet(table) if file_format == "parquet" else _arrow(table)
+
+
+def _parquet(table: pa.Table) -> pa.Buffer:
+    """A Parquet file, with size and hash of each row group's bytes in the footer's key-value metadata.
+
+    They are counted as written: some versions of pyarrow put more than the column chunks there.
+    """
+    sink, groups = io.BytesIO(), []
+    options = parquet_options(table.column_names)
+    size = options.pop("row_group_size")  # the writer's is an argument of each write
+    with pq.ParquetWriter(sink, table.schema, **options) as writer:
+        for first in range(0, len(table), size):
+            start = sink.tell()
+            writer.write_table(table.slice(first, size), size)
+            with sink.getbuffer() as written:
+                groups.append(_described(written[start:]))
+        writer.add_key_value_metadata({GROUPS_KEY: _compact(groups)})
+    return pa.py_buffer(sink.getvalue())
+
+
+def _arrow(table: pa.Table) -> pa.Buffer:
+    """An Arrow file, with size and hash of each record batch's message in the schema, which the footer repeats."""
+    groups = [_described(batch.serialize()) for batch in table.to_batches(max_chunksize=ROW_GROUP_ROWS)]
+    table = table.replace_schema_metadata({**table.schema.metadata, GROUPS_KEY: _compact(groups)})
     sink = pa.BufferOutputStream()
-    if file_format == "parquet":
-        pq.write_table(table, sink, **parquet_options(rows.columns))
-    else:
-        with pa.ipc.new_file(sink, table.schema, options=pa.ipc.IpcWriteOptions(**_ARROW)) as writer:
-            writer.write_table(table, max_chunksize=ROW_GROUP_ROWS)
+    with pa.ipc.new_file(sink, table.schema, options=pa.ipc.IpcWriteOptions(**_ARROW)) as writer:
+        writer.write_table(table, max_chunksize=ROW_GROUP_ROWS)
     return sink.getvalue()
+
+
+def _described(part: memoryview | pa.Buffer) -> tuple[int, str]:
+    return len(part), hashlib.sha256(part).hexdigest()
+
+
+def footer_bytes(data: pa.Buffer, file_format: str) -> int:
+    """How many of a file's last bytes are its footer: what has to be known before a row group can be found.
+
+    Its length comes before the final magic: four bytes and PAR1 in Parquet, four and ARROW1 in Arrow.
+    """
+    tail = 8 if file_format == "parquet" else 10
+    return int.from_bytes(data[data.size - tail : data.size - tail + 4].to_pybytes(), "little") + tail
 
 
 def from_bytes(data: pa.Buffer | bytes, file_format: str, row_format: RowFormat) -> tuple[Rows, Record]:
@@ -142,6 +184,11 @@ def damage() -> Iterator[None]:
         raise DamagedShard(f"it cannot be read: {one_line(error)}") from None
 
 
+def is_sha256(value: object) -> bool:
+    """Whether it is a hash as ncagen writes them: 64 hex digits."""
+    return type(value) is str and _SHA256.fullmatch(value) is not None
+
+
 def one_line(error: Exception) -> str:
     """The first line of an error, printable and of limited length: it may quote an untrusted file."""
     line = (str(error).splitlines() or [type(error).__name__])[0]
@@ -178,9 +225,12 @@ def _values(array: pa.Array) -> np.ndarray:
 
 def _table(rows: Rows, record: Record) -> pa.Table:
     columns = [_array(column) for column in rows.columns.values()]
-    text = json.dumps(asdict(record), sort_keys=True, separators=(",", ":"))
     fields = [pa.field(name, column.type) for name, column in zip(rows.columns, columns, strict=True)]
-    return pa.Table.from_arrays(columns, schema=pa.schema(fields, metadata={RECORD_KEY: text}))
+    return pa.Table.from_arrays(columns, schema=pa.schema(fields, metadata={RECORD_KEY: _compact(asdict(record))}))
+
+
+def _compact(value: object) -> str:
+    return json.dumps(value, sort_keys=True, separators=(",", ":"))
 
 
 def _array(column: np.ndarray) -> pa.Array:

@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from ncagen.dataset.manifest import MANIFEST, MOST_BYTES, File, Manifest, ManifestError, parse
 from ncagen.dataset.shard import DamagedShard
-from ncagen.dataset.stores import ReadableStore
+from ncagen.dataset.stores import ReadableStore, exactly
 from ncagen.dataset.urls import open_store
 from ncagen.errors import NcagenError
 from ncagen.hub.cache import TRIES, is_of, named_right, read
@@ -46,6 +46,10 @@ class Cached(ReadableStore):
         if name == MANIFEST:
             return _manifest(self.repo, self.revision)[1]
         return read(self.repo, name, self.revision, max_bytes, is_of(self.files[name]))[1]
+
+    def read_range(self, name: str, start: int, size: int) -> pa.Buffer:
+        whole = self.read(name, MOST_BYTES if name == MANIFEST else self.files[name].bytes)
+        return exactly(whole[start : start + size], size, self.path(name))
 
     def names(self) -> list[str]:
         """The manifest and the files under data/, which a reader may take for rows; others are left out."""
@@ -83,6 +87,9 @@ class Streamed(ReadableStore):
 
     def read(self, name: str, max_bytes: int, checked: bool = False) -> pa.Buffer:
         return self._retry().run(lambda: self._store.read(name, max_bytes, checked))
+
+    def read_range(self, name: str, start: int, size: int) -> pa.Buffer:
+        return self._retry().run(lambda: self._store.read_range(name, start, size))
 
     def names(self) -> list[str]:
         return self._store.names()
