@@ -36,6 +36,7 @@ SIMULATED = [1, 2, 4, 8, 24, 3, 5, 16, 64, 128]
 QUALITY = [1, 8, 64]  # those whose order is shown
 SHARDS, SHARD_ROWS, NODE_RANKS = 2385, 4096, 8
 ROW_MB = 1026 * 2 / 1e6
+COUNTED_SHARD_ROWS = 1024
 DELAY, ROUNDS = 0.05, 3
 AT_A_TIME = 2
 
@@ -88,7 +89,8 @@ def run(script: str, reader: str, arguments: list[str], **environment: str) -> l
 def prepare(data: Path, tokens: str) -> None:
     """The same rows in every format."""
     command = [sys.executable, "-m", "ncagen"]
-    order = ["--tokens", tokens, "--validation", "0", "--band", "0-2"]  # every candidate is a row: made soonest
+    # Every candidate is a row, which is made soonest; and shards are small, so that there are many.
+    order = ["--tokens", tokens, "--validation", "0", "--band", "0-2", "--rows-per-shard", str(COUNTED_SHARD_ROWS)]
     subprocess.run([*command, "build", *order, "--out", data / "parquet", "--quiet"], check=True, cwd=ROOT)
     for to in ("litdata", "mds"):
         out = ["--to", to, "--out", data / to, "--quiet"]
@@ -211,7 +213,11 @@ def print_counted(results: dict[str, Any]) -> None:
         ("rows not given, rows given again", "{missing}, {repeated}"),
     ):
         rows = [[READERS[r].name, *(show.format(**line) for line in lines[r])] for r in READERS]
-        table(f"Counted, {results['rows']:,} rows: {title}", [ranks_of(*world) for world in COUNTED], rows)
+        table(
+            f"Counted, {results['rows']:,} rows in shards of {COUNTED_SHARD_ROWS:,}: {title}",
+            [ranks_of(*world) for world in COUNTED],
+            rows,
+        )
     first = [
         [READERS[line["reader"]].name, f"{line['seconds']:.2f}", f"{line['requests']:g}", f"{line['bytes'] / 1e6:.1f}"]
         for line in results["first_batch"]
@@ -251,7 +257,7 @@ def shown(lines: list[dict], name: str, world: int, show: str) -> str:
 def main() -> None:
     """Prints tables or JSON."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("tokens", nargs="?", default="320M", help="of the rows that are read  [320M]")
+    parser.add_argument("tokens", nargs="?", default="120M", help="of the rows that are read  [120M]")
     parser.add_argument("--json", action="store_true", help="print JSON instead of tables")
     parser.add_argument("--only", choices=["counted", "simulated"], help="one of the two parts")
     arguments = parser.parse_args()
