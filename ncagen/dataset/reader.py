@@ -269,7 +269,7 @@ class Dataset:
     def _fetch_ahead(self, places: Sequence[tuple[int, int]]) -> None:
         """Begins to fetch row groups, each a shard and its number there, neighbours together."""
         if len(places) > 1 and not self.folder.maps:
-            for shard, some in groupby((place for place in places if place not in self._groups), itemgetter(0)):
+            for shard, some in groupby(sorted(place for place in places if place not in self._groups), itemgetter(0)):
                 if self._is_ranged(shard):
                     self._remote.prefetch(shard, [group for _, group in some], self._held + AHEAD)
 
