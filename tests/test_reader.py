@@ -148,7 +148,7 @@ def test_every_row_is_the_one_at_its_number(name, file_format, tmp_path):
     assert len(dataset) == len(rows) and dataset.manifest == read_manifest(tmp_path)
     assert all(same(dataset[i], rows, i) for i in range(len(dataset)))
     assert all(same(dataset[i - len(dataset)], rows, i) for i in range(len(dataset)))
-    assert sum(1 for _ in dataset) == len(dataset) == dataset.group_sizes.sum()
+    assert sum(1 for _ in dataset) == len(dataset) == dataset.shards.rows.sum()
     whole = [dataset.shard(number) for number in range(len(dataset.records))]
     assert same(Rows.concatenate(whole).columns, rows, slice(None))
     plain = []

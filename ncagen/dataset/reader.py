@@ -23,6 +23,7 @@ from ncagen.dataset.open_shard import naming, open_shard
 from ncagen.dataset.ranges import RemoteShards
 from ncagen.dataset.shard import ROW_GROUP_ROWS
 from ncagen.dataset.shard_file import ShardFile
+from ncagen.dataset.shuffle import Shards
 from ncagen.dataset.stores import RangesIgnored
 from ncagen.dataset.where import Where, parse
 from ncagen.errors import NcagenError
@@ -156,6 +157,7 @@ class Dataset:
         empty = self.row_format.empty(len(numbers)).columns
         found = {name: column for name, column in empty.items() if name in wanted}
         parts = np.split(by_group, starts[1:]) if len(numbers) else []
+        parts.sort(key=lambda some: some[-1])  # so that those used last are held
         places = [(int(shards[some[0]]), int(groups[some[0]])) for some in parts]
         for number, (some, place) in enumerate(zip(parts, places, strict=True)):
             if number % AHEAD == 0:
@@ -202,19 +204,19 @@ class Dataset:
         return self.folder.revision
 
     @property
-    def group_sizes(self) -> np.ndarray:
-        """Rows of each row group, in row order: int64[group]. They follow from the spec alone, and from the selection.
+    def shards(self) -> Shards:
+        """The rows of each shard and row group, by which `shuffle` orders them. They follow from the spec alone.
 
-        Row groups of which no row is selected are left out.
+        With a selection, those of the selected rows.
         """
-        if self._selected is not None:
-            shards, groups, _ = self._place(self._selected)
-            return np.unique(shards * self._groups_per_shard + groups, return_counts=True)[1].astype(np.int64)
-        sizes = [
-            [ROW_GROUP_ROWS] * (r.rows // ROW_GROUP_ROWS) + [r.rows % ROW_GROUP_ROWS] * (r.rows % ROW_GROUP_ROWS > 0)
-            for r in self.records
-        ]
-        return np.concatenate([np.asarray(some, np.int64) for some in sizes])
+        count, per_shard = len(self.records), self.manifest.spec.rows_per_shard
+        if self._selected is None:
+            rows = np.full(count, per_shard)
+            rows[-1] = len(self) - (count - 1) * per_shard
+            return Shards(rows)
+        shards, groups, _ = self._place(self._selected)
+        sizes = np.bincount(shards * self._groups_per_shard + groups, minlength=count * self._groups_per_shard)
+        return Shards(sizes.reshape(count, -1).sum(axis=1), sizes, self._groups_per_shard)
 
     @property
     def _groups_per_shard(self) -> int:
