@@ -94,11 +94,11 @@ class Dataset:
         self.split, self.band, self.verify = split, names[0] if band is None else band, verify
         self.records = self.manifest.part(split, self.band)
         if not self.records:
-            splits = ", ".join(dict.fromkeys(r.split for r in self.manifest.records))
+            splits = ", ".join(self.manifest.splits)
             raise NcagenError(
                 f"{path} has no {split!r} rows in band {self.band!r}: it has {splits} in {', '.join(names)}"
             )
-        self._length = sum(record.rows for record in self.records)
+        self._length = self.manifest.spec.rows(split)
         self._selected: np.ndarray | None = None
         self.selection: str | None = None
         self._held = HELD_GROUPS

@@ -96,7 +96,7 @@ def _check_room(folder: Folder, size: int, rows: int) -> None:
 
 def read_receipt(path: Path) -> Receipt:
     """A receipt, or a plain manifest.json. Raises NcagenError naming the file, in one clear line."""
-    manifest, value = parse(_read(path), str(path))
+    manifest, value = parse(_read(path), str(path), Folder(path.absolute().parent))
     records = {_key(record): record for record in manifest.records}
     if "receipt_version" not in value:
         return Receipt(manifest, records, None)

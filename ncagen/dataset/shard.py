@@ -29,6 +29,7 @@ from ncagen.row_format import RowFormat, Rows
 from ncagen.spec import BuildSpec
 
 FORMATS = ("parquet", "arrow")
+SPLITS = ("train", "validation")
 RECORD_KEY = b"ncagen"
 # The key, in a Parquet file's metadata and an Arrow file's schema, of its row groups' sizes and hashes: a JSON list.
 GROUPS_KEY = b"ncagen_row_groups"
@@ -84,6 +85,39 @@ class Record:
     below: int
     above: int
     content_sha256: str
+
+
+@dataclass(frozen=True)
+class File:
+    """A shard's file: its size in bytes and the hash of them; size and hash of its footer, the last of these bytes.
+
+    A file without the latter, as another program may have written it, is fetched whole.
+    """
+
+    bytes: int
+    sha256: str
+    footer_bytes: int | None = None
+    footer_sha256: str | None = None
+
+    @classmethod
+    def of(cls, data: pa.Buffer, file_format: str) -> "File":
+        """Describes a file as `shard.to_bytes` makes it."""
+        size = footer_bytes(data, file_format)
+        footer = hashlib.sha256(data[data.size - size :]).hexdigest()
+        return cls(data.size, hashlib.sha256(data).hexdigest(), size, footer)
+
+    def to_dict(self) -> dict:
+        """Plain values, as in manifest.json: without a footer where none is known."""
+        return {name: value for name, value in vars(self).items() if value is not None}
+
+    def is_valid(self) -> bool:
+        """Whether these are sizes and hashes."""
+        if type(self.bytes) is not int or not 0 <= self.bytes < 2**63 or not is_sha256(self.sha256):
+            return False
+        if self.footer_bytes is None and self.footer_sha256 is None:
+            return True
+        sized = type(self.footer_bytes) is int and 0 < self.footer_bytes <= self.bytes
+        return sized and is_sha256(self.footer_sha256)
 
 
 def relative_path(spec: BuildSpec, file_format: str, split: str, band: str, shard: int) -> str:

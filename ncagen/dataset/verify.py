@@ -18,9 +18,10 @@ import pyarrow as pa
 from ncagen import philox
 from ncagen.dataset.card import CARD, PICTURE
 from ncagen.dataset.folder import Folder, folder_at
+from ncagen.dataset.index import INDEX
 from ncagen.dataset.manifest import BUILDING, MANIFEST, Manifest, read_manifest
 from ncagen.dataset.open_shard import read_shard
-from ncagen.dataset.shard import SHARD_CANDIDATES, DamagedShard, Record, content_sha256
+from ncagen.dataset.shard import SHARD_CANDIDATES, DamagedShard, File, Record, content_sha256
 from ncagen.dataset.shard_file import ShardFile
 from ncagen.errors import NcagenError
 from ncagen.row_format import Measure, RowFormat, Rows
@@ -88,6 +89,8 @@ def verify(
     def check(record: Record) -> tuple[int, int, list[str]]:
         return _check(folder, manifest, record, checks, share)
 
+    if manifest.index and not _is_file(folder, INDEX, manifest.index):
+        report.problems.append(f"{INDEX}: its bytes do not match their hash")
     with ThreadPoolExecutor(workers) as pool:
         for record, (rows, rebuilt, problems) in zip(manifest.records, pool.map(check, manifest.records), strict=True):
             report.files += 1
@@ -115,8 +118,17 @@ def _check(
 
 def _foreign(folder: Folder, manifest: Manifest) -> list[str]:
     """The files in a folder that do not belong to the dataset; temporary files are not counted."""
-    expected = {*manifest.files, MANIFEST, BUILDING, CARD, *HUB_FILES}
+    index = [INDEX] if manifest.index else []
+    expected = {*manifest.files, MANIFEST, BUILDING, CARD, *index, *HUB_FILES}
     return [name for name in folder.names() if name not in expected and not name.startswith(HUB_FOLDER)]
+
+
+def _is_file(folder: Folder, name: str, wanted: File) -> bool:
+    """Whether a file has a size and hash. Raises NcagenError where it cannot be read."""
+    try:
+        return hashlib.sha256(folder.read(name, wanted.bytes)).hexdigest() == wanted.sha256
+    except OSError as error:
+        raise NcagenError(f"{folder.path(name)} cannot be read: {error.strerror or error}") from None
 
 
 def _checked_file(folder: Folder, manifest: Manifest, record: Record) -> Rows:
