@@ -98,10 +98,16 @@ def gather(
     numbers, which = _by_last_use(groups)
     order = np.argsort(which, kind="stable")
     ends = np.cumsum(np.bincount(which, minlength=len(numbers))).tolist()
+    facts: dict[str, list[np.ndarray]] = {name: [] for name, column in found.items() if column.ndim == 1}
     for number, start, end in zip(announce(numbers), [0, *ends], ends, strict=False):
         group, here = read(number), order[start:end]
-        for name, column in found.items():
-            _values(column)[here] = _values(group[name]).take(at[here])
+        if "input_ids" in found:
+            _values(found["input_ids"])[here] = _values(group["input_ids"]).take(at[here])
+        for name, parts in facts.items():
+            parts.append(group[name])
+    for name, parts in facts.items():  # small, so that calls would take longer than a copy of all
+        firsts = np.cumsum([0, *map(len, parts[:-1])])
+        np.concatenate(parts).take(firsts[which] + at, out=found[name], mode="clip")
 
 
 def _by_last_use(groups: np.ndarray) -> tuple[list[int], np.ndarray]:
