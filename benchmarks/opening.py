@@ -68,10 +68,8 @@ def measure(folder: Path, files: int, form: str) -> None:
         child = CHILD if form == "indexed" else CHILD.replace("import ncagen", f"import ncagen{UNLIMITED}")
         done = subprocess.run([sys.executable, "-c", child, folder, order], capture_output=True, text=True, check=True)
         opened, first, memory = map(float, done.stdout.split())
-        print(
-            f"{files:<8} {form:7} {order:9} {sizes[0]:11.2f} {sizes[1]:9.2f} {opened:11.3f} {first:18.3f} {memory:10.1f}",
-            flush=True,
-        )
+        figures = f"{sizes[0]:11.2f} {sizes[1]:9.2f} {opened:11.3f} {first:18.3f} {memory:10.1f}"
+        print(f"{files:<8} {form:7} {order:9} {figures}", flush=True)
 
 
 UNLIMITED = "\nimport ncagen.dataset.manifest as manifests; manifests.MOST_BYTES = sys.maxsize"
