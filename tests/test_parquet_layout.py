@@ -72,7 +72,7 @@ def rewrite(folder: Path, options: dict) -> None:
         data = sink.getvalue().to_pybytes()
         (folder / name).write_bytes(data)
         stored[name] = File(len(data), hashlib.sha256(data).hexdigest())
-    (folder / MANIFEST).write_text(replace(manifest, files=stored).to_json())
+    (folder / MANIFEST).write_bytes(replace(manifest, files=stored).documents()["manifest.json"])
 
 
 @pytest.fixture(scope="module", params=["uint16", "uint32"])

@@ -158,7 +158,7 @@ def test_files_without_a_footer_in_the_manifest_are_fetched_whole(local, url, st
     for file in value["storage"]["files"].values():
         del file["footer_bytes"], file["footer_sha256"]
     store.put(bucket, prefix + manifests.MANIFEST, json.dumps(value).encode())
-    assert read_manifest(url).to_json() == json.dumps(value, indent=1) + "\n"
+    assert read_manifest(url).to_dict() == value
     store.requests()
     dataset = remote(url)
     dataset.prefetch(0, 0, 2)

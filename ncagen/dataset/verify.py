@@ -89,8 +89,6 @@ def verify(
     def check(record: Record) -> tuple[int, int, list[str]]:
         return _check(folder, manifest, record, checks, share)
 
-    if manifest.index and not _is_file(folder, INDEX, manifest.index):
-        report.problems.append(f"{INDEX}: its bytes do not match their hash")
     with ThreadPoolExecutor(workers) as pool:
         for record, (rows, rebuilt, problems) in zip(manifest.records, pool.map(check, manifest.records), strict=True):
             report.files += 1
@@ -98,6 +96,8 @@ def verify(
             report.rebuilt += rebuilt
             report.problems += [f"{manifest.path(record)}: {problem}" for problem in problems]
             progress(record.rows)
+    if manifest.index and not _is_file(folder, INDEX, manifest.index):
+        report.problems.append(f"{INDEX}: its bytes do not match their hash")
     report.problems += [f"{name}: does not belong to the dataset" for name in _foreign(folder, manifest)]
     return report
 
