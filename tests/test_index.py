@@ -140,6 +140,14 @@ def test_an_index_is_written_above_a_number_of_files():
     assert list(few.documents()) == [MANIFEST] and list(more.documents()) == [INDEX, MANIFEST]
 
 
+def test_the_most_files_can_be_read(always):
+    """Of as many bands as may be, the last leaf of each part with one shard in it."""
+    sizes = [{name: len(data) for name, data in made_up(many(n)).documents().items()} for n in (512, 5 * 512)]
+    leaf = (sizes[1][MANIFEST] - sizes[0][MANIFEST]) / (2 * 4 + 2 * 3)  # of records and of files
+    assert (manifests.MOST_FILES / 512 + 2 * manifests.MOST_BANDS) * leaf < manifests.MOST_BYTES / 10
+    assert manifests.MOST_FILES * (56 + 80) + 48 < manifests.MOST_BYTES
+
+
 @pytest.mark.parametrize("file_format", ["parquet", "arrow"])
 def test_every_shard_is_read_from_the_index(file_format, tmp_path):
     wanted = made_up(many(), file_format)

@@ -68,6 +68,7 @@ def write_receipt(
     """
     folder = folder_at(place)
     manifest = read_manifest(folder)
+    _check_room(folder, 0, manifest.rows)
     size, left = len(_text(manifest, [])) - 1, manifest.rows  # the last shard has no comma after it
     _check_room(folder, size, left)
     gaps = []
