@@ -9,7 +9,8 @@ removed and fetched again, so nothing is synced. Of several processes that want 
 wait; the system takes a lock back from a process that is ended. The entries used last stay.
 
 Whatever fails here (a full disk, a folder that is read-only) costs requests and never rows: reading continues without
-the cache, after one warning. Not covered: systems without flock, where two processes may fetch the same entry.
+the cache, after one warning. Not covered: systems and file systems without flock, where two processes may fetch the
+same entry, and the count may be too low.
 """
 
 import hashlib
@@ -82,13 +83,10 @@ class DiskCache:
                 data = file.read(span.size + 1)
         except OSError:
             return None
+        is_right = len(data) == span.size and hashlib.sha256(data).hexdigest() == span.sha256
         with suppress(OSError):  # a folder that is read-only can be read
-            if len(data) == span.size and hashlib.sha256(data).hexdigest() == span.sha256:
-                os.utime(path)
-            else:
-                path.unlink()
-                return None
-        return pa.py_buffer(data)
+            os.utime(path) if is_right else path.unlink()
+        return pa.py_buffer(data) if is_right else None
 
     def _store(self, span: Span, data: pa.Buffer) -> None:
         """Keeps an entry, if it can."""
@@ -98,28 +96,37 @@ class DiskCache:
         temporary = path.with_name(f"{os.getpid()}-{secrets.token_hex(8)}.tmp")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            self._make_room(span.size)  # counted first: a process that is ended here leaves too high a count
             try:
                 temporary.write_bytes(data)
-                temporary.replace(path)
-            except BaseException:
+                if self._make_room(span.size):  # counted before it is an entry: a process may be ended between
+                    temporary.replace(path)
+            finally:
                 temporary.unlink(missing_ok=True)
-                raise
         except OSError as error:
             self._warn(error)
 
-    def _make_room(self, size: int) -> None:
-        """Counts a new entry, and removes others where it would be too many. Raises OSError."""
+    def _make_room(self, size: int) -> bool:
+        """Counts a temporary file of so many bytes, others removed where they are too many; False if it has no room.
+
+        Temporary files that are not counted yet may be counted twice, which is put right when all are looked at again.
+        Raises OSError.
+        """
         with _locked(self.folder / "size", LOCK_SECONDS) as file:
-            digits = os.pread(file, _DIGITS + 1, 0)
+            digits = os.read(file, _DIGITS + 1)
             total = int(digits) + size if len(digits) == _DIGITS and digits.isdigit() else self.limit + 1
             if total > self.limit:
-                total = self._remove_oldest(int(self.limit * KEPT) - size) + size
-            os.pwrite(file, b"%0*d" % (_DIGITS, total), 0)
+                total = self._remove_oldest(int(self.limit * KEPT))
+            fits = total <= self.limit
+            os.lseek(file, 0, os.SEEK_SET)
+            os.write(file, b"%0*d" % (_DIGITS, total if fits else total - size))
             os.ftruncate(file, _DIGITS)
+        return fits
 
     def _remove_oldest(self, limit: int) -> int:
-        """Removes the entries that were used longest ago, and returns the bytes of the others: `limit` at most."""
+        """Removes the entries used longest ago until all files have `limit` bytes, and returns how many they have.
+
+        Only files that are being written can be more.
+        """
         entries = sorted(self._entries())
         total = sum(size for _, size, _ in entries)
         for used, size, path in entries:
@@ -167,7 +174,7 @@ def _locked(path: Path, seconds: float) -> Iterator[int]:
 
     It is unlocked by hand because a forked process shares the lock, and would keep it.
     """
-    file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    file = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
     try:
         if fcntl is not None:
             _lock(file, time.monotonic() + seconds)
@@ -180,6 +187,7 @@ def _locked(path: Path, seconds: float) -> Iterator[int]:
 
 
 def _lock(file: int, deadline: float) -> None:
+    """Locks an open file, unless the deadline comes first or its file system has no locks."""
     while True:
         try:
             return fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -187,3 +195,5 @@ def _lock(file: int, deadline: float) -> None:
             if time.monotonic() >= deadline:
                 return None
             time.sleep(LOOK_SECONDS)
+        except OSError:
+            return None

@@ -1,12 +1,11 @@
 """A cache of the most recently used values, for values that are expensive to make."""
 
-import os
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
-from ncagen.dataset.promise import Promise
+from ncagen.dataset.promise import Promise, tell_of_forks
 
 Key = TypeVar("Key")
 Value = TypeVar("Value")
@@ -17,7 +16,8 @@ class LruCache(Generic[Key, Value]):
 
     def __init__(self, most: int):
         self._most, self._values, self._making = most, OrderedDict[Key, Value](), dict[Key, Promise[Value]]()
-        self._process, self._lock = os.getpid(), threading.Lock()
+        self._lock = threading.Lock()
+        tell_of_forks(self)
 
     def __contains__(self, key: Key) -> bool:
         """Whether a value is held or being made."""
@@ -25,7 +25,6 @@ class LruCache(Generic[Key, Value]):
 
     def get(self, key: Key, make: Callable[[], Value]) -> Value:
         """The value of a key, made where it is not held. Raises what `make` raises, in all threads that wait for it."""
-        self._check_process()
         with self._lock:
             if key in self._values:
                 self._values.move_to_end(key)
@@ -41,12 +40,12 @@ class LruCache(Generic[Key, Value]):
             value = make()
         except BaseException as error:
             with self._lock:
-                self._making.pop(key, None)
+                del self._making[key]
             promise.fail(error)
             raise
         with self._lock:
             self._values[key] = value
-            self._making.pop(key, None)
+            del self._making[key]
             while len(self._values) > self._most:
                 self._values.popitem(last=False)
         promise.keep(value)
@@ -58,15 +57,12 @@ class LruCache(Generic[Key, Value]):
 
     def drop(self, key: Key) -> None:
         """Lets go of a value."""
-        self._check_process()
         with self._lock:
             self._values.pop(key, None)
 
-    def _check_process(self) -> None:
-        """After a fork, other threads are gone, with what they were making and the lock that they may have held."""
-        if self._process != os.getpid():
-            self._lock, self._making = threading.Lock(), {}
-            self._process = os.getpid()
+    def after_fork(self) -> None:
+        """Forgets what other threads were making, and the lock that they may have held."""
+        self._lock, self._making = threading.Lock(), {}
 
     def __reduce__(self):
         return LruCache, (self._most,)

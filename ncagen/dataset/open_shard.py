@@ -19,7 +19,7 @@ def open_shard(
     pages may have another layout than ours.
     """
     data = read_shard(folder, manifest, record, check, trusted)
-    return ShardFile(data, manifest.file_format, manifest.row_format, record, trusted)
+    return ShardFile(data, manifest.file_format, manifest.row_format, record, trusted, checksums=not check)
 
 
 def read_shard(

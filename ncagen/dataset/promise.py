@@ -1,9 +1,10 @@
-"""A value that one thread makes while others wait for it, and that a forked process can tell to be lost."""
+"""A value that one thread makes while others wait for it, and what becomes of such values in a forked process."""
 
 import errno
 import os
 import threading
-from typing import Generic, TypeVar
+from typing import Generic, Protocol, TypeVar
+from weakref import WeakSet
 
 Value = TypeVar("Value")
 
@@ -40,10 +41,34 @@ class Promise(Generic[Value]):
             raise self._error[0]
         return self._value[0]
 
-    def after_fork(self) -> "Promise[Value] | None":
+    def in_fork(self) -> "Promise[Value] | None":
         """The same with a lock of this process; None if the value was being made, by a thread that is not here."""
         if not self._value:
             return None
         copy = Promise[Value]()
         copy.keep(self._value[0])
         return copy
+
+
+class Forked(Protocol):
+    """What has locks, or waits for threads; neither survives a fork."""
+
+    def after_fork(self) -> None:
+        """Makes new locks, in a process where no other thread runs yet."""
+
+
+_forked = WeakSet[Forked]()
+
+
+def tell_of_forks(owner: Forked) -> None:
+    """Has `after_fork` called in each process that is forked from this one, for as long as the owner is in use."""
+    _forked.add(owner)
+
+
+def _after_fork() -> None:
+    for owner in list(_forked):
+        owner.after_fork()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

@@ -6,7 +6,6 @@ and after a fork. Not covered: files without a footer in the manifest, which `re
 """
 
 import hashlib
-import os
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
@@ -19,7 +18,7 @@ from ncagen.dataset.cache import DiskCache
 from ncagen.dataset.folder import Folder
 from ncagen.dataset.lru import LruCache
 from ncagen.dataset.manifest import Manifest
-from ncagen.dataset.promise import Promise
+from ncagen.dataset.promise import Promise, tell_of_forks
 from ncagen.dataset.shard import DamagedShard, Record
 from ncagen.dataset.shard_file import ShardFile, Span, check_size
 
@@ -35,9 +34,10 @@ class RemoteShards:
 
     def __init__(self, folder: Folder, manifest: Manifest, records: Sequence[Record], cache: DiskCache | None):
         self._folder, self._manifest, self._records, self._cache = folder, manifest, records, cache
-        self._process, self._lock = os.getpid(), threading.Lock()
+        self._lock = threading.Lock()
         self._files: LruCache[int, ShardFile] = LruCache(HELD_FOOTERS)
         self._parts = OrderedDict[tuple[int, int], Promise[pa.Buffer]]()
+        tell_of_forks(self)
 
     def has_footer(self, shard: int) -> bool:
         """Whether the manifest describes the shard's footer, so that it can be read by range."""
@@ -53,7 +53,6 @@ class RemoteShards:
         The read that needs a row group raises the error of a fetch that it waited for, and tries again after an earlier
         one.
         """
-        self._check_process()
         with self._lock:
             mine = self._promise(shard, groups)
             done = [key for key, promise in self._parts.items() if promise.is_done]
@@ -64,7 +63,6 @@ class RemoteShards:
 
     def parts(self, shard: int, groups: Sequence[int]) -> list[pa.Buffer]:
         """The bytes of row groups, waited for if they are being fetched, else fetched. Raises DamagedShard, OSError."""
-        self._check_process()
         with self._lock:
             mine = self._promise(shard, groups)
             promises = [self._parts[shard, group] for group in groups]
@@ -102,7 +100,8 @@ class RemoteShards:
         record, manifest = self._records[shard], self._manifest
         file = manifest.files[self._path(shard)]
         check_size(file.bytes, manifest.row_format, record)
-        assert file.footer_bytes is not None and file.footer_sha256 is not None
+        if file.footer_bytes is None or file.footer_sha256 is None:  # fetched ahead; the reader reads it whole
+            raise DamagedShard("its footer is not in the manifest")
         span = Span(file.bytes - file.footer_bytes, file.footer_bytes, file.footer_sha256)
         (footer,) = self._fetch(shard, [span], "its footer does not match its hash")
         fetch = partial(self.parts, shard)
@@ -127,13 +126,11 @@ class RemoteShards:
     def _path(self, shard: int) -> str:
         return self._manifest.path(self._records[shard])
 
-    def _check_process(self) -> None:
-        """After a fork, threads that fetched are gone, and locks may be held by them for ever."""
-        if self._process != os.getpid():
-            held = [(key, promise.after_fork()) for key, promise in self._parts.items()]
-            self._parts = OrderedDict((key, promise) for key, promise in held if promise is not None)
-            self._lock = threading.Lock()
-            self._process = os.getpid()
+    def after_fork(self) -> None:
+        """Keeps what was fetched; threads that fetched the rest are gone, and the lock that they may have held."""
+        held = [(key, promise.in_fork()) for key, promise in self._parts.items()]
+        self._parts = OrderedDict((key, promise) for key, promise in held if promise is not None)
+        self._lock = threading.Lock()
 
 
 def _runs(spans: Sequence[Span]) -> list[list[Span]]:
@@ -151,6 +148,11 @@ class _Workers:
     """Threads of this process that run jobs, which must not raise. They do not keep the interpreter from ending."""
 
     def __init__(self) -> None:
+        self.after_fork()
+        tell_of_forks(self)
+
+    def after_fork(self) -> None:
+        """Begins without threads and jobs."""
         self._lock, self._threads, self._jobs = threading.Lock(), 0, SimpleQueue[Callable[[], None]]()
 
     def run(self, job: Callable[[], None]) -> None:
@@ -173,5 +175,3 @@ class _Workers:
 
 
 _workers = _Workers()
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_workers.__init__)  # type: ignore[misc]  # a fork has none of its threads

@@ -17,6 +17,7 @@ import numpy as np
 
 from ncagen.dataset.cache import DiskCache
 from ncagen.dataset.folder import Folder, folder_at
+from ncagen.dataset.gather import HeldGroups, gather
 from ncagen.dataset.lru import LruCache
 from ncagen.dataset.manifest import Manifest, read_manifest
 from ncagen.dataset.open_shard import naming, open_shard
@@ -121,7 +122,12 @@ class Dataset:
         if not -len(self) <= number < len(self):
             raise IndexError(f"row {row} is out of range: use 0 to {len(self) - 1}")
         number %= len(self)
-        shard, group, at = self._place(number if self._selected is None else int(self._selected[number]))
+        number = number if self._selected is None else int(self._selected[number])
+        if self._decoded is not None:
+            found = self.row_format.empty(1).columns
+            self._gather(np.asarray([number]), found)
+            return {name: column[0] for name, column in found.items()}
+        shard, group, at = self._place(number)
         return {name: column[at].copy() for name, column in self._group(shard, group).columns.items()}
 
     def __iter__(self) -> Iterator[dict[str, np.ndarray]]:
@@ -150,21 +156,15 @@ class Dataset:
         numbers = numbers.astype(np.int64)
         if self._selected is not None:
             numbers = self._selected[numbers]
-        shards, groups, at = self._place(numbers)
-        group_numbers = shards * self._groups_per_shard + groups
-        by_group = np.argsort(group_numbers, kind="stable")
-        starts = np.flatnonzero(np.diff(group_numbers[by_group], prepend=-1))
         empty = self.row_format.empty(len(numbers)).columns
         found = {name: column for name, column in empty.items() if name in wanted}
-        parts = np.split(by_group, starts[1:]) if len(numbers) else []
-        parts.sort(key=lambda some: some[-1])  # so that those used last are held
-        places = [(int(shards[some[0]]), int(groups[some[0]])) for some in parts]
-        for number, (some, place) in enumerate(zip(parts, places, strict=True)):
-            if number % AHEAD == 0:
-                self._fetch_ahead(places[number : number + AHEAD])
-            group = self._group(*place)
-            for name, column in found.items():
-                column[some] = group[name][at[some]]
+        in_sequence = (
+            len(numbers) > 0 and len(numbers) == numbers[-1] - numbers[0] + 1 and (np.diff(numbers) == 1).all()
+        )
+        if in_sequence and self.folder.maps:
+            self._copy_range(int(numbers[0]), len(numbers), found)
+        elif len(numbers):
+            self._gather(numbers, found)
         return found
 
     def prefetch(self, shard: int, first: int, last: int) -> None:
@@ -174,15 +174,17 @@ class Dataset:
         happens for row groups that are held or that the shard does not have, and where files are mapped or fetched
         whole.
         """
-        groups = range(-(-self.records[shard].rows // ROW_GROUP_ROWS))[first:last]
+        groups = range(-(-self.manifest.spec.shard_rows(self.split, shard) // ROW_GROUP_ROWS))[first:last]
         wanted = [group for group in groups if (shard, group) not in self._groups]
-        if wanted and self._is_ranged(shard):
+        if wanted and self._has_ranges:
             self._remote.prefetch(shard, wanted, self._held + AHEAD)
 
     def hold(self, groups: int) -> None:
         """Keeps at least so many decoded row groups in memory, and as many that were fetched and not read."""
-        self._held = max(self._held, groups)
-        self._groups.resize(self._held)
+        if groups > self._held:
+            self._held = groups
+            self._groups.resize(groups)
+            self._decoded = self._room_for_groups()
 
     def shard(self, number: int) -> Rows:
         """The checked rows of one shard; only the selected ones if there is a selection. Raises DamagedShard."""
@@ -227,16 +229,53 @@ class Dataset:
         shard, within = divmod(number, self.manifest.spec.rows_per_shard)
         return shard, *divmod(within, ROW_GROUP_ROWS)
 
+    def _gather(self, numbers: np.ndarray, found: dict[str, np.ndarray]) -> None:
+        """Fills columns with rows of any numbers."""
+        shards, groups, at = self._place(numbers)
+        groups = groups + shards * self._groups_per_shard
+        if self._decoded is None or not self._decoded.gather(groups, at, self._copy_group, found):
+            gather(groups, at, lambda number: self._group(*self._shard_of(number)).columns, found, self._fetching)
+
+    def _copy_range(self, first: int, count: int, found: dict[str, np.ndarray]) -> None:
+        """Fills columns with rows that follow each other; row groups that are wanted whole are decoded in place."""
+        done = 0
+        while done < count:
+            shard, group, at = self._place(first + done)
+            whole = min(ROW_GROUP_ROWS, self.records[shard].rows - group * ROW_GROUP_ROWS)
+            rows = min(whole - at, count - done)
+            some = {name: column[done : done + rows] for name, column in found.items()}
+            if rows == whole:
+                self._copy_group(shard * self._groups_per_shard + group, some)
+            else:
+                self._gather(np.arange(first + done, first + done + rows), some)
+            done += rows
+
+    def _copy_group(self, number: int, into: dict[str, np.ndarray]) -> None:
+        """Fills columns with a row group, by its number among those of all shards, and leaves what is beyond it."""
+        shard, group = self._shard_of(number)
+        self._read(shard, lambda file: file.copy_group(group, into))
+
+    def _shard_of(self, number: int) -> tuple[int, int]:
+        """The shard of a row group, and its number there, by its number among those of all shards."""
+        return divmod(number, self._groups_per_shard)
+
+    def _fetching(self, numbers: list[int]) -> Iterator[int]:
+        """The row groups that are going to be read, fetched some at a time before their turn comes."""
+        for start in range(0, len(numbers), AHEAD):
+            some = numbers[start : start + AHEAD]
+            self._fetch_ahead([self._shard_of(number) for number in some])
+            yield from some
+
     def _fetch_ahead(self, places: Sequence[tuple[int, int]]) -> None:
         """Begins to fetch row groups, each a shard and its number there, neighbours together."""
-        if len(places) > 1 and not self.folder.maps:
-            for shard, some in groupby((place for place in places if place not in self._groups), itemgetter(0)):
-                if self._is_ranged(shard):
-                    self._remote.prefetch(shard, [group for _, group in some], self._held + AHEAD)
+        if len(places) > 1 and self._has_ranges:
+            for shard, some in groupby(sorted(place for place in places if place not in self._groups), itemgetter(0)):
+                self._remote.prefetch(shard, [group for _, group in some], self._held + AHEAD)
 
-    def _is_ranged(self, shard: int) -> bool:
-        """Whether a shard's row groups are fetched by range."""
-        return not self.folder.maps and self._server_has_ranges and self._remote.has_footer(shard)
+    @property
+    def _has_ranges(self) -> bool:
+        """Whether row groups are fetched by range, but for shards without a footer in the manifest."""
+        return not self.folder.maps and self._server_has_ranges
 
     def _group(self, shard: int, group: int) -> Rows:
         def read() -> Rows:
@@ -249,7 +288,7 @@ class Dataset:
     def _read(self, number: int, action: Callable[[ShardFile], Value]) -> Value:
         """What an action reads of a shard. Raises DamagedShard naming it."""
         with naming(self.folder, self.manifest, self.records[number]):
-            if self._is_ranged(number):
+            if self._has_ranges and self._remote.has_footer(number):
                 try:
                     return action(self._remote.file(number))
                 except RangesIgnored:
@@ -281,12 +320,23 @@ class Dataset:
         self._verified: set[int] = set()
         self._files: LruCache[int, ShardFile] = LruCache(HELD_MAPPED_SHARDS if self.folder.maps else HELD_SHARDS)
         self._groups: LruCache[tuple[int, int], Rows] = LruCache(self._held)
+        self._decoded = self._room_for_groups()
         self._server_has_ranges = True
         cache = None if self.cache_dir is None else DiskCache(self.cache_dir, self.cache_limit)
         self._remote: RemoteShards = RemoteShards(self.folder, self.manifest, self.records, cache)
 
+    def _room_for_groups(self) -> HeldGroups | None:
+        """Room for decoded row groups.
+
+        Not for those of an Arrow file, which are views of it, nor for fetched ones, of which several threads may wait
+        for one.
+        """
+        groups = self._groups_per_shard * len(self.records)
+        is_decoded = self.folder.maps and self.manifest.file_format == "parquet"
+        return HeldGroups(self.row_format, min(self._held, groups)) if is_decoded else None
+
     def __getstate__(self) -> dict:
-        process = ("_verified", "_files", "_groups", "_server_has_ranges", "_remote")
+        process = ("_verified", "_files", "_groups", "_decoded", "_server_has_ranges", "_remote")
         return {name: value for name, value in self.__dict__.items() if name not in process}
 
     def __setstate__(self, state: dict) -> None:

@@ -14,7 +14,7 @@ times slower, after their hash was checked and their page headers are within bou
 
 import json
 import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import NamedTuple
 
@@ -23,7 +23,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ncagen.dataset.parquet_bounds import check_pages
-from ncagen.dataset.parquet_pages import OtherLayout, RowGroup, read_footer, read_group
+from ncagen.dataset.parquet_footer import RowGroup, read_footer
+from ncagen.dataset.parquet_pages import OtherLayout, read_group
 from ncagen.dataset.shard import (
     GROUPS_KEY,
     RECORD_KEY,
@@ -45,6 +46,7 @@ SMALL_PAGES = 1 << 20
 FEWEST_ROWS = 32
 
 CHECKED = "use verify='first-use'"
+OTHER_ROWS = "a row group does not hold the rows that it names"
 WHOLE = "are read only from a whole file: leave footer_bytes and footer_sha256 out of its manifest"
 
 ARROW_MAGIC = b"ARROW1\0\0"
@@ -80,14 +82,16 @@ class ShardFile:
         record: Record,
         hash_checked: bool = False,
         fetch: Fetch | None = None,
+        checksums: bool = True,
     ):
         """data: the file's bytes or, with `fetch`, those of its footer.
 
-        hash_checked: whether they are those of the manifest, so that pyarrow may read them. Raises DamagedShard for a
-        file that is not built as this shard's must be.
+        hash_checked: whether they are those of the manifest, so that pyarrow may read them. checksums: whether the
+        checksums of pages are compared, which finds nothing where the hash of these very bytes was; what is fetched was
+        compared. Raises DamagedShard for a file that is not built as this shard's must be.
         """
         self.record, self.groups = record, -(-record.rows // ROW_GROUP_ROWS)
-        self.hash_checked = hash_checked
+        self.hash_checked, self.checksums = hash_checked, checksums and fetch is None
         self.spans: list[Span] = []
         self._row_format, self._fetch = row_format, fetch
         opened = _open_parquet if file_format == "parquet" else _open_arrow if fetch is None else _open_arrow_footer
@@ -107,11 +111,25 @@ class ShardFile:
         """All rows of the shard. Raises DamagedShard, OSError."""
         return Rows.concatenate(self._rows(range(self.groups)))
 
+    def copy_group(self, number: int, into: dict[str, np.ndarray]) -> None:
+        """Fills arrays with columns of one row group, without an array between. Raises DamagedShard, OSError.
+
+        into: for each column wanted an array, [row] or [row, token], in one piece. Rows beyond the group's are left.
+        """
+        into = {name: column[: self.group_rows(number)] for name, column in into.items()}
+        (part,) = self._parts([number])
+        with damage():
+            for name, column in self._read(number, list(into), part, into).items():
+                if column.shape != into[name].shape:
+                    raise DamagedShard(OTHER_ROWS)
+                if column is not into[name]:
+                    into[name][:] = column
+
     def columns(self, names: Sequence[str]) -> dict[str, np.ndarray]:
         """Some columns of all rows, the others not decoded. Raises DamagedShard, OSError."""
         parts = self._parts(range(self.groups))
         with damage():
-            groups = [self._read(number, names, part) for number, part in enumerate(parts)]
+            groups = [self._read(number, names, part, None) for number, part in enumerate(parts)]
             found = {name: np.concatenate([group[name] for group in groups]) for name in names}
             if any(len(column) != self.record.rows for column in found.values()):
                 raise DamagedShard("it does not hold the rows that it names")
@@ -122,9 +140,9 @@ class ShardFile:
         found = []
         for number, part in zip(numbers, self._parts(numbers), strict=True):
             with damage():
-                rows = Rows(self._read(number, names, part))
+                rows = Rows(self._read(number, names, part, None))
                 if len(rows) != self.group_rows(number) or rows.input_ids.shape[1] != self._row_format.row_tokens:
-                    raise DamagedShard("a row group does not hold the rows that it names")
+                    raise DamagedShard(OTHER_ROWS)
             found.append(rows)
         return found
 
@@ -171,9 +189,10 @@ def _arrow_type(column: Column) -> pa.DataType:
     return pa.from_numpy_dtype(np.dtype(column.dtype))
 
 
-Read = Callable[[int, Sequence[str], pa.Buffer | None], dict[str, np.ndarray]]
-"""Columns of a row group: its number, their names and, where only the footer is here, its bytes; to arrays [row] or
-[row, token]."""
+Into = Mapping[str, np.ndarray] | None
+Read = Callable[[int, Sequence[str], pa.Buffer | None, Into], dict[str, np.ndarray]]
+"""Columns of a row group: its number, their names, its bytes where only the footer is here, and arrays to use where
+that saves a copy; to arrays [row] or [row, token]."""
 
 
 def _open_parquet(data: pa.Buffer, row_format: RowFormat, shard: ShardFile) -> Read:
@@ -192,13 +211,15 @@ def _open_parquet(data: pa.Buffer, row_format: RowFormat, shard: ShardFile) -> R
         if ours and not all(map(_is_within, groups, shard.spans)):
             raise DamagedShard("its footer names other places for its row groups than its pages")
 
-    def read(number: int, names: Sequence[str], part: pa.Buffer | None) -> dict[str, np.ndarray]:
+    def read(number: int, names: Sequence[str], part: pa.Buffer | None, into: Into) -> dict[str, np.ndarray]:
         try:
             if not ours:
                 raise OtherLayout("its row groups are not as ncagen writes them")
-            if part is not None:
-                return read_group(part, _moved(groups[number], -shard.spans[number].start), row_format, names)
-            return read_group(data, groups[number], row_format, names)
+            found = row_format.empty(groups[number].rows).columns if into is None else into
+            found = {name: found[name] for name in names}
+            group = groups[number] if part is None else _moved(groups[number], -shard.spans[number].start)
+            read_group(data if part is None else part, group, row_format, found, shard.checksums)
+            return found
         except OtherLayout as error:
             if part is not None:
                 raise DamagedShard(f"{error}, and {WHOLE}") from None
@@ -258,7 +279,7 @@ def _open_arrow(data: pa.Buffer, row_format: RowFormat, shard: ShardFile) -> Rea
     ]:
         raise DamagedShard("its footer names other record batches")
 
-    def read(number: int, names: Sequence[str], part: pa.Buffer | None) -> dict[str, np.ndarray]:
+    def read(number: int, names: Sequence[str], part: pa.Buffer | None, into: Into) -> dict[str, np.ndarray]:
         return _batch(batches[number], schema, names)
 
     return read
@@ -274,7 +295,7 @@ def _open_arrow_footer(data: pa.Buffer, row_format: RowFormat, shard: ShardFile)
     if [span[:2] for span in shard.spans] != [(start, size + body) for start, size, body in blocks]:
         raise DamagedShard("its footer names other record batches")
 
-    def read(number: int, names: Sequence[str], part: pa.Buffer | None) -> dict[str, np.ndarray]:
+    def read(number: int, names: Sequence[str], part: pa.Buffer | None, into: Into) -> dict[str, np.ndarray]:
         message = pa.ipc.read_message(part)
         if message.type != "record batch" or _is_compressed(message.metadata.to_pybytes()):
             raise DamagedShard("its record batches are not plain ones")

@@ -1,6 +1,9 @@
 """Defines the order of rows in an epoch: a pure function of the dataset's shards, the seed and the epoch.
 
     key(number, epoch) = the first 64 bits of Philox at counter (0, epoch, number), key (seed, stream)
+    row_key(row, epoch) = 32-bit word row mod 4 of Philox at counter (0, epoch, row div 4), key (seed, ROWS)
+
+Where keys are equal, the lower number comes first.
 
 1. Shards are sorted by their keys. So are the windows of a shard: every `window` consecutive row groups.
 2. Position p of an epoch belongs to lane p mod `lanes`. The first shard is a section, all the others are a second one.
@@ -28,6 +31,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ncagen.dataset.gather import distinct
 from ncagen.dataset.lru import LruCache
 from ncagen.dataset.shard import ROW_GROUP_ROWS
 from ncagen.philox import philox
@@ -42,16 +46,38 @@ TOGETHER = 16  # row groups, as many as a shard of the usual size has
 SHARDS, ROWS, SLOTS, WINDOWS = 16, 17, 18, 19
 
 _HELD_EPOCHS = 2
+_PLACE = np.uint64(2**32 - 1)
 
 
-def keys(seed: int, stream: int, epoch: int, numbers: np.ndarray) -> np.ndarray:
-    """Random 64-bit numbers, addressed by number and epoch. numbers: int64[n]. Returns uint64[n]."""
+def words(seed: int, stream: int, epoch: int, numbers: np.ndarray) -> np.ndarray:
+    """Random 32-bit words, addressed by number and epoch. numbers: int64[n]. Returns uint32[n, word], four words."""
     counter = np.zeros((len(numbers), 4), np.uint32)
     counter[:, 1] = epoch
     counter[:, 2] = numbers & 0xFFFFFFFF
     counter[:, 3] = numbers >> 32
-    bits = philox(counter, (seed, stream)).astype(np.uint64)
+    return philox(counter, (seed, stream))
+
+
+def keys(seed: int, stream: int, epoch: int, numbers: np.ndarray) -> np.ndarray:
+    """Random 64-bit numbers, addressed by number and epoch. numbers: int64[n]. Returns uint64[n]."""
+    bits = words(seed, stream, epoch, numbers).astype(np.uint64)
     return bits[:, 0] | bits[:, 1] << np.uint64(32)
+
+
+def row_keys(seed: int, epoch: int, firsts: np.ndarray, ends: np.ndarray) -> list[np.ndarray]:
+    """The keys of runs of rows, each from `first` to before `end`: uint32[row] each. firsts, ends: int64[run]."""
+    blocks = [np.arange(first // 4, (end + 3) // 4) for first, end in zip(firsts, ends, strict=True)]
+    found = words(seed, ROWS, epoch, np.concatenate(blocks))
+    parts = np.split(found, np.cumsum([len(some) for some in blocks])[:-1])
+    return [part.reshape(-1)[first % 4 :][: end - first] for part, first, end in zip(parts, firsts, ends, strict=True)]
+
+
+def by_keys(keys: np.ndarray) -> np.ndarray:
+    """The places of keys in their order, of equal ones in their own: int64[row]. keys: uint32[row]."""
+    # Sorting numbers is some times faster than np.argsort.
+    return (np.sort(keys.astype(np.uint64) << np.uint64(32) | np.arange(len(keys), dtype=np.uint64)) & _PLACE).view(
+        np.int64
+    )
 
 
 def shuffled(seed: int, stream: int, epoch: int, numbers: np.ndarray) -> np.ndarray:
@@ -180,7 +206,8 @@ class Shuffle:
         found = np.empty(len(positions), np.int64)
         for number, here, lanes, offsets in self._located(epoch, positions):
             while len(here):
-                known, which = np.unique(lanes, return_inverse=True)
+                known = distinct(lanes)
+                which = np.searchsorted(known, lanes)
                 firsts = np.zeros(len(known), np.int64)
                 firsts[which[::-1]] = offsets[::-1]
                 starts, lengths, rows = self._shuffled(epoch, number, known, firsts)
@@ -193,7 +220,7 @@ class Shuffle:
     def row_groups(self, epoch: int, positions: np.ndarray) -> list[RowGroups]:
         """The row groups that are read for positions of an epoch, with those of the same pieces, in order of use."""
         if not self._shuffle or self._is_together:
-            return self._holding(np.unique(self.rows(epoch, positions)))
+            return self._holding(distinct(self.rows(epoch, positions)))
         found = dict[RowGroups, None]()
         for number, _, lanes, offsets in self._located(epoch, positions):
             while len(offsets):
@@ -208,7 +235,8 @@ class Shuffle:
         order = self._shard_order(epoch)
         rows = [self._first_rows[shard] + np.arange(self._shards.rows[shard]) for shard in order]
         others = np.concatenate([rows[0][:0], *rows[1:]])
-        return np.concatenate([shuffled(self._seed, ROWS, epoch, some) for some in (rows[0], np.sort(others))])
+        (every,) = row_keys(self._seed, epoch, np.asarray([0]), np.asarray([self.length]))
+        return np.concatenate([some[by_keys(every[some])] for some in (rows[0], np.sort(others))])
 
     def open_row_groups(self, world: int) -> int:
         """How many row groups a reader of one of `world` ranks keeps, so that each is decoded once an epoch.
@@ -273,12 +301,12 @@ class Shuffle:
 
     def _rows_of(self, epoch: int, pieces: list[Piece]) -> list[np.ndarray]:
         """The rows of some pieces, each piece in the order of its keys, which are computed at once: int64[row] each."""
-        every = [piece.row + np.arange(piece.end - piece.start) for piece in pieces]
-        if not every:
+        if not pieces:
             return []
-        found = keys(self._seed, ROWS, epoch, np.concatenate(every))
-        ends = np.cumsum([len(rows) for rows in every])[:-1]
-        return [rows[np.argsort(k, kind="stable")] for rows, k in zip(every, np.split(found, ends), strict=True)]
+        firsts = np.asarray([piece.row for piece in pieces])
+        ends = firsts + [piece.end - piece.start for piece in pieces]
+        found = row_keys(self._seed, epoch, firsts, ends)
+        return [piece.row + by_keys(some) for piece, some in zip(pieces, found, strict=True)]
 
     def _piece(self, epoch: int, number: int, lane: int, offset: int) -> Piece:
         section = self._sections.get(epoch, lambda: self._sections_of(epoch))[number]
@@ -296,7 +324,7 @@ class Shuffle:
     def _windows_of(self, epoch: int, shard: int) -> Windows:
         ends = np.cumsum(self._shards.sizes(shard))
         last = ends[self._window - 1 :: self._window] if self._window else ends[:0]
-        borders = np.unique([0, *last, ends[-1]])
+        borders = distinct(np.asarray([0, *last, ends[-1]]))
         # A window's number is that of its first row, which does not change with the rows of other shards' windows.
         first_rows = shuffled(self._seed, WINDOWS, epoch, borders[:-1] + self._first_rows[shard])
         first_rows = first_rows - self._first_rows[shard]
@@ -307,9 +335,9 @@ class Shuffle:
         """The row groups that hold some rows. rows: int64[row], rising."""
         shards = np.searchsorted(self._first_rows, rows, side="right") - 1
         found = []
-        for shard in np.unique(shards).tolist():
+        for shard in distinct(shards).tolist():
             within = rows[shards == shard] - self._first_rows[shard]
-            groups = np.unique(np.searchsorted(np.cumsum(self._shards.sizes(shard)), within, side="right"))
+            groups = distinct(np.searchsorted(np.cumsum(self._shards.sizes(shard)), within, side="right"))
             for run in np.split(groups, np.flatnonzero(np.diff(groups) > 1) + 1):
                 found.append(RowGroups(shard, int(run[0]), int(run[-1]) + 1))
         return found

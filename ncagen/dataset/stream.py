@@ -18,6 +18,7 @@ import numpy as np
 from ncagen.dataset.division import TAILS, Division
 from ncagen.dataset.fetch_ahead import FetchAhead, by_epoch
 from ncagen.dataset.formats import Formats, Part
+from ncagen.dataset.gather import distinct
 from ncagen.dataset.layout import Layout
 from ncagen.dataset.mixture import Mixture
 from ncagen.dataset.options import LAYOUT, check_data, check_layout, redirect
@@ -289,7 +290,7 @@ class Stream:
             return np.zeros(len(positions), np.int64), positions
         part, before = np.empty(len(positions), np.int64), np.empty(len(positions), np.int64)
         epochs = positions // len(self.data)
-        for epoch in np.unique(epochs):
+        for epoch in distinct(epochs):
             here = epochs == epoch
             part[here], before[here] = self.data.at(self.seed, int(epoch), positions[here] - epoch * len(self.data))
         return part, before
