@@ -100,7 +100,8 @@ class RemoteShards:
         record, manifest = self._records[shard], self._manifest
         file = manifest.files[self._path(shard)]
         check_size(file.bytes, manifest.row_format, record)
-        assert file.footer_bytes is not None and file.footer_sha256 is not None
+        if file.footer_bytes is None or file.footer_sha256 is None:  # fetched ahead; the reader reads it whole
+            raise DamagedShard("its footer is not in the manifest")
         span = Span(file.bytes - file.footer_bytes, file.footer_bytes, file.footer_sha256)
         (footer,) = self._fetch(shard, [span], "its footer does not match its hash")
         fetch = partial(self.parts, shard)

@@ -174,9 +174,9 @@ class Dataset:
         happens for row groups that are held or that the shard does not have, and where files are mapped or fetched
         whole.
         """
-        groups = range(-(-self.records[shard].rows // ROW_GROUP_ROWS))[first:last]
+        groups = range(-(-self.manifest.spec.shard_rows(self.split, shard) // ROW_GROUP_ROWS))[first:last]
         wanted = [group for group in groups if (shard, group) not in self._groups]
-        if wanted and self._is_ranged(shard):
+        if wanted and self._has_ranges:
             self._remote.prefetch(shard, wanted, self._held + AHEAD)
 
     def hold(self, groups: int) -> None:
@@ -268,14 +268,14 @@ class Dataset:
 
     def _fetch_ahead(self, places: Sequence[tuple[int, int]]) -> None:
         """Begins to fetch row groups, each a shard and its number there, neighbours together."""
-        if len(places) > 1 and not self.folder.maps:
+        if len(places) > 1 and self._has_ranges:
             for shard, some in groupby(sorted(place for place in places if place not in self._groups), itemgetter(0)):
-                if self._is_ranged(shard):
-                    self._remote.prefetch(shard, [group for _, group in some], self._held + AHEAD)
+                self._remote.prefetch(shard, [group for _, group in some], self._held + AHEAD)
 
-    def _is_ranged(self, shard: int) -> bool:
-        """Whether a shard's row groups are fetched by range."""
-        return not self.folder.maps and self._server_has_ranges and self._remote.has_footer(shard)
+    @property
+    def _has_ranges(self) -> bool:
+        """Whether row groups are fetched by range, but for shards without a footer in the manifest."""
+        return not self.folder.maps and self._server_has_ranges
 
     def _group(self, shard: int, group: int) -> Rows:
         def read() -> Rows:
@@ -288,7 +288,7 @@ class Dataset:
     def _read(self, number: int, action: Callable[[ShardFile], Value]) -> Value:
         """What an action reads of a shard. Raises DamagedShard naming it."""
         with naming(self.folder, self.manifest, self.records[number]):
-            if self._is_ranged(number):
+            if self._has_ranges and self._remote.has_footer(number):
                 try:
                     return action(self._remote.file(number))
                 except RangesIgnored:
