@@ -9,6 +9,7 @@ import numpy as np
 from ncagen import philox
 from ncagen.kernels import kernel, trailing_zeros
 from ncagen.sources.nca import simd
+from ncagen.sources.nca.entropy_kernels import cell_entropy
 from ncagen.sources.nca.rules import (
     CENTRE,
     GUMBEL_SHIFT,
@@ -196,9 +197,14 @@ def _settle(key, candidate, step, cell, states, logits, pitch, reach, temperatur
 
 
 @kernel
-def _steps(key, candidate, first_step, steps, states, shape, noise, rule, scratch):
-    """Runs `steps` steps on the grid in scratch, in place."""
+def _steps(key, candidate, first_step, steps, states, shape, noise, counting, rule, scratch):
+    """Runs `steps` steps on the grid in scratch, in place.
+
+    Returns the entropy of all cells in the last steps, as many as `counting` says, in units of 1/2**24 nat.
+    """
     bias, temperature, reach, gumbel = noise
+    counted_steps, scale, exponentials, logarithms = counting
+    entropy = np.int64(0)
     tables, packed, hidden_pairs, output_pairs = rule
     torus, grid, first_column, last_column, first, second, logits, close_cells, words = scratch
     pitch = np.uint64(len(first))
@@ -227,16 +233,20 @@ def _steps(key, candidate, first_step, steps, states, shape, noise, rule, scratc
             while close:
                 cell = vector * np.uint64(LANES) + np.uint64(trailing_zeros(close))
                 if cell < cells:
+                    if step + counted_steps >= first_step + steps:
+                        entropy += cell_entropy(cell, states, logits, pitch, reach, scale, exponentials, logarithms)
                     grid[cell] = _settle(
                         key, candidate, step, cell, states, logits, pitch, reach, temperature, gumbel, words
                     )
                 close &= close - _ONE
+    return entropy
 
 
 @kernel
-def rollout(key, candidates, rules, grids, states, shape, frame_steps, noise, rule, scratch, recorded):
+def rollout(key, candidates, rules, grids, states, shape, frame_steps, noise, counting, rule, scratch, recorded, sums):
     """Runs each candidate through its frames. frame_steps: (step of `grids`, steps before the first frame, steps
-    between frames). shape: height and width. noise: (bias, temperature, reach, gumbel)."""
+    between frames). shape: height and width. noise: (bias, temperature, reach, gumbel). counting: (steps before each
+    frame whose entropy is added up in `sums`: int64[batch, frame], or 0; scale and both tables of `entropy`)."""
     perception, hidden, output = rules
     at, before, between = frame_steps
     grid = scratch[1]
@@ -248,7 +258,9 @@ def rollout(key, candidates, rules, grids, states, shape, frame_steps, noise, ru
         step = at + 1
         steps = before
         for frame in range(recorded.shape[1]):
-            _steps(key, candidates[b], step, steps, states, shape, noise, rule, scratch)
+            entropy = _steps(key, candidates[b], step, steps, states, shape, noise, counting, rule, scratch)
+            if counting[0]:
+                sums[b, frame] = entropy
             step += steps
             steps = between
             for c in range(cells):
