@@ -95,6 +95,7 @@ def rollout(
         entropy.scale(settings),
         entropy.exp_table(),
         entropy.log_table(),
+        entropy.pair_table(),
     )
     at = settings.warmup + (first_frame - 1) * settings.stride if first_frame else 0
     before = settings.stride if first_frame else settings.warmup

@@ -29,6 +29,7 @@ EXP_BITS = 30
 ENTROPY_BITS = 24
 LOG_ENTRIES_BITS = 10
 EXP_ENTRIES = 2**16  # u is 58,369 (the range of the Gumbel table) and what rounding adds at most
+NEVER = -1
 LN_2 = round(math.log(2) * 2**ENTROPY_BITS)
 MICRO = 10**6
 
@@ -46,6 +47,13 @@ def log_table() -> np.ndarray:
     """Returns ln(1 + i / 1024) for i from 0 to 1024, in units of 1/2**24: int32[1025]."""
     entries = 2**LOG_ENTRIES_BITS
     return np.array([round(math.log1p(i / entries) * 2**ENTROPY_BITS) for i in range(entries + 1)], np.int32)
+
+
+@cache
+def pair_table() -> np.ndarray:
+    """Returns the entropy of a cell with two possible states, for each u of the second: int32[65536], in units of
+    1/2**24 nat. It follows from the other tables in integers."""
+    return _entropies(np.stack([np.zeros(EXP_ENTRIES, np.int64), np.arange(EXP_ENTRIES)], axis=-1)).astype(np.int32)
 
 
 def reach(settings: Settings) -> int:
@@ -68,11 +76,16 @@ def cell_entropies(settings: Settings, logits: np.ndarray) -> np.ndarray:
     logits: int64[..., state], bias included. Returns int64[...], in units of 1/2**24 nat.
     """
     distance = logits.max(axis=-1, keepdims=True) - logits
-    close = distance <= max(reach(settings), 0)
-    u = np.where(close, distance, 0) * scale(settings) + 2 ** (SCALE_BITS - 1) >> SCALE_BITS
-    weight = np.where(close, exp_table()[u].astype(np.int64), 0)
-    if reach(settings) < 0:
+    if not scale(settings):
         return np.zeros(logits.shape[:-1], np.int64)
+    close = distance <= reach(settings)
+    u = np.where(close, distance, 0) * scale(settings) + 2 ** (SCALE_BITS - 1) >> SCALE_BITS
+    return _entropies(np.where(close, u, NEVER))
+
+
+def _entropies(u: np.ndarray) -> np.ndarray:
+    """Entropies from distances. u: int64[..., state], or NEVER for a state that cannot win. Returns int64[...]."""
+    weight = np.where(u == NEVER, 0, exp_table()[u].astype(np.int64))
     total = weight.sum(axis=-1)
     return _log(total) + ((weight * u).sum(axis=-1) << (ENTROPY_BITS - DISTANCE_BITS)) // total
 

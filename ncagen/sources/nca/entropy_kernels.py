@@ -1,6 +1,6 @@
-"""The kernel of `entropy`: the entropy of one cell's next state, compiled by numba for the steps of `cpu_kernels`.
+"""The kernels of `entropy`: the entropy of one cell's next state, compiled by numba for the steps of `cpu_kernels`.
 
-It gives the same integers as `entropy.cell_entropies`; tests/test_oracle.py compares them.
+They give the same integers as `entropy.cell_entropies`; tests/test_oracle.py compares them.
 """
 
 import numpy as np
@@ -16,6 +16,12 @@ _FRACTION = np.int64(2 ** (EXP_BITS - LOG_ENTRIES_BITS) - 1)
 _ENTRIES = np.int64(2**LOG_ENTRIES_BITS)
 _LN_2 = np.int64(LN_2)
 _ONE = np.int64(1)
+
+
+@kernel
+def pair_entropy(distance, scale, pairs):
+    """Returns the entropy of a cell whose next state is one of two: most of those that noise decides at all."""
+    return np.int64(pairs[np.uint64((distance * scale + _HALF) >> _SCALE_BITS)])
 
 
 @kernel
