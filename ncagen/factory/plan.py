@@ -127,6 +127,11 @@ def plan(spec: BuildSpec, workers: int, nodes: int, tried: Pilot) -> Plan:
     )
 
 
+def warnings(spec: BuildSpec) -> tuple[str, ...]:
+    """What a user should know of a spec before a build, one line each, from a few candidates of the pilot's stream."""
+    return source_of(spec).warnings((spec.seed, STREAMS["pilot"]))
+
+
 def _row_cost(spec: BuildSpec, batch: Batch, file_format: str) -> tuple[float, float]:
     """Seconds and bytes of one row beyond its score: the rest of its tokens, its file, the hashes."""
     begun = time.perf_counter()

@@ -158,3 +158,9 @@ class Source(Protocol):
 
     def noise_scores(self) -> np.ndarray:
         """Returns the scores of uniform noise with this alphabet and shape: int32[sample]; empty without measures."""
+
+    def warnings(self, key: tuple[int, int]) -> tuple[str, ...]:
+        """Returns what a user should know of these settings before a build, one line each, from a few candidates.
+
+        key: seed and stream.
+        """

@@ -5,6 +5,7 @@ runs the kept candidates to the end of their row. A backend runs the automaton; 
 The host computes the score. Not covered: bands, shards and files.
 """
 
+import math
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -152,4 +153,11 @@ def problems(settings: Settings, rows: Rows) -> dict[str, np.ndarray]:
         "tokens are not well formed": tokens.well_formed(settings, rows.input_ids),
         "gzip_bytes is not the length of the row's tokens": token_gzip_lengths(scored) == lengths,
         "gzip_ratio is not gzip_bytes by scored bytes": measure(settings).ratios(lengths) == rows[GZIP_RATIO],
+        **(_oracle_problems(settings, rows[ORACLE]) if stores_oracle(settings) else {}),
     }
+
+
+def _oracle_problems(settings: Settings, losses: np.ndarray) -> dict[str, np.ndarray]:
+    """Checks the range of oracle losses; only running the row's candidate again can check the value."""
+    most = entropy.MICRO * settings.patch**2 * math.log(settings.states)
+    return {"oracle_micronats is not from 0 to that of noise": (losses >= 0) & (losses <= most + 1)}

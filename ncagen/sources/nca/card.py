@@ -3,8 +3,10 @@
 Not covered: the card's file, its tables of files and bands (`ncagen.hub`).
 """
 
+import math
+
 from ncagen.row_format import SourceCard
-from ncagen.sources.nca.facts import row_format
+from ncagen.sources.nca.facts import ORACLE, row_format, stores_oracle
 from ncagen.sources.nca.settings import Settings
 
 PAPER = "https://arxiv.org/abs/2603.10055"
@@ -92,6 +94,16 @@ def _loss(settings: Settings) -> tuple[str, ...]:
     return (
         "Nothing predicts a row's first grid,",
         f"its first {settings.tokens_per_grid} tokens: leave it out of the loss, as the paper does.",
+        *(_oracle(settings) if stores_oracle(settings) else ()),
+    )
+
+
+def _oracle(settings: Settings) -> tuple[str, ...]:
+    noise = round(settings.patch**2 * math.log(settings.states) * 10**6)
+    return (
+        "",
+        f"`{ORACLE}` is the oracle loss: of a model that knows the row's rule, for a patch, mean of all grids but the",
+        f"first. No model can have less; pure noise has {noise:,}.",
     )
 
 

@@ -32,8 +32,8 @@ def stores_oracle(settings: Settings) -> bool:
 
 def _extra(settings: Settings) -> tuple[Column, ...]:
     """The columns that are stored where the settings ask for them."""
-    least = "least" if settings.stride == 1 else "a lower bound of the least"
-    doc = f"{least} mean loss of a patch that a model can have, in millionths of a nat: it knows the rule"
+    bound = "" if settings.stride == 1 else ", at least"
+    doc = f"loss of a model that knows the rule, in millionths of a nat a patch{bound}"
     return (Column(ORACLE, "int32", doc),) if stores_oracle(settings) else ()
 
 

@@ -134,3 +134,9 @@ class Nca:
         from ncagen.sources.nca import noise
 
         return noise.noise_lengths(self.settings, self.settings.scored_frames)
+
+    def warnings(self, key: tuple[int, int]) -> tuple[str, ...]:
+        """Warns of a temperature at which much of a row is noise that no model can predict."""
+        from ncagen.sources.nca import noise_share
+
+        return noise_share.warnings(self.settings, key)
