@@ -1,5 +1,7 @@
 """Tests the measure linear-gap: its kernels against plain Python, what it separates, and bands that select by it."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from conftest import SETTINGS, error_of, make, run_here
@@ -39,7 +41,7 @@ def defined_right(chosen: Settings, grids: np.ndarray) -> tuple[int, int]:
     n, whole, cross, centres = chosen.states, Voted(), Voted(), {}
     weights = np.zeros((9, n, n), int)
     lookup = linear = 0
-    for before, after in zip(grids, grids[1:], strict=False):
+    for before, after in pairwise(grids):
         for y in range(chosen.height):
             for x in range(chosen.width):
                 places = [((y + i - 1) % chosen.height, (x + j - 1) % chosen.width) for i in range(3) for j in range(3)]

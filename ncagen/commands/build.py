@@ -49,8 +49,6 @@ def build(spec_file, out, device, ray, gpus_per_worker, only_plan, nodes, quiet,
     if out is None and not only_plan:
         raise SpecError("no folder is given: use --out, as in --out data/nca-high")
     _check_together(device, ray, gpus_per_worker, only_plan, nodes)
-    if not quiet:
-        _warn(spec)
     quiet = quiet or as_json
     if only_plan:
         click.echo(_plan(spec, file_format, workers or cores(), nodes or 1, out, as_json))
@@ -75,21 +73,16 @@ def _plan(spec: BuildSpec, file_format: str, workers: int, nodes: int, out: str 
     """What a build will take, as text or JSON. Raises NcagenError for a folder that holds something else."""
     from ncagen.factory.claim import check, check_size
     from ncagen.factory.make_shard import BuildJob
-    from ncagen.factory.plan import pilot, plan
+    from ncagen.factory.plan import pilot, plan, warnings
 
     if out is not None:
         check(BuildJob(spec, file_format, Folder(out)))
     check_size(spec)
     planned = plan(spec, workers, nodes, pilot(spec, file_format))
+    if not as_json:
+        for text in warnings(spec):
+            click.echo(f"ncagen: {text}", err=True)
     return json.dumps(asdict(planned), indent=1) if as_json else _plan_text(spec, file_format, planned)
-
-
-def _warn(spec: BuildSpec) -> None:
-    """Prints what is worth knowing before a build, such as that most of a row would be noise."""
-    from ncagen.factory.plan import warnings
-
-    for text in warnings(spec):
-        click.echo(f"ncagen: {text}", err=True)
 
 
 def _check_together(device: str, ray: str | None, gpus_per_worker: float | None, plan: bool, nodes: int | None) -> None:
