@@ -23,8 +23,11 @@ _SOURCES = (
     "kernels.py",
     "philox.py",
     "sources/nca/cpu_kernels.py",
+    "sources/nca/entropy.py",
+    "sources/nca/entropy_kernels.py",
     "sources/nca/rules.py",
     "sources/nca/simd.py",
+    "sources/nca/structure_kernels.py",
     "deflate/*.py",
 )
 
