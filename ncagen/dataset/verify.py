@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 
 from ncagen import philox
-from ncagen.dataset.card import CARD, PICTURE
+from ncagen.dataset.card import CARD, LADDER, PICTURE
 from ncagen.dataset.folder import Folder, folder_at
 from ncagen.dataset.index import INDEX
 from ncagen.dataset.manifest import BUILDING, MANIFEST, Manifest, read_manifest
@@ -119,7 +119,7 @@ def _check(
 def _foreign(folder: Folder, manifest: Manifest) -> list[str]:
     """The files in a folder that do not belong to the dataset; temporary files are not counted."""
     index = [INDEX] if manifest.index else []
-    expected = {*manifest.files, MANIFEST, BUILDING, CARD, *index, *HUB_FILES}
+    expected = {*manifest.files, MANIFEST, BUILDING, CARD, LADDER, *index, *HUB_FILES}
     return [name for name in folder.names() if name not in expected and not name.startswith(HUB_FOLDER)]
 
 
