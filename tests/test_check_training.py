@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from conftest import error_of
+from conftest import error_of, make, spec_of
 from torch.nn.functional import cross_entropy
 
 import ncagen
@@ -26,6 +26,14 @@ from ncagen.evaluate.oracle_model import oracle_model
 
 SAME, NEXT = ncagen.Layout(), ncagen.Layout(labels="next")
 ROWS = np.arange(2)
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory):
+    """20 rows of 4 states: 258 ids, so that logits are small."""
+    folder = tmp_path_factory.mktemp("four") / "states"
+    make(folder, spec_of(tokens=20 * 1024, validation=0, states=4, bands=["0.1-1"], rows_per_shard=70))
+    return ncagen.open(folder)
 
 
 def batch_of(data, layout, rows=ROWS):
@@ -63,14 +71,14 @@ def padded(batch, column, value, length=30):
 
 
 @pytest.mark.parametrize("kind", ["huggingface", "torch", "numpy"])
-def test_a_right_loop_is_right(high, kind):
+def test_a_right_loop_is_right(small, kind):
     if kind == "huggingface":
-        check = check_training(hugging(batch_of(high, SAME)), high)
+        check = check_training(hugging(batch_of(small, SAME)), small)
     elif kind == "torch":
-        batch = batch_of(high, NEXT)
-        check = check_training(plain(batch["input_ids"], batch["labels"]), high, kind=kind)
+        batch = batch_of(small, NEXT)
+        check = check_training(plain(batch["input_ids"], batch["labels"]), small, kind=kind)
     else:
-        check = check_training(numpy_loop(high), high, kind=kind)
+        check = check_training(numpy_loop(small), small, kind=kind)
     assert names(check) == []
     assert check.ok and check.loss < 1e-6 and check.accuracy in (None, 1.0)
     assert str(check).startswith("the training loop is right: a model that knows every next token has a loss of 0.0000")
@@ -92,97 +100,97 @@ def numpy_loop(data, metric_shift=0):
     return loop
 
 
-def test_labels_shifted_twice(high):
-    batch = batch_of(high, NEXT)
-    check = check_training(hugging(batch), high)
+def test_labels_shifted_twice(small):
+    batch = batch_of(small, NEXT)
+    check = check_training(hugging(batch), small)
     assert names(check) == [TWICE]
     assert check.loss > 10
     assert "compared with token t+2" in str(check)
 
 
-def test_labels_not_shifted(high):
-    batch = batch_of(high, SAME)
-    assert names(check_training(plain(batch["input_ids"], batch["labels"]), high, kind="torch")) == [NOT_SHIFTED]
+def test_labels_not_shifted(small):
+    batch = batch_of(small, SAME)
+    assert names(check_training(plain(batch["input_ids"], batch["labels"]), small, kind="torch")) == [NOT_SHIFTED]
 
 
 @pytest.mark.parametrize(("first", "name"), [(1, MASK), (76, MASK), (37, MASK_TOKEN), (39, MASK_TOKEN)])
 @pytest.mark.parametrize("kind", ["huggingface", "torch"])
-def test_a_mask_that_is_off(high, first, name, kind):
+def test_a_mask_that_is_off(small, first, name, kind):
     layout = ncagen.Layout(labels="same" if kind == "huggingface" else "next", mask_first=first)
-    batch = batch_of(high, layout)
+    batch = batch_of(small, layout)
     loop = hugging(batch) if kind == "huggingface" else plain(batch["input_ids"], batch["labels"])
-    assert names(check_training(loop, high, kind=kind)) == [name]
+    assert names(check_training(loop, small, kind=kind)) == [name]
     if first < 39:  # meant so
-        assert check_training(loop, high, kind=kind, mask_first=first).ok
+        assert check_training(loop, small, kind=kind, mask_first=first).ok
 
 
-def test_a_mask_of_delimiters_is_no_mistake(high):
-    assert check_training(hugging(batch_of(high, ncagen.Layout(mask_structural=True))), high).ok
+def test_a_mask_of_delimiters_is_no_mistake(small):
+    assert check_training(hugging(batch_of(small, ncagen.Layout(mask_structural=True))), small).ok
 
 
-def test_ids_offset_in_inputs_and_labels(high):
-    batch = batch_of(high, ncagen.Layout(token_offset=3))
-    assert names(check_training(hugging(batch), high)) == [OFFSET]
-    assert check_training(hugging(batch), high, token_offset=3).ok
+def test_ids_offset_in_inputs_and_labels(small):
+    batch = batch_of(small, ncagen.Layout(token_offset=3))
+    assert names(check_training(hugging(batch), small)) == [OFFSET]
+    assert check_training(hugging(batch), small, token_offset=3).ok
 
 
 @pytest.mark.parametrize("offset", [1, -1, 3, 500])
-def test_ids_offset_in_labels(high, offset):
+def test_ids_offset_in_labels(small, offset):
     def change(batch):
         batch["labels"] = torch.where(batch["labels"] < 0, -100, batch["labels"] + offset)
         return batch
 
-    check = check_training(hugging(batch_of(high, SAME), change), high)
+    check = check_training(hugging(batch_of(small, SAME), change), small)
     assert names(check) == [OFFSET]
     assert f"the labels are the ids of the inputs {offset:+,}" in str(check)
 
 
-def test_ids_offset_in_inputs(high):
+def test_ids_offset_in_inputs(small):
     def change(batch):
         batch["input_ids"] += 1
         return batch
 
-    assert names(check_training(hugging(batch_of(high, SAME), change), high)) == [OFFSET]
+    assert names(check_training(hugging(batch_of(small, SAME), change), small)) == [OFFSET]
 
 
-def test_a_vocabulary_that_is_too_small(high):
-    batch = batch_of(high, SAME)
-    check = check_training(hugging(batch), high, vocab_size=10_000)
+def test_a_vocabulary_that_is_too_small(small):
+    batch = batch_of(small, SAME)
+    check = check_training(hugging(batch), small, vocab_size=256)
     assert [str(mistake) for mistake in check.mistakes] == [
-        "vocabulary too small: the model has 10,000 ids and the rows need 10,002"
+        "vocabulary too small: the model has 256 ids and the rows need 258"
     ]
 
 
 @pytest.mark.parametrize("how", ["view", "cut", "clamp", "modulo"])
-def test_a_loss_of_too_few_ids(high, how):
-    batch = batch_of(high, NEXT)
+def test_a_loss_of_too_few_ids(small, how):
+    batch = batch_of(small, NEXT)
 
     def loop(model):
         logits, labels = model(batch["input_ids"]), batch["labels"]
         if how == "view":
-            logits = logits.view(-1, 10_000)
+            logits = logits.view(-1, 256)
         elif how == "cut":
-            logits = logits[..., :10_000].flatten(0, 1)
+            logits = logits[..., :256].flatten(0, 1)
         else:
             logits = logits.flatten(0, 1)
-            labels = labels.clamp(max=9_999) if how == "clamp" else torch.where(labels < 0, -100, labels % 10_000)
+            labels = labels.clamp(max=255) if how == "clamp" else torch.where(labels < 0, -100, labels % 256)
         return cross_entropy(logits, labels.flatten())
 
-    assert names(check_training(loop, high, kind="torch")) == [VOCABULARY]
+    assert names(check_training(loop, small, kind="torch")) == [VOCABULARY]
 
 
-def test_a_padded_vocabulary_is_taken_from_the_loop(high):
-    batch = batch_of(high, NEXT)
+def test_a_padded_vocabulary_is_taken_from_the_loop(small):
+    batch = batch_of(small, NEXT)
 
     def loop(model):
-        return cross_entropy(model(batch["input_ids"]).view(-1, 10_048), batch["labels"].flatten())
+        return cross_entropy(model(batch["input_ids"]).view(-1, 320), batch["labels"].flatten())
 
-    assert check_training(loop, high, kind="torch").ok
+    assert check_training(loop, small, kind="torch").ok
 
 
 @pytest.mark.parametrize("shift", [2, 0])
-def test_a_metric_at_another_offset(high, shift):
-    batch = batch_of(high, NEXT)
+def test_a_metric_at_another_offset(small, shift):
+    batch = batch_of(small, NEXT)
     labels, inputs = batch["labels"], batch["input_ids"]
 
     def loop(model):
@@ -190,116 +198,127 @@ def test_a_metric_at_another_offset(high, shift):
         hits = logits[:, :-1].argmax(-1) == labels[:, 1:] if shift == 2 else logits.argmax(-1) == inputs
         return cross_entropy(logits.flatten(0, 1), labels.flatten()), hits[:, 60:].float().mean()
 
-    check = check_training(loop, high, kind="torch")
+    check = check_training(loop, small, kind="torch")
     assert names(check) == [METRIC]
     assert f"with token t{shift:+}; the loss trains t+1" in str(check)
 
 
-def test_a_metric_in_numpy_at_another_offset(high):
-    assert METRIC in names(check_training(numpy_loop(high, metric_shift=1), high, kind="numpy"))
+def test_a_metric_in_numpy_at_another_offset(small):
+    assert METRIC in names(check_training(numpy_loop(small, metric_shift=1), small, kind="numpy"))
 
 
-def test_a_metric_that_counts_ignored_labels(high):
-    batch = batch_of(high, NEXT)
+def test_a_metric_that_counts_ignored_labels(small):
+    batch = batch_of(small, NEXT)
 
     def loop(model):
         logits = model(batch["input_ids"])
         hits = logits.argmax(-1) == batch["labels"]
         return cross_entropy(logits.flatten(0, 1), batch["labels"].flatten()), hits.float().mean()
 
-    assert names(check_training(loop, high, kind="torch")) == [IGNORED]
+    assert names(check_training(loop, small, kind="torch")) == [IGNORED]
 
 
-@pytest.mark.parametrize("pad", [0, 10_001, 7])
-def test_padding_counted(high, pad):
+@pytest.mark.parametrize("pad", [0, 257, 7])
+def test_padding_counted(small, pad):
     def change(batch):
         return {"input_ids": padded(batch, "input_ids", pad), "labels": padded(batch, "labels", pad)}
 
-    assert names(check_training(hugging(batch_of(high, SAME), change), high)) == [PADDING]
+    assert names(check_training(hugging(batch_of(small, SAME), change), small)) == [PADDING]
 
 
-def test_padding_that_does_not_count_is_right(high):
+def test_padding_that_does_not_count_is_right(small):
     def change(batch):
         return {"input_ids": padded(batch, "input_ids", 0), "labels": padded(batch, "labels", -100)}
 
-    assert check_training(hugging(batch_of(high, SAME), change), high).ok
+    assert check_training(hugging(batch_of(small, SAME), change), small).ok
 
 
-def test_packed_rows_that_attend_to_others(high):
-    batch = batch_of(high, ncagen.Layout(pack=2), np.arange(4))
+def test_packed_rows_that_attend_to_others(small):
+    batch = batch_of(small, ncagen.Layout(pack=2), np.arange(4))
     inputs = {name: batch[name] for name in ("input_ids", "labels")}
     apart = {**inputs, "position_ids": batch["position_ids"]}
-    assert names(check_training(lambda model: model(**inputs).loss, high)) == [LEAK]
-    assert names(check_training(lambda model: model(**apart).loss, high)) == [LEAK]  # the cache is on
-    assert check_training(lambda model: model(**apart, use_cache=False).loss, high).ok
+    assert names(check_training(lambda model: model(**inputs).loss, small)) == [LEAK]
+    assert names(check_training(lambda model: model(**apart).loss, small)) == [LEAK]  # the cache is on
+    assert check_training(lambda model: model(**apart, use_cache=False).loss, small).ok
     ones = torch.ones_like(batch["input_ids"])
-    check = check_training(lambda model: model(**apart, attention_mask=ones, use_cache=False).loss, high)
+    check = check_training(lambda model: model(**apart, attention_mask=ones, use_cache=False).loss, small)
     assert names(check) == [LEAK]
 
 
-def test_packed_rows_kept_apart_by_a_mask_or_numbers(high):
+def test_packed_rows_kept_apart_by_a_mask_or_numbers(small):
     layout = ncagen.Layout(pack=2, labels="next", attention_mask="block")
-    batch = batch_of(high, layout, np.arange(4))
+    batch = batch_of(small, layout, np.arange(4))
     inputs, labels = batch["input_ids"], batch["labels"]
     for others in ({"attention_mask": batch["attention_mask"]}, {"document_ids": batch["document_ids"]}):
-        assert check_training(plain(inputs, labels, **others), high, kind="torch").ok
-    assert names(check_training(plain(inputs, labels), high, kind="torch")) == [LEAK]
+        assert check_training(plain(inputs, labels, **others), small, kind="torch").ok
+    assert names(check_training(plain(inputs, labels), small, kind="torch")) == [LEAK]
 
 
-def test_labels_that_cross_packed_rows(high):
-    batch = batch_of(high, ncagen.Layout(pack=2, mask_first=0), np.arange(4))
+def test_labels_that_cross_packed_rows(small):
+    batch = batch_of(small, ncagen.Layout(pack=2, mask_first=0), np.arange(4))
     batch["labels"][:] = batch["input_ids"]
-    loop = hugging(batch, lambda batch: batch | {"use_cache": False} - {} if False else batch)
     batch.pop("document_ids")
-    check = check_training(lambda model: model(**batch, use_cache=False).loss, high, mask_first=0)
+    check = check_training(lambda model: model(**batch, use_cache=False).loss, small, mask_first=0)
     assert names(check) == [LEAK]
     assert "labels of a row's end are another row's tokens" in str(check)
 
 
-def test_two_mistakes_are_named(high):
+def test_two_mistakes_are_named(small):
     """What pptrain 0.3.0 does: labels shifted beside the inputs and by the model, and a metric that reads t+1."""
-    tokens = torch.from_numpy(high.rows(ROWS)["input_ids"][:, :1024].astype(np.int64))
+    tokens = torch.from_numpy(small.rows(ROWS)["input_ids"][:, :1024].astype(np.int64))
     inputs, labels = tokens[:, :-1], tokens[:, 1:]
 
     def loop(model):
         output = model(inputs, labels=labels)
         return output.loss, (output.logits.argmax(-1) == labels).float().mean()
 
-    check = check_training(loop, high)
+    check = check_training(loop, small)
     assert names(check) == [TWICE, MASK, METRIC]
 
 
-def test_windows_that_begin_within_rows(high):
-    flat = torch.from_numpy(high.rows(np.arange(6))["input_ids"].astype(np.int64).ravel())
+def test_windows_that_begin_within_rows(small):
+    flat = torch.from_numpy(small.rows(np.arange(6))["input_ids"].astype(np.int64).ravel())
     starts = [500, 1700, 3000]
     inputs, labels = (torch.stack([flat[start + n : start + n + 1024] for start in starts]) for n in (0, 1))
-    assert CUT in names(check_training(plain(inputs, labels), high, kind="torch", mask_first=0))
+    assert CUT in names(check_training(plain(inputs, labels), small, kind="torch", mask_first=0))
 
 
-def test_rows_of_another_dataset(high, medium):
-    check = check_training(hugging(batch_of(medium, SAME)), high)
+def test_rows_of_another_dataset(small):
+    def change(batch):
+        return {name: column.flip(1) for name, column in batch.items()}
+
+    check = check_training(hugging(batch_of(small, SAME), change), small)
     assert names(check) == [OTHER_ROWS]
     assert "hold no row of <ncagen.Dataset" in str(check)
 
 
-def test_a_loop_without_the_model_or_without_a_number(high):
-    assert error_of(check_training, lambda model: 0.0, high) == (
+@pytest.mark.parametrize(("label", "said"), [(-1, "label -1 for an id"), (65436, "65436 is -100 in uint16")])
+def test_labels_without_a_loss_that_are_taken_for_ids(small, label, said):
+    batch = batch_of(small, ncagen.Layout(labels="next", ignore_index=label if label < 0 else -100))
+    batch["labels"][batch["labels"] < 0] = label
+    check = check_training(plain(batch["input_ids"], batch["labels"]), small, kind="torch")
+    assert names(check) == [IGNORED]
+    assert said in str(check)
+
+
+def test_a_loop_without_the_model_or_without_a_number(small):
+    assert error_of(check_training, lambda model: 0.0, small) == (
         "the loop did not call the model that it was given: use its argument as the model"
     )
-    batch = batch_of(high, SAME)
-    assert error_of(check_training, lambda model: str(model(**batch)["loss"]), high).startswith(
+    batch = batch_of(small, SAME)
+    assert error_of(check_training, lambda model: str(model(**batch)["loss"]), small).startswith(
         "the loop returned the loss 'tensor("
     )
-    assert error_of(check_training, lambda model: 0.0, high, kind="jax") == (
+    assert error_of(check_training, lambda model: 0.0, small, kind="jax") == (
         "kind 'jax' is not known: use huggingface, torch, numpy"
     )
 
 
-def test_the_model_alone(high):
-    batch = batch_of(high, SAME)
-    output = oracle_model(high, vocab_size=10_048)(**batch)
-    assert output.loss.item() < 1e-6 and output["logits"].shape == (2, 1024, 10_048)
+def test_the_model_alone(small):
+    batch = batch_of(small, SAME)
+    output = oracle_model(small, vocab_size=320)(**batch)
+    assert output.loss.item() < 1e-6 and output["logits"].shape == (2, 1024, 320)
     assert output[0] is output.loss and output.loss.requires_grad
-    logits = oracle_model(high, "numpy")(batch["input_ids"].numpy())
-    assert np.array_equal(logits, output.logits[..., :10_002].detach().numpy())
-    assert (logits.argmax(-1) == high.rows(ROWS)["input_ids"][:, 1:1025]).all()
+    logits = oracle_model(small, "numpy")(batch["input_ids"].numpy())
+    assert np.array_equal(logits, output.logits[..., :258].detach().numpy())
+    assert (logits.argmax(-1) == small.rows(ROWS)["input_ids"][:, 1:1025]).all()

@@ -14,6 +14,7 @@ count. Not covered: optimizers, learning rates, and models whose own attention i
 import math
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from ncagen.dataset.reader import Dataset
@@ -24,6 +25,7 @@ from ncagen.numbers import whole
 
 SHIFTS = (1, 2, 0, 3, -1)
 COUNTS = 1e-6  # a share of the loss or accuracy above this is one
+ALMOST_IGNORED = 2**16 - 100  # -100 that was put among uint16 tokens
 FOREIGN = ("padding", "row ends")  # kinds of positions that are to have no loss, or the row's own next token
 
 TWICE = "labels shifted twice"
@@ -105,7 +107,9 @@ def check_training(
     vocabulary = data.row_format.vocabulary + offset
     size = vocabulary if vocab_size is None else whole("vocab_size", vocab_size, 1)
     first = data.row_format.unpredictable if mask_first is None else whole("mask_first", mask_first, 0)
-    return _Check(Trials(loop, RowFinder(data), kind, max(size, vocabulary)), Plan(mask_first=first), offset, size).run()
+    return _Check(
+        Trials(loop, RowFinder(data), kind, max(size, vocabulary)), Plan(mask_first=first), offset, size
+    ).run()
 
 
 class _Check:
@@ -135,25 +139,42 @@ class _Check:
             self.mistakes.append(Mistake(name, text))
 
     def _base(self) -> Result:
-        """The result of the model that knows the next token. With more ids where the loop fails for too few."""
+        """The result of the model that knows the next token; with more ids where the loop or its inputs have more."""
         try:
-            return self.trials.run(self.plan)
+            found = self.trials.run(self.plan)
         except LoopFailed as failed:
-            self.trials.vocab_size = max(2 * self.needed, failed.seen.largest + self.needed)
-            wanted = _ids_wanted(failed)
-            if wanted is not None and wanted >= self.needed:
-                self.trials.vocab_size = wanted
-            try:
-                found = self.trials.run(self.plan)
-            except LoopFailed:
-                raise failed from None
-            if found.loss < NEAR_ZERO and self.trials.seen.largest < self.needed and wanted is None:
-                self._add(VOCABULARY, f"with {self.needed:,} ids the loop raises {failed}, with more it does not")
-            return found
+            found = self._with_more_ids(failed)
+        if self.trials.seen.largest >= self.trials.vocab_size:
+            with suppress(LoopFailed):
+                self.trials.enlarge(self.trials.seen.largest + self.needed)
+                return self.trials.run(self.plan)
+            self.trials.enlarge(self.needed)
+        return found
+
+    def _with_more_ids(self, failed: LoopFailed) -> Result:
+        """The same after an error, with the number of ids that its message asks for, or else more than are needed."""
+        wanted, target = _ids_wanted(failed, self.trials.vocab_size), _target(failed)
+        if target is not None and (target < 0 or target == ALMOST_IGNORED):
+            raise failed
+        if wanted is not None and wanted < self.needed:
+            raise failed
+        before = self.trials.vocab_size
+        self.trials.enlarge(wanted or max(self.needed, failed.seen.largest, target or 0) + self.needed)
+        try:
+            found = self.trials.run(self.plan)
+        except LoopFailed:
+            self.trials.enlarge(before)
+            raise failed from None
+        if found.loss < NEAR_ZERO and wanted is None and self.trials.seen.offsets == {self.offset}:
+            self._add(VOCABULARY, f"with {self.needed:,} ids the loop raises {failed}, with more it does not")
+        return found
 
     def _failed(self, failed: LoopFailed) -> None:
-        wanted = _ids_wanted(failed)
-        if isinstance(failed.error, IndexError) or (wanted is not None and wanted < self.needed):
+        wanted, target = _ids_wanted(failed, self.trials.vocab_size), _target(failed)
+        if target is not None and (target < 0 or target == ALMOST_IGNORED):
+            why = f"; {ALMOST_IGNORED} is -100 in uint16" if target == ALMOST_IGNORED else ""
+            self._add(IGNORED, f"the loss takes the label {target} for an id: use its ignore_index{why}")
+        elif target is not None or (wanted is not None and wanted < self.needed):
             self._add(VOCABULARY, f"the rows need {self.needed:,} ids, and the loop raises {failed}")
         else:
             self._add(FAILED, f"it raises {failed}; if your model has N ids, check with vocab_size=N")
@@ -170,13 +191,12 @@ class _Check:
             return False
         if seen.offsets != {self.offset}:
             found = ", ".join(f"{offset:+,}" for offset in sorted(seen.offsets))
-            self._add(
-                OFFSET,
-                f"the input ids are the dataset's {found}, not {self.offset:+,}; if that is meant, check with token_offset",
-            )
+            meant = "if that is meant, check with token_offset"
+            self._add(OFFSET, f"the input ids are the dataset's {found}, not {self.offset:+,}; {meant}")
         if seen.cut * 2 > seen.sequences:
             self._add(
-                CUT, f"{seen.cut:,} of {seen.sequences:,} sequences do not begin with a row: cut at multiples of"
+                CUT,
+                f"{seen.cut:,} of {seen.sequences:,} sequences do not begin with a row: cut at multiples of"
                 f" {self.row_format.row_tokens:,} tokens",
             )
         if seen.attends:
@@ -195,8 +215,10 @@ class _Check:
             return
         explained = next(self._explanations(), None)
         if explained is None:
-            tried = ", ".join(f"t{shift:+} {self.trials.run(replace(self.plan, shift=shift)).loss:.3f}" for shift in SHIFTS)
-            self._add(UNKNOWN, f"no model explains the loss; models that know the token at {tried}")
+            tried = ", ".join(
+                f"t{shift:+} {self.trials.run(replace(self.plan, shift=shift)).loss:.3f}" for shift in SHIFTS
+            )
+            self._add(UNKNOWN, f"no model explains the loss; those of models that know a token are: {tried}")
         else:
             self._masks(explained)
         if base.accuracy is not None:
@@ -247,7 +269,9 @@ class _Check:
             if part > COUNTS and name == "padding":
                 self._add(PADDING, f"padding is {part:.1%} of the loss: give it the label -100")
             elif part > COUNTS:
-                self._add(LEAK, f"labels of a row's end are another row's tokens, {part:.2%} of the loss: give them -100")
+                self._add(
+                    LEAK, f"labels of a row's end are another row's tokens, {part:.2%} of the loss: give them -100"
+                )
         return True
 
     def _measured(self, plan: Plan) -> int:
@@ -286,7 +310,8 @@ class _Check:
             self._add(METRIC, f"it compares the logits after token t with token t{best:+}{trained}")
         found = replace(plan, shift=best)
         if accuracies[best] >= 1 - COUNTS:
-            if (self._share(found, "masked").accuracy or 0) > COUNTS:
+            masked_too = not {MASK, MASK_TOKEN} & {mistake.name for mistake in self.mistakes}
+            if masked_too and (self._share(found, "masked").accuracy or 0) > COUNTS:
                 self._add(MASK, f"the metric counts the first {plan.mask_first} tokens of a row, the loss does not")
             return
         self._incomplete_metric(found, accuracies[best])
@@ -299,13 +324,25 @@ class _Check:
                 return
         if accuracy > 0.5 and (self._share(plan, "masked").accuracy or 0) < COUNTS:
             self._add(
-                IGNORED, f"the metric is {accuracy:.4f} with every token right: it counts labels without a loss as wrong"
+                IGNORED,
+                f"the metric is {accuracy:.4f} with every token right: it counts labels without a loss as wrong",
             )
         elif not self.mistakes:
             self._add(UNKNOWN, f"the metric is {accuracy:.4f} with every token right")
 
 
-def _ids_wanted(failed: LoopFailed) -> int | None:
-    """The vocabulary that a loop gives `view` or `reshape`, by the message of the error."""
-    found = re.search(r"shape '?\[-1, (\d+)\]'?|into shape \(-?1?,?(\d+)\)", str(failed))
-    return int(next(filter(None, found.groups()))) if found else None
+def _ids_wanted(failed: LoopFailed, ids: int) -> int | None:
+    """The vocabulary that a loop gives `view` or `reshape`, by the message of the error. ids: those of the model."""
+    text = str(failed)
+    if found := re.search(r"shape '?\[-1, (\d+)\]'?|into shape \((?:-1,)?(\d+)\)", text):
+        return int(next(filter(None, found.groups())))
+    if found := re.search(r"input batch_size \((\d+)\) to match target batch_size \((\d+)\)", text):
+        given, labels = map(int, found.groups())
+        return None if labels * ids % given else labels * ids // given
+    return None
+
+
+def _target(failed: LoopFailed) -> int | None:
+    """The label that a loss found outside the ids, by the message of torch or NumPy."""
+    found = re.search(r"(?:Target|index) (-?\d+) is out of bounds", str(failed))
+    return int(found.group(1)) if found else None

@@ -88,7 +88,8 @@ class Oracle:
         attends = sequences.attends_to_others(others, restarts)
         self._note(sequences, kinds, attends)
         wrong = sequences.wrong(found, plan.shift)
-        answers = (plan.uniform, np.full_like(found, NOTHING)), (plan.wrong, wrong), (plan.sequence, sequences.own(plan.shift))
+        uniform, own = np.full_like(found, NOTHING), sequences.own(plan.shift)
+        answers = (plan.uniform, uniform), (plan.wrong, wrong), (plan.sequence, own)
         for names, answer in answers:
             for name in names:
                 found = np.where(kinds[name], answer, found)

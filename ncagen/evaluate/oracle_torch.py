@@ -69,7 +69,9 @@ class HuggingFaceOracle(TorchOracle):
 
     def __init__(self, oracle: Oracle):
         super().__init__(oracle)
-        self.config = Config(vocab_size=oracle.vocab_size, use_cache=True, model_type="oracle", is_encoder_decoder=False)
+        self.config = Config(
+            vocab_size=oracle.vocab_size, use_cache=True, model_type="oracle", is_encoder_decoder=False
+        )
 
     def forward(  # type: ignore[override]  # trainers read these names from the signature
         self,

@@ -19,8 +19,8 @@ NOTHING = -1
 class Sequences:
     """Sequences of ids with the rows found in them.
 
-    ids: int64[sequence, position]. piece: int64[sequence, position], the number of the row's piece in `pieces`, -1 where
-    there is none. index: int64[sequence, position], the token's number in its row, -1 where there is none.
+    ids: int64[sequence, position]. piece: int64[sequence, position], the number of the row's piece in `pieces`, -1
+    where there is none. index: int64[sequence, position], the token's number in its row, -1 where there is none.
     padding: bool[sequence, position], outside all rows, and hidden by the attention mask or all of one id.
     """
 

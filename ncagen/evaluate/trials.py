@@ -39,7 +39,7 @@ class LoopFailed(Exception):
 
 
 class Trials:
-    """One loop, run with models of different plans; `tried` has the result of each, and `seen` what the last was given."""
+    """One loop and models of different plans: `tried` has the result of each, `seen` what the last was given."""
 
     def __init__(self, loop: Loop, finder: RowFinder, kind: str, vocab_size: int):
         self.loop, self.finder, self.kind, self.vocab_size = loop, finder, kind, vocab_size
@@ -65,6 +65,11 @@ class Trials:
         result = read_result(returned)
         self.tried[plan] = result, self.seen
         return result
+
+    def enlarge(self, vocab_size: int) -> None:
+        """Has the models of further runs so many ids, and forgets what others gave."""
+        self.vocab_size = vocab_size
+        self.tried.clear()
 
     def share(self, plan: Plan, name: str) -> Result:
         """How much of the loss, 0 to 1, and of the accuracy a kind of positions has, where the plan is right there."""
