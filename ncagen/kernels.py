@@ -23,6 +23,8 @@ _SOURCES = (
     "kernels.py",
     "philox.py",
     "sources/nca/cpu_kernels.py",
+    "sources/nca/entropy.py",
+    "sources/nca/entropy_kernels.py",
     "sources/nca/rules.py",
     "sources/nca/simd.py",
     "deflate/*.py",

@@ -1,9 +1,10 @@
 """Yardsticks: how well could a model predict these rows, and how well does one.
 
 `ladder` computes the loss and the accuracy of predictors that need no training run, from uniform noise to the exact
-rule. docs/evaluate.md defines each of them.
+rule. `oracle` computes those of the exact rule for each row. docs/evaluate.md defines each of them.
 """
 
 from ncagen.evaluate.ladder import Ladder, Rung
+from ncagen.evaluate.oracle import Oracle, oracle
 
-__all__ = ["Ladder", "Rung"]
+__all__ = ["Ladder", "Oracle", "Rung", "oracle"]

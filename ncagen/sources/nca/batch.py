@@ -12,8 +12,8 @@ import numpy as np
 
 from ncagen.deflate.lengths import token_gzip_lengths
 from ncagen.row_format import Rows
-from ncagen.sources.nca import tokens
-from ncagen.sources.nca.facts import GZIP_BYTES, GZIP_RATIO, measure
+from ncagen.sources.nca import cpu, entropy, tokens
+from ncagen.sources.nca.facts import GZIP_BYTES, GZIP_RATIO, ORACLE, measure, stores_oracle
 from ncagen.sources.nca.rules import Rules
 from ncagen.sources.nca.settings import SCORED_TOKEN_BYTES, Settings
 from ncagen.sources.source import Stage, no_stage
@@ -53,7 +53,9 @@ class NcaBatch:
 
     key: seed and stream. candidates: uint64[candidate]. drawn: their weights. grids: uint8[candidate, frame, cell], the
     scored frames. drawn and grids are arrays of the backend. patches: uint16 or uint32 [candidate, frame, patch].
-    score: int32[candidate], gzip bytes, or 0 where the length is proven to be below `at_least`.
+    score: int32[candidate], gzip bytes, or 0 where the length is proven to be below `at_least`. entropy:
+    int64[candidate, frame], of the cells of the scored frames as `cpu.rollout` adds it up; None where no column needs
+    it, or the backend does not compute it.
     """
 
     settings: Settings
@@ -63,38 +65,49 @@ class NcaBatch:
     grids: Any
     patches: np.ndarray
     score: np.ndarray
+    entropy: np.ndarray | None
     backend: Backend
     stage: Stage
 
     def rows(self, chosen: np.ndarray) -> Rows:
         """Computes the complete rows of exactly scored candidates. chosen: int64[row], indices into `candidates`."""
         lengths = self.score[chosen]
+        rest = self.settings.frames - self.settings.scored_frames
+        sums = None if self.entropy is None else np.zeros((len(chosen), rest), np.int64)
         with self.stage("rollout"):
-            ids = self.token_rows(chosen)
-        return Rows(
-            {
-                "input_ids": ids,
-                "candidate": self.candidates[chosen],
-                GZIP_BYTES: lengths,
-                GZIP_RATIO: measure(self.settings).ratios(lengths),
-            }
-        )
+            ids = self.token_rows(chosen, sums)
+        columns = {
+            "input_ids": ids,
+            "candidate": self.candidates[chosen],
+            GZIP_BYTES: lengths,
+            GZIP_RATIO: measure(self.settings).ratios(lengths),
+        }
+        if stores_oracle(self.settings):
+            with self.stage("rollout"):
+                columns[ORACLE] = entropy.micronats(self.settings, self._entropy_sums(chosen, sums))
+        return Rows(columns)
 
-    def token_rows(self, chosen: np.ndarray) -> np.ndarray:
+    def token_rows(self, chosen: np.ndarray, sums: np.ndarray | None = None) -> np.ndarray:
         """Computes the tokens of some candidates' rows.
 
-        chosen: int64[row], indices into `candidates`. Returns uint16 or uint32 [row, token].
+        chosen: int64[row], indices into `candidates`. sums: int64[row, frame after the scored ones], if given, is
+        filled with their entropy. Returns uint16 or uint32 [row, token].
         """
         settings, first = self.settings, self.settings.scored_frames
         patches = self.patches[chosen]
         if settings.frames > first:
             drawn = Rules(*(weights[chosen] for weights in self.drawn))
             last = self.grids[chosen, -1]
-            rest = self.backend.rollout(
-                settings, self.key, self.candidates[chosen], drawn, last, first, settings.frames - first
-            )
+            arguments = settings, self.key, self.candidates[chosen], drawn, last, first, settings.frames - first
+            rest = self.backend.rollout(*arguments) if sums is None else cpu.rollout(*arguments, sums)
             patches = np.concatenate([patches, self.backend.patch_tokens(settings, rest)], axis=1)
         return tokens.rows(settings, patches)
+
+    def _entropy_sums(self, chosen: np.ndarray, rest: np.ndarray | None) -> np.ndarray:
+        """Adds up the entropy of rows, without their first grid. rest: int64[row, frame]. Returns int64[row]."""
+        if self.entropy is None or rest is None:  # another backend ran the automata
+            return cpu.entropies(self.settings, self.key, self.candidates[chosen])[:, 1:].sum(axis=1)
+        return self.entropy[chosen, 1:].sum(axis=1) + rest.sum(axis=1)
 
     def scored_bytes(self) -> list[bytes]:
         """Returns the scored bytes of each candidate: its scored patches as little-endian int32."""
@@ -117,13 +130,17 @@ def run(
     """
     with stage("rules"):
         drawn, starts = backend.sample(settings, key, candidates)
+    counted = None
+    if stores_oracle(settings) and backend is cpu:
+        counted = np.zeros((len(candidates), settings.scored_frames), np.int64)
     with stage("rollout"):
-        grids = backend.rollout(settings, key, candidates, drawn, starts, 0, settings.scored_frames)
+        arguments = settings, key, candidates, drawn, starts, 0, settings.scored_frames
+        grids = backend.rollout(*arguments) if counted is None else cpu.rollout(*arguments, counted)
     with stage("tokens"):
         patches = backend.patch_tokens(settings, grids)
     with stage("score"):
         score = token_gzip_lengths(patches.reshape(len(candidates), -1), at_least)
-    return NcaBatch(settings, key, candidates, drawn, grids, patches, score, backend, stage)
+    return NcaBatch(settings, key, candidates, drawn, grids, patches, score, counted, backend, stage)
 
 
 def problems(settings: Settings, rows: Rows) -> dict[str, np.ndarray]:

@@ -12,9 +12,8 @@ from functools import cache
 
 import numpy as np
 
-from ncagen.sources.nca import cpu_kernels, rules
+from ncagen.sources.nca import cpu_kernels, entropy, rules
 from ncagen.sources.nca.rules import (
-    GUMBEL_SHIFT,
     HIDDEN_SCALE,
     HIDDEN_UNITS,
     NEIGHBOURS,
@@ -61,11 +60,15 @@ def rollout(
     grids: np.ndarray,
     first_frame: int,
     frames: int,
+    sums: np.ndarray | None = None,
+    counted_steps: int = 1,
 ) -> np.ndarray:
     """Computes the recorded grids `first_frame` to `first_frame + frames - 1` of each candidate.
 
     key: seed and stream. candidates: uint64[batch]. drawn: their rules. grids: uint8[batch, cell], the start grids,
-    or for first_frame > 0 the recorded grids before `first_frame`. Returns uint8[batch, frame, cell].
+    or for first_frame > 0 the recorded grids before `first_frame`. sums: int64[batch, frame], if given, is filled with
+    the entropy of all cells (`entropy`) in the last `counted_steps` steps before each grid. Returns uint8[batch, frame,
+    cell].
     """
     states, width = settings.states, settings.width
     pitch = -(-settings.cells // BLOCK) * BLOCK
@@ -85,11 +88,15 @@ def rollout(
         _aligned(pitch // LANES, np.uint64),
         _aligned(8, np.uint16),
     )
-    gumbel = rules.gumbel_table()
-    temperature = rules.logit_units(settings, settings.temperature)
-    # The most that noise can gain on the best logit. Without noise it is -1, so that no runner-up is ever close enough.
-    reach = (int(gumbel[-1]) * temperature >> GUMBEL_SHIFT) - (int(gumbel[0]) * temperature >> GUMBEL_SHIFT)
-    noise = np.int32(rules.logit_units(settings, settings.identity_bias)), temperature, np.int32(reach or -1), gumbel
+    bias, temperature = (rules.logit_units(settings, v) for v in (settings.identity_bias, settings.temperature))
+    noise = np.int32(bias), temperature, np.int32(entropy.reach(settings)), rules.gumbel_table()
+    counting = (
+        0 if sums is None else counted_steps,
+        entropy.scale(settings),
+        entropy.exp_table(),
+        entropy.log_table(),
+        entropy.pair_table(),
+    )
     at = settings.warmup + (first_frame - 1) * settings.stride if first_frame else 0
     before = settings.stride if first_frame else settings.warmup
     recorded = np.empty((len(candidates), frames, settings.cells), np.uint8)
@@ -102,11 +109,24 @@ def rollout(
         (np.uint64(settings.height), np.uint64(width)),
         (at, before, settings.stride),
         noise,
+        counting,
         rule,
         scratch,
         recorded,
+        np.empty((0, 0), np.int64) if sums is None else sums,
     )
     return recorded
+
+
+def entropies(settings: Settings, key: tuple[int, int], candidates: np.ndarray, counted_steps: int = 1) -> np.ndarray:
+    """Runs candidates through their rows for the entropy of the last `counted_steps` steps before each grid.
+
+    key: seed and stream. candidates: uint64[batch]. Returns int64[batch, frame], in units of 1/2**24 nat.
+    """
+    drawn, starts = sample(settings, key, candidates)
+    sums = np.zeros((len(candidates), settings.frames), np.int64)
+    rollout(settings, key, candidates, drawn, starts, 0, settings.frames, sums, counted_steps)
+    return sums
 
 
 def batch_candidates(settings: Settings) -> int:

@@ -9,6 +9,7 @@ import numpy as np
 from ncagen import philox
 from ncagen.kernels import kernel, trailing_zeros
 from ncagen.sources.nca import simd
+from ncagen.sources.nca.entropy_kernels import cell_entropy, pair_entropy
 from ncagen.sources.nca.rules import (
     CENTRE,
     GUMBEL_SHIFT,
@@ -173,7 +174,10 @@ def _perceive(packed, states, torus, height, width, first, second):
 
 @kernel
 def _settle(key, candidate, step, cell, states, logits, pitch, reach, temperature, gumbel, words):
-    """Returns the next state of a cell that noise may decide: only states within `reach` of the best can win."""
+    """Returns the next state of a cell that noise may decide: only states within `reach` of the best can win.
+
+    Also returns how many these are, and the sum of their distances from the best.
+    """
     best = logits[cell]
     for s in range(np.uint64(1), np.uint64(states)):
         best = max(best, logits[s * pitch + cell])
@@ -181,10 +185,14 @@ def _settle(key, candidate, step, cell, states, logits, pitch, reach, temperatur
     top = np.int64(-(2**62))
     blocks = np.uint64((states + 7) // 8)
     drawn = blocks
+    close = np.int64(0)
+    distances = np.int64(0)
     for s in range(np.uint64(states)):
         logit = np.int64(logits[s * pitch + cell])
         if logit + reach < best:
             continue
+        close += 1
+        distances += best - logit
         if s >> np.uint64(3) != drawn:
             drawn = s >> np.uint64(3)
             philox_block(key[0], key[1], _NOISE + step, candidate, cell * blocks + drawn, words, 0)
@@ -192,13 +200,18 @@ def _settle(key, candidate, step, cell, states, logits, pitch, reach, temperatur
         if logit > top:
             top = logit
             winner = s
-    return winner
+    return winner, close, distances
 
 
 @kernel
-def _steps(key, candidate, first_step, steps, states, shape, noise, rule, scratch):
-    """Runs `steps` steps on the grid in scratch, in place."""
+def _steps(key, candidate, first_step, steps, states, shape, noise, counting, rule, scratch):
+    """Runs `steps` steps on the grid in scratch, in place.
+
+    Returns the entropy of all cells in the last steps, as many as `counting` says, in units of 1/2**24 nat.
+    """
     bias, temperature, reach, gumbel = noise
+    counted_steps, scale, exponentials, logarithms, pairs = counting
+    entropy = np.int64(0)
     tables, packed, hidden_pairs, output_pairs = rule
     torus, grid, first_column, last_column, first, second, logits, close_cells, words = scratch
     pitch = np.uint64(len(first))
@@ -227,16 +240,25 @@ def _steps(key, candidate, first_step, steps, states, shape, noise, rule, scratc
             while close:
                 cell = vector * np.uint64(LANES) + np.uint64(trailing_zeros(close))
                 if cell < cells:
-                    grid[cell] = _settle(
+                    grid[cell], close_states, distances = _settle(
                         key, candidate, step, cell, states, logits, pitch, reach, temperature, gumbel, words
                     )
+                    if step + counted_steps >= first_step + steps:
+                        if close_states == 2:
+                            entropy += pair_entropy(distances, scale, pairs)
+                        else:
+                            entropy += cell_entropy(
+                                cell, states, logits, pitch, reach, scale, exponentials, logarithms
+                            )
                 close &= close - _ONE
+    return entropy
 
 
 @kernel
-def rollout(key, candidates, rules, grids, states, shape, frame_steps, noise, rule, scratch, recorded):
+def rollout(key, candidates, rules, grids, states, shape, frame_steps, noise, counting, rule, scratch, recorded, sums):
     """Runs each candidate through its frames. frame_steps: (step of `grids`, steps before the first frame, steps
-    between frames). shape: height and width. noise: (bias, temperature, reach, gumbel)."""
+    between frames). shape: height and width. noise: (bias, temperature, reach, gumbel). counting: (steps before each
+    frame whose entropy is added up in `sums`: int64[batch, frame], or 0; scale and the tables of `entropy`)."""
     perception, hidden, output = rules
     at, before, between = frame_steps
     grid = scratch[1]
@@ -248,7 +270,9 @@ def rollout(key, candidates, rules, grids, states, shape, frame_steps, noise, ru
         step = at + 1
         steps = before
         for frame in range(recorded.shape[1]):
-            _steps(key, candidates[b], step, steps, states, shape, noise, rule, scratch)
+            entropy = _steps(key, candidates[b], step, steps, states, shape, noise, counting, rule, scratch)
+            if counting[0]:
+                sums[b, frame] = entropy
             step += steps
             steps = between
             for c in range(cells):

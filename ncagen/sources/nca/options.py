@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ncagen.errors import SpecError
-from ncagen.sources.nca.settings import PRESETS, STARTS, Settings
+from ncagen.sources.nca.settings import FACTS, PRESETS, STARTS, Settings
 from ncagen.sources.source import Option
 
 DEFAULT_PRESET = "released"
@@ -25,6 +25,7 @@ OPTIONS = (
     Option("start", str, f"Start cells: {' or '.join(STARTS)}.  [categorical]"),
     Option("channel_wrap", bool, "The released code's wrapped channels.  [on]"),
     Option("trajectories_per_rule", int, "Neighbouring candidates that share a rule.  [1]"),
+    Option("facts", str, f"More columns: {', '.join(FACTS)} (the loss of a model that knows the rule).  [none]"),
 )
 
 

@@ -17,6 +17,7 @@ PRESETS: dict[str, dict[str, Any]] = {
 }
 
 STARTS = ("categorical", "uniform")
+FACTS = ("oracle",)  # columns that a build stores where it is asked to
 DELIMITERS = 2  # start-of-grid and end-of-grid, the two ids above all patches
 SCORED_GRIDS = 10
 SCORED_TOKEN_BYTES = 4  # the released filter compresses little-endian int32 tokens
@@ -72,7 +73,8 @@ class Settings(Patching):
 
     height and width count cells, patch those along a side of a patch. warmup and stride count steps. temperature and
     identity_bias are in the logits of the paper's network. trajectories_per_rule neighbouring candidates share a rule.
-    seq_len: tokens of a row that a model reads as input; it determines how many grids are recorded.
+    seq_len: tokens of a row that a model reads as input; it determines how many grids are recorded. facts: further
+    columns to store, of FACTS, joined by commas; they change no row.
     Raises SpecError for a value out of the range in RANGES, and for patches that do not fit the grid.
     """
 
@@ -88,9 +90,11 @@ class Settings(Patching):
     channel_wrap: bool = True
     trajectories_per_rule: int = 1
     seq_len: int = 1024
+    facts: str = ""
 
     def __post_init__(self):
         _check_ranges(self)
+        _check_facts(self.facts)
         _check_patches(self)
 
     @property
@@ -147,6 +151,13 @@ def _check_ranges(settings: Settings) -> None:
         raise SpecError(f"channel_wrap {settings.channel_wrap!r} is not true or false")
     if settings.start not in STARTS:
         raise SpecError(f"start {settings.start!r} is not known: use {' or '.join(STARTS)}")
+
+
+def _check_facts(facts: str) -> None:
+    """Raises SpecError for columns that are not known."""
+    names = facts.split(",") if type(facts) is str and facts else []
+    if type(facts) is not str or not set(names) <= set(FACTS) or len(set(names)) != len(names):
+        raise SpecError(f"facts {facts!r} are not known: use {' or '.join(FACTS)}, or leave them out")
 
 
 def _check_patches(settings: Settings) -> None:

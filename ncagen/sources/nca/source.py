@@ -21,6 +21,8 @@ VERSION = 1
 
 # Every setting except the row length, which belongs to the build.
 STORED = tuple(field.name for field in fields(Settings) if field.name != "seq_len")
+# Stored only where they are given, so that a spec without them is what it was before they existed.
+OPTIONAL = {field.name: field.default for field in fields(Settings) if field.name == "facts"}
 
 
 @dataclass(frozen=True)
@@ -42,16 +44,20 @@ class Nca:
     def from_dict(cls, values: Mapping[str, Any], seq_len: int) -> "Nca":
         """Makes the source that `to_dict` wrote. Raises SpecError for a missing or unknown setting, or a bad value."""
         for name in STORED:
-            if name not in values:
+            if name not in values and name not in OPTIONAL:
                 raise SpecError(f"source {cls.name} has no setting {name!r}")
         for name in values:
             if name not in STORED:
                 raise SpecError(f"setting {name!r} of source {cls.name} is not known")
+        for name, default in OPTIONAL.items():
+            if values.get(name) == default:
+                raise SpecError(f"setting {name!r} of source {cls.name} is {default!r}: leave it out")
         return cls(Settings(seq_len=seq_len, **values))
 
     def to_dict(self) -> dict[str, Any]:
         """Returns every setting except `seq_len` as a plain value: part of the hashed spec."""
-        return {name: getattr(self.settings, name) for name in STORED}
+        found = {name: getattr(self.settings, name) for name in STORED}
+        return {name: value for name, value in found.items() if name not in OPTIONAL or value != OPTIONAL[name]}
 
     @property
     def seq_len(self) -> int:
