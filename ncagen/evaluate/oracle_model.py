@@ -66,7 +66,7 @@ class Seen:
     kinds: set[str] = field(default_factory=set)
 
 
-class Oracle:
+class NextIds:
     """Ids to the ids that are next. Shared by the three kinds of models."""
 
     def __init__(self, finder: RowFinder, vocab_size: int, plan: Plan):
@@ -116,7 +116,7 @@ class Oracle:
         seen.kinds |= {name for name, mask in kinds.items() if mask.any()}
 
 
-class NumpyOracle(Oracle):
+class NumpyOracle(NextIds):
     """model(input_ids, **others) gives float32 logits [sequence, position, id], of the token after each position."""
 
     def __call__(self, input_ids: np.ndarray, *more: np.ndarray, **others: Any) -> np.ndarray:
@@ -151,4 +151,4 @@ def make(finder: RowFinder, kind: str, vocab_size: int, plan: Plan) -> Any:
         return NumpyOracle(finder, vocab_size, plan)
     with needed_by(f"an oracle model of kind {kind}"):
         from ncagen.evaluate.oracle_torch import HuggingFaceOracle, TorchOracle
-    return (HuggingFaceOracle if kind == "huggingface" else TorchOracle)(Oracle(finder, vocab_size, plan))
+    return (HuggingFaceOracle if kind == "huggingface" else TorchOracle)(NextIds(finder, vocab_size, plan))

@@ -12,13 +12,13 @@ import torch
 from torch import nn
 from torch.nn.functional import cross_entropy, pad
 
-from ncagen.evaluate.oracle_model import STEP, SURE, Oracle
+from ncagen.evaluate.oracle_model import STEP, SURE, NextIds
 
 
 class TorchOracle(nn.Module):
     """model(input_ids, ...) gives float32 logits [sequence, position, id], of the token after each position."""
 
-    def __init__(self, oracle: Oracle):
+    def __init__(self, oracle: NextIds):
         super().__init__()
         self.oracle = oracle
         self.zero = nn.Parameter(torch.zeros(()))
@@ -67,13 +67,13 @@ class Config(SimpleNamespace):
 class HuggingFaceOracle(TorchOracle):
     """Called as a causal model of transformers: it shifts `labels` itself and returns `loss` and `logits`."""
 
-    def __init__(self, oracle: Oracle):
+    def __init__(self, oracle: NextIds):
         super().__init__(oracle)
         self.config = Config(
             vocab_size=oracle.vocab_size, use_cache=True, model_type="oracle", is_encoder_decoder=False
         )
 
-    def forward(  # type: ignore[override]  # trainers read these names from the signature
+    def forward(  # type: ignore[override]  # trainers read from these names what a batch has to have
         self,
         input_ids: torch.Tensor,
         attention_mask: torch.Tensor | None = None,
@@ -81,7 +81,6 @@ class HuggingFaceOracle(TorchOracle):
         labels: torch.Tensor | None = None,
         use_cache: bool | None = None,
         num_items_in_batch: torch.Tensor | int | None = None,
-        shift_labels: torch.Tensor | None = None,
         **others: Any,
     ) -> Output:
         """input_ids, labels: int64[sequence, position]. The loss is transformers' own, `ForCausalLMLoss`.
@@ -91,6 +90,7 @@ class HuggingFaceOracle(TorchOracle):
         cached = self.config.use_cache if use_cache is None else use_cache
         given = others | {"attention_mask": attention_mask, "position_ids": position_ids}
         logits = self.logits(input_ids, given, restarts=attention_mask is None and not cached)
+        shift_labels = others.get("shift_labels")
         if labels is None and shift_labels is None:
             return Output(logits=logits)
         if shift_labels is None:

@@ -1,0 +1,164 @@
+"""What a model's losses on a sample of rows say, beside the rungs of the ladder: figures, a table, one sentence.
+
+Not covered: how the losses are computed (`score`, `run_model`).
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ncagen.evaluate.ladder import Ladder, Rung
+
+HISTOGRAMS = ("unigram", "cell histogram", "patch histogram")  # rungs that know no rule
+SURE = 2  # standard errors
+WORSE = 0.05  # nats above uniform: a model before its first step is a little above
+SHOWN = (2, 3, 4, 6, 8, 12, 16, 20, 24)  # grids of the table, and the last
+
+
+@dataclass(frozen=True, eq=False)
+class RowScores:
+    """Figures of single rows. nats, accuracy: float64[row, grid], means over a grid's patches, nan for the first grid
+    and for grids of which a model sees no patch. tokens: float64[row], the mean loss of all tokens after the first
+    grid, delimiters too.
+    """
+
+    nats: np.ndarray
+    accuracy: np.ndarray
+    tokens: np.ndarray
+
+    @classmethod
+    def concatenate(cls, parts: Sequence["RowScores"]) -> "RowScores":
+        """The rows of several, in order; at least one."""
+        arrays = ([getattr(part, name) for part in parts] for name in ("nats", "accuracy", "tokens"))
+        return cls(*map(np.concatenate, arrays))
+
+
+@dataclass(frozen=True, eq=False)
+class ModelScore:
+    """A model's score. rung: its figures, as of a predictor of the ladder; nats and accuracy by grid.
+
+    tokens: its mean loss of a token after the first grid, with delimiters, as a trainer reports it. fall: how far the
+    loss falls from the second grid to the last, in nats a patch. fall_stderr: the standard error of that over rows.
+    rows: how many. ladder: what it is compared with, None if nothing.
+    """
+
+    rung: Rung
+    tokens: float
+    fall: float
+    fall_stderr: float
+    rows: int
+    ladder: Ladder | None = None
+
+    @property
+    def reached(self) -> Rung | None:
+        """The last rung that the loss reaches; None if none, or without a ladder."""
+        return None if self.ladder is None else self.ladder.reached(self.rung.mean)
+
+    @property
+    def missed(self) -> Rung | None:
+        """The next rung, which it does not reach; None if there is none."""
+        if self.ladder is None:
+            return None
+        reached = math.inf if self.reached is None else self.reached.mean
+        below = [rung for rung in self.ladder.rungs if rung.mean < min(reached, self.rung.mean)]
+        return max(below, key=lambda rung: rung.mean, default=None)
+
+    def sentence(self) -> str:
+        """What the score means, in plain words."""
+        said = f"{self.rung.name} has a loss of {self.rung.mean:.2f} nats a patch"
+        if self.ladder is None:
+            return f"{said}, which falls by {self._fall()}."
+        if (impossible := self._impossible()) is not None:
+            return f"{said}{impossible}."
+        return f"{said}: it {self._place()}. {self._learned()}"
+
+    def table(self) -> list[str]:
+        """Lines with the loss by grid, of the model and of the rungs, best first."""
+        grids = [grid for grid in SHOWN if grid < len(self.rung.nats)] + [len(self.rung.nats)]
+        rungs = sorted([*(self.ladder.rungs if self.ladder else ()), self.rung], key=lambda rung: rung.mean)
+        width = max(len(rung.name) for rung in rungs) + 2
+        lines = [f"{'nats a patch':{width}}" + "".join(f"{f'grid {grid}':>9}" for grid in grids) + "     mean  right"]
+        for rung in rungs:
+            mark = "*" if rung is self.rung else " "
+            values = "".join(f"{rung.nats[grid - 1]:9.3f}" for grid in grids)
+            lines.append(f"{mark} {rung.name:{width - 2}}{values}{rung.mean:9.3f}{rung.mean_accuracy:7.1%}")
+        return lines
+
+    def to_dict(self) -> dict:
+        """Plain values for JSON."""
+        reached, missed = self.reached, self.missed
+        return {
+            "model": self.rung.to_dict(),
+            "mean": self.rung.mean,
+            "accuracy": self.rung.mean_accuracy,
+            "tokens": self.tokens,
+            "fall": self.fall,
+            "fall_stderr": self.fall_stderr,
+            "rows": self.rows,
+            "reached": None if reached is None else reached.name,
+            "missed": None if missed is None else missed.name,
+            "sentence": self.sentence(),
+        }
+
+    def _impossible(self) -> str | None:
+        """Losses that no working model has."""
+        uniform, oracle = self._mean_of("uniform"), self._mean_of("oracle")
+        if uniform is not None and self.rung.mean > uniform + WORSE:
+            return f", more than the {uniform:.2f} of guessing: it has not learned these ids, or has diverged"
+        if oracle is not None and self.rung.mean < oracle - max(0.01, SURE * self.rung.mean_stderr):
+            return f", less than the {oracle:.4f} of the known rule: it is given the tokens that it predicts"
+        return None
+
+    def _place(self) -> str:
+        reached, missed = self.reached, self.missed
+        below = None if reached is None else f"reaches the rung {reached.name!r} ({reached.mean:.2f})"
+        above = None if missed is None else f"not {missed.name!r} ({missed.mean:.2f})"
+        return " and ".join(filter(None, (below or "reaches no rung", above)))
+
+    def _learned(self) -> str:
+        """What the fall of the loss over a row shows."""
+        assert self.ladder is not None
+        falls = [rung.nats[1] - rung.nats[-1] for rung in self.ladder.rungs if rung.name in HISTOGRAMS]
+        histogram = max(0.0, *falls) if falls else 0.0
+        if self.fall - histogram > SURE * self.fall_stderr + 0.02:
+            return f"Its loss falls by {self._fall()}, a histogram's by {histogram:.2f}: it learns rules from the row."
+        return f"Its loss falls by {self._fall()}, a histogram's by {histogram:.2f}: this shows no rules learned."
+
+    def _fall(self) -> str:
+        return f"{self.fall:.2f} ± {self.fall_stderr:.2f} from grid 2 to {len(self.rung.nats)}"
+
+    def _mean_of(self, name: str) -> float | None:
+        assert self.ladder is not None
+        return next((rung.mean for rung in self.ladder.rungs if rung.name == name), None)
+
+
+def of_rows(rows: RowScores, delimiters: int, patches: int, ladder: Ladder | None, name: str) -> ModelScore:
+    """The score of a model by that of its rows. delimiters, patches: of a grid."""
+    seen = ~np.isnan(rows.nats).all(axis=0)
+    nats, right = rows.nats[:, : np.flatnonzero(seen)[-1] + 1], rows.accuracy[:, : np.flatnonzero(seen)[-1] + 1]
+    falls = nats[:, 1] - nats[:, -1]
+    rung = Rung(
+        name,
+        nats=_mean(nats),
+        accuracy=_mean(right),
+        stderr=_stderr(nats),
+        mean_stderr=float(_stderr(nats[:, 1:].mean(axis=1))),
+        patches=patches,
+        delimiters=delimiters,
+    )
+    fall, error = float(falls.mean()), float(_stderr(falls))
+    return ModelScore(rung, float(rows.tokens.mean()), fall, error, len(nats), ladder)
+
+
+def _mean(values: np.ndarray) -> np.ndarray:
+    """Over rows."""
+    return values.mean(axis=0)
+
+
+def _stderr(values: np.ndarray) -> np.ndarray:
+    """The standard error of the mean over rows, axis 0; nan for a single row."""
+    if len(values) < 2:
+        return np.full(values.shape[1:], np.nan)
+    return values.std(axis=0, ddof=1) / math.sqrt(len(values))
