@@ -7,4 +7,6 @@ rule. `oracle` computes those of the exact rule for each row. docs/evaluate.md d
 from ncagen.evaluate.ladder import Ladder, Rung
 from ncagen.evaluate.oracle import Oracle, oracle
 
-__all__ = ["Ladder", "Oracle", "Rung", "oracle"]
+from ncagen.evaluate.compute import ladder  # isort: skip  # the function takes the place of the module's name
+
+__all__ = ["Ladder", "Oracle", "Rung", "ladder", "oracle"]

@@ -1,0 +1,92 @@
+"""Computes the ladder of a dataset: a sample of its rows, every predictor over it, and the oracle.
+
+Not covered: a model's own loss (`score`), and where results are kept (`cache`).
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+from ncagen.dataset.reader import Dataset
+from ncagen.errors import NcagenError
+from ncagen.evaluate import cache
+from ncagen.evaluate.ladder import Ladder, Rung
+from ncagen.evaluate.oracle import oracle
+from ncagen.evaluate.rungs import PREDICTORS, Predictor
+from ncagen.evaluate.rungs.scores import Scores, rung_of
+from ncagen.evaluate.sample import Sample, numbers_of, sample_of
+
+ORACLE = "oracle"
+RUNGS = (*(predictor.name for predictor in PREDICTORS), ORACLE)
+SLOWEST = "architecture"
+QUICK = tuple(name for name in RUNGS if name != SLOWEST)
+ROWS = 100
+
+Progress = Callable[[str, int], object]
+"""Takes a rung's name and the number of rows that were predicted since the last call."""
+
+
+def ladder(
+    dataset: Dataset,
+    rows: int = ROWS,
+    rungs: Sequence[str] | None = None,
+    *,
+    seed: int = 0,
+    progress: Progress = lambda name, rows: None,
+) -> Ladder:
+    """Computes the losses and accuracies of predictors on a sample of a dataset's rows.
+
+    rows: how many, evenly spaced, all if there are fewer. rungs: names of RUNGS, all that these rows have if left out,
+    without the architecture, which takes about a second a row. seed: of the sample and of random starts. progress: see
+    Progress. Rungs that are kept beside the dataset are not computed again, and new ones are kept there if its folder
+    can be written. The figures are the same on any number of threads.
+
+    Raises NcagenError for numbers out of range, and for rungs that are not known or that these rows do not have.
+    """
+    sample = sample_of(dataset, rows, seed)
+    names = _names(dataset, sample, rungs)
+    empty = Ladder((), len(sample), seed, dataset.manifest.dataset_sha256, dataset.band, dataset.split)
+    kept = cache.read(dataset, empty) if dataset.selection is None else empty
+    known = {rung.name: rung for rung in kept.rungs}
+    missing = [name for name in names if name not in known]
+    for name in missing:
+        known[name] = _rung(dataset, sample, name, progress)
+    found = replace(empty, rungs=tuple(known[name] for name in RUNGS if name in known))
+    if missing and dataset.selection is None:
+        cache.write(dataset, found)
+    return replace(found, rungs=tuple(rung for rung in found.rungs if rungs is None or rung.name in names))
+
+
+def available(sample: Sample) -> list[str]:
+    """The rungs that these rows have: without cells, those that read tokens alone."""
+    return [p.name for p in PREDICTORS if sample.cells is not None or not p.needs_cells] + [ORACLE] * (
+        sample.cells is not None
+    )
+
+
+def rung(sample: Sample, predictor: Predictor, progress: Progress = lambda name, rows: None) -> Rung:
+    """One predictor's figures."""
+    scores = predictor.predict(sample, lambda rows: progress(predictor.name, rows))
+    return rung_of(predictor.name, scores, sample.patches.shape[2], sample.delimiters)
+
+
+def _rung(dataset: Dataset, sample: Sample, name: str, progress: Progress) -> Rung:
+    if name != ORACLE:
+        return rung(sample, next(p for p in PREDICTORS if p.name == name), progress)
+    known = oracle(dataset, numbers_of(len(dataset), len(sample), sample.seed))
+    progress(name, len(sample))
+    return rung_of(name, Scores(known.nats, known.accuracy), sample.patches.shape[2], sample.delimiters)
+
+
+def _names(dataset: Dataset, sample: Sample, rungs: Sequence[str] | None) -> list[str]:
+    """The rungs to compute. Raises NcagenError."""
+    there = available(sample)
+    if rungs is None:
+        return [name for name in there if name in QUICK]
+    unknown = [name for name in rungs if name not in RUNGS]
+    if unknown:
+        raise NcagenError(f"rung {unknown[0]!r} is not known: use {', '.join(RUNGS)}")
+    lacking = [name for name in rungs if name not in there]
+    if lacking:
+        source = dataset.manifest.spec.source.name
+        raise NcagenError(f"rows of source {source} have no rung {lacking[0]!r}: use {', '.join(there)}")
+    return list(rungs)

@@ -1,0 +1,102 @@
+"""Rows as the rungs read them: patches by grid, and the cells of the grids where rows have any.
+
+Rows of another source than automata are cut into `PARTS` equal parts, which stand for grids; their tokens stand for
+patches. Not covered: reading flat files of tokens (`ncagen.audit`).
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ncagen.dataset.reader import Dataset
+from ncagen.errors import NcagenError
+from ncagen.numbers import whole
+from ncagen.sources import source_of
+from ncagen.sources.nca import tokens
+from ncagen.sources.nca.settings import DELIMITERS, Patching, Settings
+from ncagen.sources.nca.source import Nca
+
+PARTS = 16
+MOST_CORPUS = 2000  # rows that the frequencies of ids are estimated from
+
+
+@dataclass(frozen=True, eq=False)
+class Sample:
+    """Some rows of a dataset or of a file.
+
+    ids: patches are 0 to ids - 1. patches: int64[row, grid, patch]. delimiters: of a grid. corpus: the ids that occur
+    in these rows and others, int64[id] in rising order, and how often. shape, cells: of the grids, uint8[row, grid, y,
+    x]; None for rows that are not grids. seed: of random starts.
+    """
+
+    ids: int
+    patches: np.ndarray
+    delimiters: int
+    corpus: tuple[np.ndarray, np.ndarray]
+    shape: Patching | None = None
+    cells: np.ndarray | None = None
+    seed: int = 0
+
+    def __len__(self) -> int:
+        return len(self.patches)
+
+    @property
+    def grids(self) -> int:
+        """Number of grids in a row."""
+        return self.patches.shape[1]
+
+
+def numbers_of(length: int, rows: int, seed: int = 0) -> np.ndarray:
+    """The rows of a sample, evenly spaced: int64[row].
+
+    length: how many rows there are. rows: how many to take, all if there are fewer. seed: the first row taken, modulo
+    the distance between two. Raises NcagenError for numbers out of range.
+    """
+    rows, seed = min(whole("rows", rows, 1), length), whole("seed", seed, 0, 2**32 - 1)
+    return np.arange(rows) * length // rows + seed % (length // rows)
+
+
+def sample_of(dataset: Dataset, rows: int, seed: int = 0) -> Sample:
+    """Reads a sample of a dataset. Raises NcagenError, DamagedShard."""
+    numbers = numbers_of(len(dataset), rows, seed)
+    others = numbers_of(len(dataset), max(MOST_CORPUS, len(numbers)))
+    source = source_of(dataset.manifest.spec)
+    ids = _tokens(dataset, numbers)
+    if not isinstance(source, Nca):
+        part = cut(ids)
+        corpus = frequencies(part, cut(_tokens(dataset, np.setdiff1d(others, numbers))))
+        return Sample(dataset.row_format.vocabulary, part, 0, corpus, seed=seed)
+    settings = source.settings
+    patches = _patches(settings, ids)
+    corpus = frequencies(patches, _patches(settings, _tokens(dataset, np.setdiff1d(others, numbers))))
+    cells = tokens.grids(settings, ids)
+    return Sample(settings.patch_ids, patches, DELIMITERS, corpus, settings, cells, seed)
+
+
+def frequencies(patches: np.ndarray, others: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The ids that occur in both, int64[id] in rising order, and how often; first grids are left out.
+
+    patches, others: integers [row, grid, patch].
+    """
+    ids, counts = np.unique(np.concatenate([patches[:, 1:].ravel(), others[:, 1:].ravel()]), return_counts=True)
+    return ids.astype(np.int64), counts.astype(np.int64)
+
+
+def cut(ids: np.ndarray) -> np.ndarray:
+    """Rows of tokens as PARTS equal parts, without what is left over: int64[row, part, token].
+
+    ids: integers [row, token]. Raises NcagenError for rows that are too short.
+    """
+    width = ids.shape[1] // PARTS
+    if not width:
+        raise NcagenError(f"rows have {ids.shape[1]} tokens: use rows of {PARTS} or more")
+    return ids[:, : width * PARTS].reshape(len(ids), PARTS, width).astype(np.int64)
+
+
+def _tokens(dataset: Dataset, numbers: np.ndarray) -> np.ndarray:
+    return dataset.rows(numbers, columns=("input_ids",))["input_ids"]
+
+
+def _patches(settings: Settings, ids: np.ndarray) -> np.ndarray:
+    """The patches of whole rows: int64[row, grid, patch]. ids: integers [row, token]."""
+    return ids.reshape(len(ids), settings.frames, settings.tokens_per_grid)[:, :, 1:-1].astype(np.int64)
