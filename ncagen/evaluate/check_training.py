@@ -19,7 +19,7 @@ from dataclasses import dataclass, replace
 
 from ncagen.dataset.reader import Dataset
 from ncagen.evaluate.find_rows import RowFinder
-from ncagen.evaluate.oracle_model import STEP, Plan
+from ncagen.evaluate.next_ids import STEP, Plan
 from ncagen.evaluate.trials import NEAR_ZERO, Loop, LoopFailed, Result, Trials
 from ncagen.numbers import whole
 

@@ -38,8 +38,8 @@ class RowFinder:
         self.key = min(KEY_TOKENS, self.row_format.row_tokens) - 1
         odd = np.random.default_rng(0).integers(0, 2**62, self.key, dtype=np.uint64)
         self._weights = odd * np.uint64(2) + np.uint64(1)
-        self._hashes: np.ndarray | None = None
-        self._numbers = np.empty(0, np.int64)
+        self._hashes, self._numbers = np.empty(0, np.uint64), np.empty(0, np.int64)
+        self._indexed = False
 
     def find(self, sequences: np.ndarray) -> list[Piece]:
         """The rows in some sequences, in order. sequences: int64[sequence, position]."""
@@ -55,10 +55,10 @@ class RowFinder:
         """The rows of one sequence, each beginning where the one before ended or later."""
         found: list[Piece] = []
         free = 0
-        for start in np.flatnonzero(known[number]):
+        for start in np.flatnonzero(known[number]).tolist():
             if start < free:
                 continue
-            piece = self._longest(sequences[number], number, int(start), hashes[number, start])
+            piece = self._longest(sequences[number], number, start, hashes[number, start])
             if piece is not None:
                 found.append(piece)
                 free = start + piece.length
@@ -66,7 +66,6 @@ class RowFinder:
 
     def _longest(self, sequence: np.ndarray, number: int, start: int, hashed: np.uint64) -> Piece | None:
         """The row of this hash that agrees with the most tokens from `start` on; None where only the hash agrees."""
-        assert self._hashes is not None
         first, end = np.searchsorted(self._hashes, hashed, "left"), np.searchsorted(self._hashes, hashed, "right")
         rows = self._read(self._numbers[first : min(end, first + BLOCK)])
         here = sequence[start : start + rows.shape[1]]
@@ -79,12 +78,12 @@ class RowFinder:
         return Piece(number, start, int(lengths[best]), rows[best], int(offsets[best]))
 
     def _index(self) -> None:
-        if self._hashes is not None:
+        if self._indexed:
             return
         parts = [np.arange(first, min(first + BLOCK, len(self.data))) for first in range(0, len(self.data), BLOCK)]
         hashes = np.concatenate([self._hash(np.diff(self._read(part)[:, : self.key + 1], axis=1)) for part in parts])
         order = np.argsort(hashes, kind="stable")
-        self._hashes, self._numbers = hashes[order], order
+        self._hashes, self._numbers, self._indexed = hashes[order], order, True
 
     def _read(self, numbers: np.ndarray) -> np.ndarray:
         """Tokens of rows: int64[row, token]."""

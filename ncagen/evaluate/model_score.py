@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ncagen.evaluate.ladder import Ladder, Rung
+from ncagen.evaluate.rungs.scores import Scores, rung_of
 
 HISTOGRAMS = ("unigram", "cell histogram", "patch histogram")  # rungs that know no rule
 SURE = 2  # standard errors
@@ -136,29 +137,9 @@ class ModelScore:
 
 def of_rows(rows: RowScores, delimiters: int, patches: int, ladder: Ladder | None, name: str) -> ModelScore:
     """The score of a model by that of its rows. delimiters, patches: of a grid."""
-    seen = ~np.isnan(rows.nats).all(axis=0)
-    nats, right = rows.nats[:, : np.flatnonzero(seen)[-1] + 1], rows.accuracy[:, : np.flatnonzero(seen)[-1] + 1]
+    grids = int(np.flatnonzero(~np.isnan(rows.nats).all(axis=0))[-1]) + 1
+    nats, accuracy = rows.nats[:, :grids], rows.accuracy[:, :grids]
     falls = nats[:, 1] - nats[:, -1]
-    rung = Rung(
-        name,
-        nats=_mean(nats),
-        accuracy=_mean(right),
-        stderr=_stderr(nats),
-        mean_stderr=float(_stderr(nats[:, 1:].mean(axis=1))),
-        patches=patches,
-        delimiters=delimiters,
-    )
-    fall, error = float(falls.mean()), float(_stderr(falls))
-    return ModelScore(rung, float(rows.tokens.mean()), fall, error, len(nats), ladder)
-
-
-def _mean(values: np.ndarray) -> np.ndarray:
-    """Over rows."""
-    return values.mean(axis=0)
-
-
-def _stderr(values: np.ndarray) -> np.ndarray:
-    """The standard error of the mean over rows, axis 0; nan for a single row."""
-    if len(values) < 2:
-        return np.full(values.shape[1:], np.nan)
-    return values.std(axis=0, ddof=1) / math.sqrt(len(values))
+    error = float(np.sqrt(np.var(falls) / (len(falls) - 1))) if len(falls) > 1 else 0.0
+    rung = rung_of(name, Scores(nats, accuracy), patches, delimiters)
+    return ModelScore(rung, float(rows.tokens.mean()), float(falls.mean()), error, len(nats), ladder)

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 from torch.nn.functional import cross_entropy, pad
 
-from ncagen.evaluate.oracle_model import STEP, SURE, NextIds
+from ncagen.evaluate.next_ids import STEP, SURE, NextIds
 
 
 class TorchOracle(nn.Module):
@@ -93,7 +93,7 @@ class HuggingFaceOracle(TorchOracle):
         shift_labels = others.get("shift_labels")
         if labels is None and shift_labels is None:
             return Output(logits=logits)
-        if shift_labels is None:
+        if shift_labels is None and labels is not None:
             shift_labels = pad(labels, (0, 1), value=-100)[..., 1:]
         return Output(loss=_loss(logits, shift_labels, num_items_in_batch), logits=logits)
 

@@ -6,6 +6,7 @@ added. A line that was cut by a kill is left out. Not covered: two processes tha
 
 import json
 from collections.abc import Mapping
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -58,9 +59,18 @@ class RowState:
         head, *lines = text[: text.rfind("\n") + 1].splitlines() or [""]
         if head != self._head:
             return []
-        if not text.endswith("\n"):
-            self._path.write_text("".join(f"{line}\n" for line in (head, *lines)), encoding="utf-8")
-        return lines
+        whole = list(takewhile(_is_whole, lines))
+        kept = "".join(f"{line}\n" for line in (head, *whole))
+        if kept != text:
+            self._path.write_text(kept, encoding="utf-8")
+        return whole
+
+
+def _is_whole(line: str) -> bool:
+    try:
+        return set(FIELDS) <= set(json.loads(line))
+    except (ValueError, TypeError):
+        return False
 
 
 def _plain(values: np.ndarray) -> list[float | None]:

@@ -15,11 +15,12 @@ import numpy as np
 from ncagen.dataset.reader import Dataset
 from ncagen.dataset.shard import one_line
 from ncagen.errors import NcagenError
+from ncagen.evaluate.compute import ROWS
 from ncagen.evaluate.ladder import Ladder
 from ncagen.evaluate.model_score import ModelScore
 from ncagen.evaluate.row_state import RowState
 from ncagen.evaluate.sample import numbers_of
-from ncagen.evaluate.score import ROWS, positions, read, row_scores, summary
+from ncagen.evaluate.score import positions, read, row_scores, summary
 from ncagen.hints import needed_by
 from ncagen.numbers import whole
 from ncagen.row_format import RowFormat

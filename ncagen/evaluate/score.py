@@ -8,21 +8,21 @@ other sources than automata have parts instead of grids, as in `sample`. Not cov
 (`run_model`), pictures (`plot`).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from ncagen.dataset.reader import Dataset
 from ncagen.errors import NcagenError
+from ncagen.evaluate.compute import ROWS
 from ncagen.evaluate.ladder import Ladder
 from ncagen.evaluate.model_score import ModelScore, RowScores, of_rows
 from ncagen.evaluate.sample import PARTS, numbers_of
 from ncagen.numbers import whole
 from ncagen.row_format import RowFormat
 
-ROWS = 100
-Predictions = np.ndarray | tuple[np.ndarray, np.ndarray]
+Predictions = np.ndarray | Sequence[np.ndarray]
 """Logits, float[row, position, id], or losses in nats, float[row, position], and hits, bool[row, position].
 
 Position i belongs to the prediction of token i + 1, from tokens 0 to i.
@@ -123,23 +123,22 @@ def _in_order(given: Predictions, rows: int) -> Predict:
         nonlocal done
         batch = [array[done : done + len(tokens)] for array in arrays]
         done += len(tokens)
-        return batch[0] if len(batch) == 1 and arrays[0].ndim == 3 else tuple(batch)
+        return batch[0] if arrays[0].ndim == 3 else batch
 
     return ask
 
 
-def _checked(predictions: tuple | list, shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+def _checked(predictions: Sequence[np.ndarray], shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
     """Losses, float64[row, position], and hits, bool[row, position]. Raises NcagenError."""
     if len(predictions) != 2:
-        raise NcagenError(f"{len(predictions)} arrays of predictions: use logits, or losses and hits")
+        arrays = f"{len(predictions)} array{'s' * (len(predictions) != 1)}"
+        raise NcagenError(f"{arrays} of predictions: use logits, or losses and hits")
     losses, hits = (np.asarray(array) for array in predictions)
     for name, array in (("losses", losses), ("hits", hits)):
         if array.shape != shape:
             raise NcagenError(f"{name} of shape {array.shape}: use {list(shape)}, of token i + 1 at position i")
     if losses.dtype.kind not in "fiu" or hits.dtype.kind not in "bfiu" or not np.isin(hits, (0, 1)).all():
-        raise NcagenError(
-            f"losses of {losses.dtype} and hits of {hits.dtype}: use nats, and whether the token was right"
-        )
+        raise NcagenError(f"losses of {losses.dtype} and hits of {hits.dtype}: use nats, and true for a right token")
     return losses.astype(np.float64), hits.astype(bool)
 
 

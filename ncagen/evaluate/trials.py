@@ -14,7 +14,8 @@ import numpy as np
 
 from ncagen.errors import NcagenError
 from ncagen.evaluate.find_rows import RowFinder
-from ncagen.evaluate.oracle_model import SURE, Plan, Seen, make
+from ncagen.evaluate.next_ids import SURE, Plan, Seen
+from ncagen.evaluate.oracle_model import make
 from ncagen.numbers import shown
 
 Loop = Callable[[Any], Any]
