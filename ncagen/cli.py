@@ -15,6 +15,7 @@ from ncagen.commands.audit import audit
 from ncagen.commands.bench import bench
 from ncagen.commands.build import build
 from ncagen.commands.console import CANNOT, PIPE_CLOSED, STOPPED
+from ncagen.commands.evaluate import evaluate
 from ncagen.commands.export import export
 from ncagen.commands.pull import pull
 from ncagen.commands.push import push
@@ -161,5 +162,5 @@ def main(context):
         context.exit(CANNOT)
 
 
-for command in (build, verify, show, view, export, bench, receipt, rebuild, push, pull, audit):
+for command in (build, verify, show, view, export, bench, receipt, rebuild, push, pull, audit, evaluate):
     main.add_command(command)

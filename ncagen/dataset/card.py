@@ -20,6 +20,7 @@ from ncagen.selection import Band
 from ncagen.spec import BuildSpec
 
 CARD = "README.md"
+LADDER = "ladder.json"  # which `ncagen evaluate` keeps beside the card
 PICTURE = "rows.png"  # beside the card on the Hub, if Pillow was installed for the push
 HOME = "PATH_OF_THIS_FOLDER"
 

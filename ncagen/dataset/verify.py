@@ -14,7 +14,7 @@ from typing import Protocol
 import numpy as np
 
 from ncagen import philox
-from ncagen.dataset.card import CARD, PICTURE
+from ncagen.dataset.card import CARD, LADDER, PICTURE
 from ncagen.dataset.folder import Folder, folder_at
 from ncagen.dataset.manifest import BUILDING, MANIFEST, Manifest, read_manifest
 from ncagen.dataset.reader import open_shard
@@ -112,7 +112,7 @@ def _check(
 
 def _foreign(folder: Folder, manifest: Manifest) -> list[str]:
     """The files in a folder that do not belong to the dataset; temporary files are not counted."""
-    expected = {*manifest.files, MANIFEST, BUILDING, CARD, *HUB_FILES}
+    expected = {*manifest.files, MANIFEST, BUILDING, CARD, LADDER, *HUB_FILES}
     return [name for name in folder.names() if name not in expected and not name.startswith(HUB_FOLDER)]
 
 

@@ -5,15 +5,16 @@ written is no error: the ladder is then computed each time.
 """
 
 import json
+from contextlib import suppress
 
 import pyarrow as pa
 
+from ncagen.dataset.card import LADDER
 from ncagen.dataset.folder import Folder
 from ncagen.dataset.reader import Dataset
 from ncagen.errors import NcagenError
 from ncagen.evaluate.ladder import Ladder
 
-FILE = "ladder.json"
 VERSION = 1  # rises with any change of a rung's definition
 MOST_BYTES = 2**24
 
@@ -21,7 +22,7 @@ MOST_BYTES = 2**24
 def ladders(folder: Folder, dataset_sha256: str) -> list[Ladder]:
     """Every ladder that is kept beside this dataset; none if there is no such file."""
     try:
-        values = json.loads(folder.read(FILE, MOST_BYTES).to_pybytes())
+        values = json.loads(folder.read(LADDER, MOST_BYTES).to_pybytes())
         if (values["version"], values["dataset_sha256"]) != (VERSION, dataset_sha256):
             return []
         return [Ladder.from_dict(ladder) for ladder in values["ladders"]]
@@ -39,11 +40,13 @@ def write(dataset: Dataset, ladder: Ladder) -> None:
     """Puts a ladder in the place of the one of the same sample, if the folder can be written."""
     others = [kept for kept in ladders(dataset.folder, ladder.dataset_sha256) if _sample(kept) != _sample(ladder)]
     listed = sorted([*others, ladder], key=_sample)
-    values = {"version": VERSION, "dataset_sha256": ladder.dataset_sha256, "ladders": [each.to_dict() for each in listed]}
-    try:
-        dataset.folder.write(FILE, pa.py_buffer(json.dumps(values).encode()))
-    except (OSError, NcagenError):
-        pass
+    values = {
+        "version": VERSION,
+        "dataset_sha256": ladder.dataset_sha256,
+        "ladders": [each.to_dict() for each in listed],
+    }
+    with suppress(OSError, NcagenError):
+        dataset.folder.write(LADDER, pa.py_buffer(json.dumps(values).encode()))
 
 
 def _sample(ladder: Ladder) -> tuple:

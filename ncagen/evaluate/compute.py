@@ -13,12 +13,11 @@ from ncagen.evaluate.ladder import Ladder, Rung
 from ncagen.evaluate.oracle import oracle
 from ncagen.evaluate.rungs import PREDICTORS, Predictor
 from ncagen.evaluate.rungs.scores import Scores, rung_of
-from ncagen.evaluate.sample import Sample, numbers_of, sample_of
+from ncagen.evaluate.sample import GridSample, Sample, numbers_of, sample_of
 
 ORACLE = "oracle"
 RUNGS = (*(predictor.name for predictor in PREDICTORS), ORACLE)
-SLOWEST = "architecture"
-QUICK = tuple(name for name in RUNGS if name != SLOWEST)
+ALL, SLOWEST = "all", "architecture"
 ROWS = 100
 
 Progress = Callable[[str, int], object]
@@ -28,17 +27,17 @@ Progress = Callable[[str, int], object]
 def ladder(
     dataset: Dataset,
     rows: int = ROWS,
-    rungs: Sequence[str] | None = None,
+    rungs: str | Sequence[str] | None = None,
     *,
     seed: int = 0,
     progress: Progress = lambda name, rows: None,
 ) -> Ladder:
     """Computes the losses and accuracies of predictors on a sample of a dataset's rows.
 
-    rows: how many, evenly spaced, all if there are fewer. rungs: names of RUNGS, all that these rows have if left out,
-    without the architecture, which takes about a second a row. seed: of the sample and of random starts. progress: see
-    Progress. Rungs that are kept beside the dataset are not computed again, and new ones are kept there if its folder
-    can be written. The figures are the same on any number of threads.
+    rows: how many, evenly spaced, all if there are fewer. rungs: names of RUNGS, also as text, such as "lookup,linear",
+    or "all"; if left out, all that these rows have but the architecture, which takes about a second a row. seed: of the
+    sample and of random starts. progress: see Progress. Rungs that are kept beside the dataset are not computed again,
+    and new ones are kept there if its folder can be written. The figures are the same on any number of threads.
 
     Raises NcagenError for numbers out of range, and for rungs that are not known or that these rows do not have.
     """
@@ -49,7 +48,8 @@ def ladder(
     known = {rung.name: rung for rung in kept.rungs}
     missing = [name for name in names if name not in known]
     for name in missing:
-        known[name] = _rung(dataset, sample, name, progress)
+        # Rounded as it is kept, so that a call which finds it there gives the same.
+        known[name] = Rung.from_dict(_rung(dataset, sample, name, progress).to_dict())
     found = replace(empty, rungs=tuple(known[name] for name in RUNGS if name in known))
     if missing and dataset.selection is None:
         cache.write(dataset, found)
@@ -58,9 +58,9 @@ def ladder(
 
 def available(sample: Sample) -> list[str]:
     """The rungs that these rows have: without cells, those that read tokens alone."""
-    return [p.name for p in PREDICTORS if sample.cells is not None or not p.needs_cells] + [ORACLE] * (
-        sample.cells is not None
-    )
+    if isinstance(sample, GridSample):
+        return list(RUNGS)
+    return [predictor.name for predictor in PREDICTORS if not predictor.needs_cells]
 
 
 def rung(sample: Sample, predictor: Predictor, progress: Progress = lambda name, rows: None) -> Rung:
@@ -77,16 +77,18 @@ def _rung(dataset: Dataset, sample: Sample, name: str, progress: Progress) -> Ru
     return rung_of(name, Scores(known.nats, known.accuracy), sample.patches.shape[2], sample.delimiters)
 
 
-def _names(dataset: Dataset, sample: Sample, rungs: Sequence[str] | None) -> list[str]:
+def _names(dataset: Dataset, sample: Sample, rungs: str | Sequence[str] | None) -> list[str]:
     """The rungs to compute. Raises NcagenError."""
     there = available(sample)
-    if rungs is None:
-        return [name for name in there if name in QUICK]
-    unknown = [name for name in rungs if name not in RUNGS]
+    if rungs is None or rungs == ALL:
+        return [name for name in there if rungs == ALL or name != SLOWEST]
+    listed = rungs.split(",") if isinstance(rungs, str) else rungs
+    names = [name.strip().replace("-", " ") for name in listed]
+    unknown = [name for name in names if name not in RUNGS]
     if unknown:
-        raise NcagenError(f"rung {unknown[0]!r} is not known: use {', '.join(RUNGS)}")
-    lacking = [name for name in rungs if name not in there]
+        raise NcagenError(f"rung {unknown[0]!r} is not known: use {', '.join(RUNGS)}, or {ALL}")
+    lacking = [name for name in names if name not in there]
     if lacking:
         source = dataset.manifest.spec.source.name
         raise NcagenError(f"rows of source {source} have no rung {lacking[0]!r}: use {', '.join(there)}")
-    return list(rungs)
+    return names

@@ -25,17 +25,14 @@ class Sample:
     """Some rows of a dataset or of a file.
 
     ids: patches are 0 to ids - 1. patches: int64[row, grid, patch]. delimiters: of a grid. corpus: the ids that occur
-    in these rows and others, int64[id] in rising order, and how often. shape, cells: of the grids, uint8[row, grid, y,
-    x]; None for rows that are not grids. seed: of random starts.
+    in these rows and others, int64[id] in rising order, and how often. seed: of the sample and of random starts.
     """
 
     ids: int
     patches: np.ndarray
     delimiters: int
     corpus: tuple[np.ndarray, np.ndarray]
-    shape: Patching | None = None
-    cells: np.ndarray | None = None
-    seed: int = 0
+    seed: int
 
     def __len__(self) -> int:
         return len(self.patches)
@@ -44,6 +41,14 @@ class Sample:
     def grids(self) -> int:
         """Number of grids in a row."""
         return self.patches.shape[1]
+
+
+@dataclass(frozen=True, eq=False)
+class GridSample(Sample):
+    """Rows of grids. shape: states and sizes. cells: uint8[row, grid, y, x]."""
+
+    shape: Patching
+    cells: np.ndarray
 
 
 def numbers_of(length: int, rows: int, seed: int = 0) -> np.ndarray:
@@ -65,12 +70,12 @@ def sample_of(dataset: Dataset, rows: int, seed: int = 0) -> Sample:
     if not isinstance(source, Nca):
         part = cut(ids)
         corpus = frequencies(part, cut(_tokens(dataset, np.setdiff1d(others, numbers))))
-        return Sample(dataset.row_format.vocabulary, part, 0, corpus, seed=seed)
+        return Sample(dataset.row_format.vocabulary, part, 0, corpus, seed)
     settings = source.settings
     patches = _patches(settings, ids)
     corpus = frequencies(patches, _patches(settings, _tokens(dataset, np.setdiff1d(others, numbers))))
     cells = tokens.grids(settings, ids)
-    return Sample(settings.patch_ids, patches, DELIMITERS, corpus, settings, cells, seed)
+    return GridSample(settings.patch_ids, patches, DELIMITERS, corpus, seed, settings, cells)
 
 
 def frequencies(patches: np.ndarray, others: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -5,11 +5,10 @@ knows the rule (`ncagen.evaluate.oracle`).
 """
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from ncagen.evaluate.rungs import counts, fitted, lookup
 from ncagen.evaluate.rungs.scores import Scores
-from ncagen.evaluate.sample import Sample
 
 Done = Callable[[int], object]
 """Takes the number of rows that were predicted since the last call."""
@@ -20,7 +19,7 @@ class Predictor(NamedTuple):
     more than some hundredths of a second a row."""
 
     name: str
-    predict: Callable[[Sample, Done], Scores]
+    predict: Callable[[Any, Done], Scores]  # of a GridSample if it needs cells, of any Sample if not
     needs_cells: bool = False
     slow: bool = False
 

@@ -11,7 +11,7 @@ from collections.abc import Callable
 import numpy as np
 
 from ncagen.evaluate.rungs.scores import Scores, of_cells, without_first
-from ncagen.evaluate.sample import Sample
+from ncagen.evaluate.sample import GridSample, Sample
 
 LONGEST_COPY = 8  # grids back
 HALF = 0.5  # added to each count of a cell's states: Krichevsky and Trofimov
@@ -37,22 +37,27 @@ def unigram(sample: Sample, done: Callable[[int], object]) -> Scores:
         others[np.searchsorted(ids, own)] -= counts
         values = others[np.searchsorted(ids, patches)]
         total, distinct = others.sum(), (others > 0).sum()
-        backed = (values + distinct / sample.ids) / (total + distinct) if total else np.full(patches.shape, 1 / sample.ids)
+        backed = (values + max(distinct, 1) / sample.ids) / (total + max(distinct, 1))
         nats[row], right[row] = -np.log(backed), patches == ids[others.argmax()]
         done(1)
     return without_first(nats, right)
 
 
-def cell_histogram(sample: Sample, done: Callable[[int], object]) -> Scores:
+def cell_histogram(sample: GridSample, done: Callable[[int], object]) -> Scores:
     """Predicts each cell by how often the row had each state."""
+    done(len(sample))
+    return of_cells(sample.shape, *cells_by_histogram(sample))
+
+
+def cells_by_histogram(sample: GridSample) -> tuple[np.ndarray, np.ndarray]:
+    """Losses and hits of the cell histogram: float64 and bool [row, grid - 1, cell]."""
     probability = histogram(sample)
     after = sample.cells[:, 1:].reshape(len(sample), sample.grids - 1, -1)
     nats = -np.log(np.take_along_axis(probability, after.astype(np.int64), axis=2))
-    done(len(sample))
-    return of_cells(sample.shape, nats, after == probability.argmax(axis=2)[..., None])
+    return nats, after == probability.argmax(axis=2)[..., None]
 
 
-def histogram(sample: Sample) -> np.ndarray:
+def histogram(sample: GridSample) -> np.ndarray:
     """The shares of states in the grids before each, with HALF added to each count: float64[row, grid - 1, state]."""
     rows, grids = sample.cells.shape[:2]
     states = sample.shape.states
@@ -63,7 +68,7 @@ def histogram(sample: Sample) -> np.ndarray:
 
 
 def patch_histogram(sample: Sample, done: Callable[[int], object]) -> Scores:
-    """Predicts each patch by how often the row had it, Witten-Bell with the cell histogram, or uniform without cells."""
+    """Predicts each patch by how often the row had it, Witten-Bell with the cell histogram (uniform without cells)."""
     weaker = _weaker(sample)
     nats, right = np.empty((2, *sample.patches[:, 1:].shape))
     for row, patches in enumerate(sample.patches):
@@ -118,11 +123,10 @@ def _weaker(sample: Sample) -> np.ndarray:
 
     Returns float64[row, grid - 1, patch].
     """
-    shape = sample.shape
-    if shape is None:
+    if not isinstance(sample, GridSample):
         return np.full(sample.patches[:, 1:].shape, 1 / sample.ids)
-    after = sample.cells[:, 1:].reshape(len(sample), sample.grids - 1, -1).astype(np.int64)
-    cells = np.take_along_axis(histogram(sample), after, axis=2)
+    shape = sample.shape
+    cells = np.exp(-cells_by_histogram(sample)[0])
     high, wide, patch = shape.height // shape.patch, shape.width // shape.patch, shape.patch
     by_patch = cells.reshape(*cells.shape[:2], high, patch, wide, patch)
     return by_patch.prod(axis=(3, 5)).reshape(*cells.shape[:2], -1)

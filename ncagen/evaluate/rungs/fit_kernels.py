@@ -44,12 +44,12 @@ def softmax(units, line, first, states):
 
 @kernel
 def fit_linear(neighbours, after, often, work, units, passes, penalty, step):
-    """Lowers the sum of losses and of penalty / 2 * weight ** 2 in passes over all examples, from the weights there are.
+    """Lowers the sum of losses and of penalty / 2 * weight ** 2, in passes over all examples, from the present weights.
 
     neighbours: int32[example, neighbour]. after: uint8[example]. often: float64[input], examples with each input. work:
     float64[4, input, state]: weights, and room for the pass before, those ahead and the gradient. units:
-    float64[1, state], room. Nesterov's accelerated gradient, restarted where it goes uphill; each input's step is divided
-    by how often it occurs.
+    float64[1, state], room. Nesterov's accelerated gradient, restarted where it goes uphill; the step of each input is
+    divided by how often it occurs.
     """
     inputs, states = work.shape[1], work.shape[2]
     for f in range(inputs):
@@ -151,7 +151,7 @@ def backward(neighbours, i, work, units, states):
 
 @kernel
 def fit_network(neighbours, after, examples, work, units, batch, done, rates, decay):
-    """Trains the network by Adam from the weights there are.
+    """Trains the network by Adam, from the present weights.
 
     neighbours: int32[example, neighbour]. after: uint8[example]. examples: int64[step * batch], which ones each step
     takes. work: float64[4, weight]: weights, gradient, first and second moments; the weights of the three layers are

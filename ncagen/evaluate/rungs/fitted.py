@@ -1,6 +1,7 @@
 """Predictors that are fitted on the grids so far: a linear one, and a network of the automaton's own architecture.
 
-A cell's next state is predicted from its 3 x 3 neighbourhood. The fit of a grid begins with that of the grid before.
+A cell's next state is predicted from its 3 x 3 neighbourhood. The fit of a grid begins with that of the grid before;
+the second grid, before which no transition is known, is predicted by the cell histogram.
 The sharpness of a prediction, 1 / temperature of its softmax, is chosen for each grid by the other rows of the sample.
 Everything is deterministic: fixed passes and steps, random bits addressed by row, sums in a fixed order, an
 exponential made of products; threads share rows, never sums. Not covered: the arithmetic (`fit_kernels`).
@@ -14,8 +15,9 @@ import numpy as np
 from ncagen import philox
 from ncagen.cores import cores
 from ncagen.evaluate.rungs import fit_kernels
+from ncagen.evaluate.rungs.counts import cells_by_histogram
 from ncagen.evaluate.rungs.scores import Scores, of_cells
-from ncagen.evaluate.sample import Sample
+from ncagen.evaluate.sample import GridSample
 from ncagen.sources.nca.rules import HIDDEN_UNITS, NEIGHBOURS, PERCEPTION_CHANNELS
 
 PASSES = 24  # of the linear fit over all transitions, for each grid
@@ -36,12 +38,12 @@ Fit = Callable[[np.ndarray, np.ndarray, int], np.ndarray]
 """Takes neighbours, next states and a row's number in the sample; returns logits."""
 
 
-def linear(sample: Sample, done: Callable[[int], object]) -> Scores:
+def linear(sample: GridSample, done: Callable[[int], object]) -> Scores:
     """Logistic regression on the one-hot states of the nine neighbours, with a bias."""
     return _scores(sample, lambda neighbours, after, row: _linear_row(neighbours, after, sample.shape.states), done)
 
 
-def architecture(sample: Sample, done: Callable[[int], object]) -> Scores:
+def architecture(sample: GridSample, done: Callable[[int], object]) -> Scores:
     """The automaton's network, one-hot neighbours to 4 to 16 rectified units to states, trained by Adam."""
 
     def fit(neighbours: np.ndarray, after: np.ndarray, row: int) -> np.ndarray:
@@ -50,7 +52,7 @@ def architecture(sample: Sample, done: Callable[[int], object]) -> Scores:
     return _scores(sample, fit, done)
 
 
-def _scores(sample: Sample, fit: Fit, done: Callable[[int], object]) -> Scores:
+def _scores(sample: GridSample, fit: Fit, done: Callable[[int], object]) -> Scores:
     shape, cells = sample.shape, sample.cells
     after = cells[:, 1:].reshape(len(cells), sample.grids - 1, shape.cells)
     logits = np.empty((*after.shape, shape.states), np.float32)
@@ -61,7 +63,10 @@ def _scores(sample: Sample, fit: Fit, done: Callable[[int], object]) -> Scores:
     with ThreadPoolExecutor(cores()) as pool:
         for _ in pool.map(work, range(len(cells))):
             done(1)
-    return of_cells(shape, *calibrated(logits, after.astype(np.int64)))
+    nats, right = calibrated(logits, after.astype(np.int64))
+    by_histogram = cells_by_histogram(sample)
+    nats[:, 0], right[:, 0] = by_histogram[0][:, 0], by_histogram[1][:, 0]
+    return of_cells(shape, nats, right)
 
 
 def neighbours_of(cells: np.ndarray, states: int) -> np.ndarray:

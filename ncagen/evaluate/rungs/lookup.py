@@ -11,12 +11,12 @@ import numpy as np
 
 from ncagen.evaluate.rungs.counts import histogram
 from ncagen.evaluate.rungs.scores import Scores, of_cells
-from ncagen.evaluate.sample import Sample
+from ncagen.evaluate.sample import GridSample
 
 MOST_COUNTS = 2**23  # numbers in the largest array: rows are taken together up to that
 
 
-def lookup(sample: Sample, done: Callable[[int], object]) -> Scores:
+def lookup(sample: GridSample, done: Callable[[int], object]) -> Scores:
     """Predicts each cell from the transitions that the row has shown before."""
     shape, cells = sample.shape, sample.cells
     probability = histogram(sample)
@@ -67,12 +67,11 @@ def neighbourhoods(cells: np.ndarray) -> list[np.ndarray]:
     """
     row = np.arange(len(cells))[:, None, None, None]
     centre = row * 256 + cells
-    cross = 0
+    cross = corners = np.zeros(cells.shape, np.int64)
     for away, axis in ((1, 2), (-1, 2), (1, 3), (-1, 3)):
         cross = cross * 256 + np.roll(cells, away, axis).astype(np.int64)
-    corners = 0
-    for away in ((1, 1), (1, -1), (-1, 1), (-1, -1)):
-        corners = corners * 256 + np.roll(cells, away, (2, 3)).astype(np.int64)
+    for both in ((1, 1), (1, -1), (-1, 1), (-1, -1)):
+        corners = corners * 256 + np.roll(cells, both, (2, 3)).astype(np.int64)
     centre = _numbered(centre)
     cross = _numbered(centre << 32 | cross)
     return [centre, cross, _numbered(cross << 32 | corners)]

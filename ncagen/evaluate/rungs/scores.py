@@ -27,7 +27,7 @@ def of_cells(shape: Patching, nats: np.ndarray, right: np.ndarray) -> Scores:
     nats: float[row, grid - 1, cell], of the second and later grids. right: bool of the same shape.
     """
     high, wide, patch = shape.height // shape.patch, shape.width // shape.patch, shape.patch
-    by_patch = right.reshape(*right.shape[:2], high, patch, wide, patch).all(axis=(3, 5))
+    by_patch = right.reshape(*right.shape[:2], high, patch, wide, patch).min(axis=(3, 5))
     return without_first(nats.sum(axis=2) / shape.patches, by_patch)
 
 

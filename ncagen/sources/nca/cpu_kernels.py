@@ -247,9 +247,7 @@ def _steps(key, candidate, first_step, steps, states, shape, noise, counting, ru
                         if close_states == 2:
                             entropy += pair_entropy(distances, scale, pairs)
                         else:
-                            entropy += cell_entropy(
-                                cell, states, logits, pitch, reach, scale, exponentials, logarithms
-                            )
+                            entropy += cell_entropy(cell, states, logits, pitch, reach, scale, exponentials, logarithms)
                 close &= close - _ONE
     return entropy
 

@@ -1,0 +1,74 @@
+"""ncagen evaluate."""
+
+import json
+
+import click
+from tqdm import tqdm
+
+from ncagen.commands.arguments import dataset_argument, folder_of
+from ncagen.commands.console import progress
+from ncagen.dataset.manifest import read_manifest
+from ncagen.dataset.reader import Dataset
+
+
+@click.command()
+@dataset_argument
+@click.option("--rows", type=int, default=100, help="Rows of each band, evenly spaced.  [100]")
+@click.option("--band", help="This band alone.")
+@click.option("--split", default="train", help="[train]")
+@click.option(
+    "--rungs",
+    help="Names, as in lookup,linear, or all, with the slow architecture (a second a row).  [all others]",
+)
+@click.option("--seed", type=int, default=0, help="Of the sample and of random starts.  [0]")
+@click.option("--json", "as_json", is_flag=True, help="Machine-readable output; no progress.")
+def evaluate(folder, revision, rows, band, split, rungs, seed, as_json):
+    """Print what a model could know of these rows: the losses of predictors that need no training run.
+
+    From uniform noise over the row's histograms and its neighbourhoods to a model that knows the rule, in nats a patch.
+    A training run's loss beside them says what was learned. Results are kept in FOLDER/ladder.json.
+
+    FOLDER_OR_REPO is a folder, a URL such as s3://bucket/name, or user/name on the Hub.
+
+    \b
+    ncagen evaluate data/nca-high
+    ncagen evaluate data/nca-high --rows 20 --rungs all
+    """
+    from ncagen.evaluate import compute, report
+
+    folder = folder_of(folder, revision)
+    bands = [band] if band else [band.name for band in read_manifest(folder).spec.bands]
+    ladders = []
+    for name in bands:
+        dataset = Dataset(folder, split, name)
+        with _Bars(min(rows, len(dataset)), as_json) as bars:
+            ladders.append(compute.ladder(dataset, rows, rungs, seed=seed, progress=bars.update))
+    if as_json:
+        click.echo(json.dumps({"ladders": [report.to_dict(ladder) for ladder in ladders]}, indent=1))
+    else:
+        click.echo("\n\n".join(report.text(ladder) for ladder in ladders))
+    return 0
+
+
+class _Bars:
+    """A progress bar for each rung, one after another."""
+
+    def __init__(self, rows: int, quiet: bool):
+        self.rows, self.quiet, self.name = rows, quiet, ""
+        self.bar: tqdm | None = None
+
+    def __enter__(self) -> "_Bars":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self.bar is not None:
+            self.bar.close()
+
+    def update(self, name: str, rows: int) -> None:
+        """Counts rows of a rung."""
+        if name != self.name:
+            self.__exit__()
+            self.name, self.bar = name, progress(self.rows, "rows", self.quiet)
+            self.bar.set_description(name)
+        if self.bar is not None:
+            self.bar.update(rows)
