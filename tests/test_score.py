@@ -12,7 +12,7 @@ from conftest import error_of, make, spec_of, without
 from torch.nn.functional import cross_entropy
 
 import ncagen
-from ncagen.evaluate import Ladder, Rung, oracle_model, score
+from ncagen.evaluate import Ladder, Rung, oracle_model, report, score
 from ncagen.evaluate.model_score import ModelScore, RowScores
 from ncagen.evaluate.row_state import RowState
 from ncagen.evaluate.score import row_scores
@@ -126,10 +126,10 @@ def test_one_sentence_says_what_it_means(nats, sentence):
     json.dumps(found.to_dict(), allow_nan=False)
 
 
-def test_a_table_has_the_model_among_the_rungs():
-    lines = ModelScore(rung("mine", [6.0, 4.0]), 0.0, 2.0, 0.1, 20, LADDER).table()
-    assert [line.split()[0] for line in lines] == ["nats", "oracle", "*", "lookup", "cell", "uniform"]
-    assert lines[2].split() == ["*", "mine", "6.000", "4.000", "5.000", "50.0%"]
+def test_a_model_has_its_place_among_the_rungs():
+    found = ModelScore(rung("mine", [6.0, 4.0]), 0.0, 2.0, 0.1, 20, LADDER).among()
+    assert [each.name for each in found.rungs] == ["uniform", "cell histogram", "lookup", "mine", "oracle"]
+    assert " 5.000 " in next(line for line in report.text(found).splitlines() if line.startswith("mine"))
 
 
 @pytest.mark.parametrize(

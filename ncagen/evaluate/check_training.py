@@ -78,7 +78,7 @@ class TrainingCheck:
             return f"the training loop is right: {head}"
         return "\n".join([f"the training loop is wrong: {head}", *(f"  {mistake}" for mistake in self.mistakes)])
 
-    def to_json(self) -> dict:
+    def to_dict(self) -> dict:
         """Plain values."""
         mistakes = [{"name": mistake.name, "text": mistake.text} for mistake in self.mistakes]
         loss = None if math.isnan(self.loss) else self.loss

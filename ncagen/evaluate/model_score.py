@@ -1,11 +1,11 @@
-"""What a model's losses on a sample of rows say, beside the rungs of the ladder: figures, a table, one sentence.
+"""What a model's losses on a sample of rows say, beside the rungs of the ladder: figures and one sentence.
 
-Not covered: how the losses are computed (`score`, `run_model`).
+Not covered: how the losses are computed (`score`, `run_model`), and the table (`report`).
 """
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -15,7 +15,6 @@ from ncagen.evaluate.rungs.scores import Scores, rung_of
 HISTOGRAMS = ("unigram", "cell histogram", "patch histogram")  # rungs that know no rule
 SURE = 2  # standard errors
 WORSE = 0.05  # nats above uniform: a model before its first step is a little above
-SHOWN = (2, 3, 4, 6, 8, 12, 16, 20, 24)  # grids of the table, and the last
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,17 +74,13 @@ class ModelScore:
             return f"{said}{impossible}."
         return f"{said}: it {self._place()}. {self._learned()}"
 
-    def table(self) -> list[str]:
-        """Lines with the loss by grid, of the model and of the rungs, best first."""
-        grids = [grid for grid in SHOWN if grid < len(self.rung.nats)] + [len(self.rung.nats)]
-        rungs = sorted([*(self.ladder.rungs if self.ladder else ()), self.rung], key=lambda rung: rung.mean)
-        width = max(len(rung.name) for rung in rungs) + 2
-        lines = [f"{'nats a patch':{width}}" + "".join(f"{f'grid {grid}':>9}" for grid in grids) + "     mean  right"]
-        for rung in rungs:
-            mark = "*" if rung is self.rung else " "
-            values = "".join(f"{rung.nats[grid - 1]:9.3f}" for grid in grids)
-            lines.append(f"{mark} {rung.name:{width - 2}}{values}{rung.mean:9.3f}{rung.mean_accuracy:7.1%}")
-        return lines
+    def among(self) -> Ladder:
+        """The ladder with the model at its place among the rungs, for `report.text`. Raises ValueError without one."""
+        if self.ladder is None:
+            raise ValueError("this score was made without a ladder")
+        place = sum(rung.mean >= self.rung.mean for rung in self.ladder.rungs)
+        ordered = sorted(self.ladder.rungs, key=lambda rung: -rung.mean)
+        return replace(self.ladder, rungs=(*ordered[:place], self.rung, *ordered[place:]))
 
     def to_dict(self) -> dict:
         """Plain values for JSON."""

@@ -90,12 +90,12 @@ class HuggingFaceOracle(TorchOracle):
         cached = self.config.use_cache if use_cache is None else use_cache
         given = others | {"attention_mask": attention_mask, "position_ids": position_ids}
         logits = self.logits(input_ids, given, restarts=attention_mask is None and not cached)
-        shift_labels = others.get("shift_labels")
-        if labels is None and shift_labels is None:
+        shifted = others.get("shift_labels")
+        if shifted is None and labels is not None:
+            shifted = pad(labels, (0, 1), value=-100)[..., 1:]
+        if shifted is None:
             return Output(logits=logits)
-        if shift_labels is None and labels is not None:
-            shift_labels = pad(labels, (0, 1), value=-100)[..., 1:]
-        return Output(loss=_loss(logits, shift_labels, num_items_in_batch), logits=logits)
+        return Output(loss=_loss(logits, shifted, num_items_in_batch), logits=logits)
 
 
 def _loss(logits: torch.Tensor, labels: torch.Tensor, items: torch.Tensor | int | None) -> torch.Tensor:
