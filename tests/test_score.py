@@ -13,7 +13,7 @@ from torch.nn.functional import cross_entropy
 
 import ncagen
 from ncagen.evaluate import Ladder, Rung, oracle_model, report, score
-from ncagen.evaluate.model_score import ModelScore, RowScores
+from ncagen.evaluate.model_score import ModelRung, ModelScore, RowScores
 from ncagen.evaluate.row_state import RowState
 from ncagen.evaluate.score import row_scores
 from ncagen.row_format import RowFormat
@@ -32,6 +32,11 @@ def small(tmp_path_factory):
 def rung(name, nats, stderr=0.01):
     values = np.array([np.nan, *nats])
     return Rung(name, values, values * 0 + 0.5, values * 0 + stderr, stderr, patches=36)
+
+
+def model(nats, name="model"):
+    values = rung(name, nats)
+    return ModelRung(name, values.nats, values.accuracy, values.stderr, values.mean_stderr, 36, tokens=4.75)
 
 
 def ladder(*rungs):
@@ -56,12 +61,12 @@ def test_equal_logits_cost_the_logarithm_of_the_ids(small):
     assert found.rung.nats.shape == (GRIDS,) and math.isnan(found.rung.nats[0])
     assert found.rung.nats[1:] == pytest.approx(np.full(GRIDS - 1, math.log(IDS)))
     assert (found.rows, found.fall, found.fall_stderr) == (5, pytest.approx(0), pytest.approx(0))
-    assert found.tokens == pytest.approx(math.log(IDS))
+    assert found.rung.tokens == pytest.approx(math.log(IDS))
 
 
 def test_an_oracle_model_has_no_loss(small):
     found = score(oracle_model(small, "numpy"), small, rows=4, batch_size=3)
-    assert found.rung.mean < 1e-6 and found.rung.mean_accuracy == 1.0 and found.tokens < 1e-6
+    assert found.rung.mean < 1e-6 and found.rung.mean_accuracy == 1.0 and found.rung.tokens < 1e-6
 
 
 def test_figures_are_those_of_torch_whatever_the_batch_and_the_form(small):
@@ -80,7 +85,7 @@ def test_figures_are_those_of_torch_whatever_the_batch_and_the_form(small):
             assert each.rung.nats[grid] == pytest.approx(losses[:, here].mean(), rel=1e-9)
             assert each.rung.accuracy[grid] == pytest.approx(hits[:, here].mean())
             assert each.rung.stderr[grid] == pytest.approx(losses[:, here].mean(1).std(ddof=1) / math.sqrt(5))
-    assert found[0].tokens == pytest.approx(losses[:, 37:].mean())
+    assert found[0].rung.tokens == pytest.approx(losses[:, 37:].mean())
     assert found[0].fall == pytest.approx(found[0].rung.nats[1] - found[0].rung.nats[26])
 
 
@@ -113,6 +118,11 @@ def test_rows_without_grids_have_parts():
             " has diverged.",
         ),
         (
+            [9.23, 9.21],
+            "model has a loss of 9.22 nats a patch, no less than the 9.20 of guessing: it has learned nothing of these"
+            " rows.",
+        ),
+        (
             [-0.5, -0.5],
             "model has a loss of -0.50 nats a patch, less than the 0.0080 of the known rule: it is given the tokens"
             " that it predicts.",
@@ -120,16 +130,17 @@ def test_rows_without_grids_have_parts():
     ],
 )
 def test_one_sentence_says_what_it_means(nats, sentence):
-    found = ModelScore(rung("model", nats), 0.0, nats[0] - nats[-1], 0.02, 20, LADDER)
+    found = ModelScore(model(nats), nats[0] - nats[-1], 0.02, 20, LADDER)
     assert found.sentence() == sentence
     assert found.to_dict()["sentence"] == sentence
     json.dumps(found.to_dict(), allow_nan=False)
 
 
 def test_a_model_has_its_place_among_the_rungs():
-    found = ModelScore(rung("mine", [6.0, 4.0]), 0.0, 2.0, 0.1, 20, LADDER).among()
+    found = ModelScore(model([6.0, 4.0], "mine"), 2.0, 0.1, 20, LADDER).among()
     assert [each.name for each in found.rungs] == ["uniform", "cell histogram", "lookup", "mine", "oracle"]
-    assert " 5.000 " in next(line for line in report.text(found).splitlines() if line.startswith("mine"))
+    line = next(line for line in report.text(found).splitlines() if line.startswith("mine"))
+    assert line.split()[2:6] == ["5.000", "0.010", "4.750", "50.0%"]
 
 
 @pytest.mark.parametrize(

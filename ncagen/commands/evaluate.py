@@ -66,7 +66,7 @@ def evaluate(folder, revision, rows, band, split, rungs, seed, as_json, **flags)
             json.dumps(values | {"models": [score.to_dict() for score in scores]} if scores else values, indent=1)
         )
     elif scores:
-        click.echo("\n\n".join(f"{report.text(score.among())}\n\n{score.sentence()}" for score in scores))
+        click.echo("\n\n".join(evaluate_model.text(score) for score in scores))
     else:
         click.echo("\n\n".join(report.text(ladder) for ladder in ladders))
     return 0

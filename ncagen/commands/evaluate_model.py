@@ -5,6 +5,7 @@ import importlib
 import json
 import os
 import sys
+import textwrap
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,9 +21,7 @@ OPTIONS = (
     click.option("--model", help="A causal model that transformers loads, to score: a folder, or a name on the Hub."),
     click.option("--batch-size", type=click.IntRange(min=1), default=4, help="With --model: rows at a time.  [4]"),
     click.option("--device", default="auto", help="With --model: cpu, cuda, cuda:1, ..., or auto.  [auto]"),
-    click.option(
-        "--plot", type=click.Path(path_type=Path), help="A picture of the losses by grid: .png, .svg or .pdf."
-    ),
+    click.option("--plot", type=click.Path(path_type=Path), help="Draw the losses by grid: .png, .svg or .pdf."),
     click.option("--check-training", metavar="MODULE:FUNCTION", help="A loop to check: a function of a model."),
     click.option("--kind", type=click.Choice(KINDS), default=KINDS[0], help="How the loop calls it.  [huggingface]"),
     click.option("--vocab-size", type=int, help="With --check-training: ids of your model.  [as many as are needed]"),
@@ -44,8 +43,13 @@ def check(dataset: Dataset, flags: dict[str, Any], as_json: bool) -> int:
 
     names = ("kind", "vocab_size", "token_offset", "mask_first")
     found = check_training(_function(flags["check_training"]), dataset, **{name: flags[name] for name in names})
-    click.echo(json.dumps(found.to_dict(), indent=1) if as_json else str(found))
+    click.echo(json.dumps(found.to_dict(), indent=1) if as_json else wrapped(str(found)))
     return 0 if found.ok else WRONG
+
+
+def wrapped(lines: str) -> str:
+    """Lines of at most 110 characters, continued with an indent."""
+    return "\n".join(textwrap.fill(line, 110, subsequent_indent="    ") for line in lines.splitlines())
 
 
 def score(dataset: Dataset, ladder: Any, rows: int, seed: int, flags: dict[str, Any], quiet: bool) -> Any:
@@ -66,6 +70,13 @@ def score(dataset: Dataset, ladder: Any, rows: int, seed: int, flags: dict[str, 
             state=state_file(flags["model"], dataset, rows, seed),
             progress=bar.update,
         )
+
+
+def text(score: Any) -> str:
+    """The table of a score, and its sentence."""
+    from ncagen.evaluate import report
+
+    return "\n".join([report.text(score.among()), "", *textwrap.wrap(score.sentence(), report.WIDTH)])
 
 
 def check_plot(path: Path | None, bands: list[str]) -> None:

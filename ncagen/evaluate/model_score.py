@@ -5,7 +5,7 @@ Not covered: how the losses are computed (`score`, `run_model`), and the table (
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 
@@ -14,7 +14,7 @@ from ncagen.evaluate.rungs.scores import Scores, rung_of
 
 HISTOGRAMS = ("unigram", "cell histogram", "patch histogram")  # rungs that know no rule
 SURE = 2  # standard errors
-WORSE = 0.05  # nats above uniform: a model before its first step is a little above
+NEAR = 0.05  # nats: a model before its first step is so close to uniform
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,16 +36,27 @@ class RowScores:
 
 
 @dataclass(frozen=True, eq=False)
+class ModelRung(Rung):
+    """A model's figures as a rung. tokens: its mean loss of all tokens after the first grid, delimiters too."""
+
+    tokens: float = 0.0
+
+    @property
+    def trainer_mean(self) -> float:
+        """Nats a token as a trainer sees it: measured, since delimiters are not free for a model."""
+        return self.tokens
+
+
+@dataclass(frozen=True, eq=False)
 class ModelScore:
     """A model's score. rung: its figures, as of a predictor of the ladder; nats and accuracy by grid.
 
-    tokens: its mean loss of a token after the first grid, with delimiters, as a trainer reports it. fall: how far the
+    fall: how far the
     loss falls from the second grid to the last, in nats a patch. fall_stderr: the standard error of that over rows.
     rows: how many. ladder: what it is compared with, None if nothing.
     """
 
-    rung: Rung
-    tokens: float
+    rung: ModelRung
     fall: float
     fall_stderr: float
     rows: int
@@ -70,7 +81,7 @@ class ModelScore:
         said = f"{self.rung.name} has a loss of {self.rung.mean:.2f} nats a patch"
         if self.ladder is None:
             return f"{said}, which falls by {self._fall()}."
-        if (impossible := self._impossible()) is not None:
+        if (impossible := self._outside()) is not None:
             return f"{said}{impossible}."
         return f"{said}: it {self._place()}. {self._learned()}"
 
@@ -89,7 +100,7 @@ class ModelScore:
             "model": self.rung.to_dict(),
             "mean": self.rung.mean,
             "accuracy": self.rung.mean_accuracy,
-            "tokens": self.tokens,
+            "tokens": self.rung.tokens,
             "fall": self.fall,
             "fall_stderr": self.fall_stderr,
             "rows": self.rows,
@@ -98,11 +109,13 @@ class ModelScore:
             "sentence": self.sentence(),
         }
 
-    def _impossible(self) -> str | None:
-        """Losses that no working model has."""
+    def _outside(self) -> str | None:
+        """What a loss says that no model has that learned these rows; None for others."""
         uniform, oracle = self._mean_of("uniform"), self._mean_of("oracle")
-        if uniform is not None and self.rung.mean > uniform + WORSE:
+        if uniform is not None and self.rung.mean > uniform + NEAR:
             return f", more than the {uniform:.2f} of guessing: it has not learned these ids, or has diverged"
+        if uniform is not None and self.rung.mean > uniform - NEAR:
+            return f", no less than the {uniform:.2f} of guessing: it has learned nothing of these rows"
         if oracle is not None and self.rung.mean < oracle - max(0.01, SURE * self.rung.mean_stderr):
             return f", less than the {oracle:.4f} of the known rule: it is given the tokens that it predicts"
         return None
@@ -123,7 +136,7 @@ class ModelScore:
         return f"Its loss falls by {self._fall()}, a histogram's by {histogram:.2f}: this shows no rules learned."
 
     def _fall(self) -> str:
-        return f"{self.fall:.2f} ± {self.fall_stderr:.2f} from grid 2 to {len(self.rung.nats)}"
+        return f"{self.fall:z.2f} ± {self.fall_stderr:.2f} from grid 2 to {len(self.rung.nats)}"
 
     def _mean_of(self, name: str) -> float | None:
         assert self.ladder is not None
@@ -137,4 +150,6 @@ def of_rows(rows: RowScores, delimiters: int, patches: int, ladder: Ladder | Non
     falls = nats[:, 1] - nats[:, -1]
     error = float(np.sqrt(np.var(falls) / (len(falls) - 1))) if len(falls) > 1 else 0.0
     rung = rung_of(name, Scores(nats, accuracy), patches, delimiters)
-    return ModelScore(rung, float(rows.tokens.mean()), float(falls.mean()), error, len(nats), ladder)
+    values = {field.name: getattr(rung, field.name) for field in fields(rung)}
+    model = ModelRung(**values, tokens=float(rows.tokens.mean()))
+    return ModelScore(model, float(falls.mean()), error, len(nats), ladder)
