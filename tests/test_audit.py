@@ -26,6 +26,7 @@ SOUND = {
     "aligned": "ok",
     "ids": "ok",
     "consistent": "ok",
+    "ladder": "ok",
     "one rule": "ok",
     "leakage": "none",
     "alive": "ok",

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ncagen.audit import yardsticks
 from ncagen.audit.figures import Figures, Rows
 from ncagen.audit.neighbours import CLASSES, TESTABLE_BITS
 from ncagen.audit.parts import VALIDATION
@@ -24,6 +25,8 @@ CONSISTENT, KAPPA_NOISE = 0.95, 0.2
 NOISE_BITS, NOISE_REPEATS, NOISE_RATIO = 0.1, 0.01, 0.98
 CHANGES_BAD, CHANGES_FEW = 0.001, 2
 COMMONEST_LOOK = 0.25
+COPIES_LOOK = 0.9  # share of patches that equal those of an earlier grid
+GAIN_LOOK, GRIDS_TO_TELL = 0.01, 8  # share of the histogram's loss that neighbours save, in rows of so many grids
 SLOPE_RANKS = 1000
 
 # Chance that two draws of the next state disagree, by temperature; measured on rows of the high band with ten states.
@@ -162,6 +165,19 @@ def temperature(agree: float) -> float:
     return float(f"{10 ** np.interp(np.log(max(1 - agree, 1e-9)), *known):.1g}")
 
 
+def ladder(found: Figures) -> Check:
+    """Checks that rows are more than their histogram and less than a copy, by predictors that need no training."""
+    shape, rungs = found.source.shape, yardsticks.of_grids(found.source.shape, found.patches)
+    histogram, copy, lookup = rungs
+    text, numbers = yardsticks.text(rungs, "patch"), yardsticks.numbers(rungs)
+    if copy.mean_accuracy >= COPIES_LOOK:
+        return Check("ladder", LOOK, f"{text}; a copy of an earlier grid is nearly always right", numbers)
+    if lookup.mean <= (1 - GAIN_LOOK) * histogram.mean:
+        return Check("ladder", OK, text, numbers)
+    can_tell = shape.stride == 1 and shape.frames >= GRIDS_TO_TELL
+    return Check("ladder", LOOK if can_tell else NONE, f"{text}; neighbours tell no more than the histogram", numbers)
+
+
 def one_rule(found: Figures) -> Check:
     """Checks that no row changes its rule, as rows that are packed or cut wrongly do."""
     rows, shape = found.rows, found.source.shape
@@ -242,6 +258,7 @@ CHECKS: tuple[Callable[[Figures], Check], ...] = (
     aligned,
     in_range,
     consistent,
+    ladder,
     one_rule,
     leakage,
     alive,

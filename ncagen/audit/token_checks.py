@@ -7,9 +7,11 @@ from collections.abc import Callable
 
 import numpy as np
 
+from ncagen.audit import yardsticks
 from ncagen.audit.checks import BAD, LOOK, NONE, OK, Check, entropy, id_check, ratio_check, told
 from ncagen.audit.parts import TRAIN, VALIDATION
 from ncagen.audit.token_figures import TokenFigures
+from ncagen.evaluate.sample import PARTS
 
 COMMONEST = 5  # ids that are listed
 
@@ -70,12 +72,20 @@ def ngrams(found: TokenFigures) -> Check:
     return Check("n-grams", LOOK if len(ids) == 1 else OK, text, numbers)
 
 
-CHECKS: tuple[Callable[[TokenFigures], Check], ...] = (in_range, leakage, duplicates, ratios, ngrams)
+def ladder(found: TokenFigures) -> Check:
+    """Measures what predictors that need no training know of a token."""
+    if found.tokens.shape[1] < PARTS:
+        return Check("ladder", NONE, f"rows of under {PARTS} tokens have no parts to compare", {})
+    rungs = yardsticks.of_tokens(found.source.row_format.vocabulary, found.tokens)
+    return Check("ladder", OK, yardsticks.text(rungs, "token"), yardsticks.numbers(rungs))
+
+
+CHECKS: tuple[Callable[[TokenFigures], Check], ...] = (in_range, leakage, duplicates, ratios, ngrams, ladder)
 
 
 def check(found: TokenFigures) -> list[Check]:
-    """Runs all checks, in the page's order; the n-grams are left out if ids are out of range."""
-    return [each(found) for each in CHECKS if each is not ngrams or not found.out_of_range]
+    """Runs all checks, in the page's order; n-grams and ladder are left out if ids are out of range."""
+    return [each(found) for each in CHECKS if each not in (ngrams, ladder) or not found.out_of_range]
 
 
 def _copies(found: TokenFigures, split: str) -> list[int]:

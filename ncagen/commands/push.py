@@ -73,6 +73,8 @@ def push(source, name, private, revision, from_revision, tag, dry_run, as_json, 
 
 def _card(folder: Folder, manifest: Manifest):
     """What the card says beside the manifest; a picture where Pillow, which draws it, is installed."""
+    from ncagen.evaluate.cache import largest
+    from ncagen.evaluate.report import card as ladder_card
     from ncagen.factory.check_dataset import card_of
     from ncagen.hub.card import CardExtras, Picture, count_ratios
     from ncagen.view.terminal import histogram
@@ -85,7 +87,8 @@ def _card(folder: Folder, manifest: Manifest):
         drawn = draw(folder, manifest)
     counts = count_ratios(folder, manifest)
     lines = tuple(histogram(counts)) if len(counts) else ()
-    return CardExtras(card_of(manifest.spec), lines, Picture(*drawn) if drawn else None)
+    yardsticks = tuple(line for ladder in largest(folder, manifest.dataset_sha256) for line in ladder_card(ladder))
+    return CardExtras(card_of(manifest.spec), lines, Picture(*drawn) if drawn else None, yardsticks)
 
 
 def _verify(folder: Folder, manifest: Manifest, silent: bool) -> None:

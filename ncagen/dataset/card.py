@@ -46,11 +46,12 @@ def text(
     name: str | None = None,
     histogram: Sequence[str] = (),
     pictured: Sequence[int] = (),
+    yardsticks: Sequence[str] = (),
 ) -> str:
     """The card's Markdown.
 
     name: the dataset's on the Hub. histogram: lines of a histogram of the measured ratios. pictured: the rows of the
-    first band that the file PICTURE shows.
+    first band that the file PICTURE shows. yardsticks: lines with the losses of simple predictors.
     """
     parts = [
         ["---", *_metadata(manifest, source), "---"],
@@ -58,6 +59,7 @@ def text(
         _bands(manifest, source),
         _histogram(manifest, histogram),
         _picture(manifest, pictured),
+        _yardsticks(yardsticks),
         _columns(manifest, source),
         _loading(manifest, name),
         _again(manifest, name),
@@ -152,6 +154,19 @@ def _picture(manifest: Manifest, pictured: Sequence[int]) -> list[str]:
         return []
     rows = f"Rows {pictured[0]} to {pictured[-1]} of band {manifest.spec.bands[0].name}"
     return [f"{rows}, each from left to right:", "", f"![{rows}]({PICTURE})"]
+
+
+def _yardsticks(lines: Sequence[str]) -> list[str]:
+    if not lines:
+        return []
+    return [
+        "## What a model could know",
+        "",
+        "Losses of predictors that need no training run, from uniform noise to a model that knows the rule, as",
+        "`ncagen evaluate` computes them. A training run that stays above a line has not learned what it knows.",
+        "",
+        *lines,
+    ]
 
 
 def _columns(manifest: Manifest, source: SourceCard) -> list[str]:

@@ -30,6 +30,15 @@ def ladders(folder: Folder, dataset_sha256: str) -> list[Ladder]:
         return []
 
 
+def largest(folder: Folder, dataset_sha256: str) -> list[Ladder]:
+    """The ladder of the most rows of each band and split that is kept."""
+    found: dict[tuple[str, str], Ladder] = {}
+    for ladder in sorted(ladders(folder, dataset_sha256), key=lambda ladder: ladder.rows):
+        if ladder.rungs:
+            found[ladder.band, ladder.split] = ladder
+    return list(found.values())
+
+
 def read(dataset: Dataset, wanted: Ladder) -> Ladder:
     """The kept ladder of the same sample, or `wanted`, which has no rungs."""
     kept = ladders(dataset.folder, wanted.dataset_sha256)

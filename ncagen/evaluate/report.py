@@ -46,23 +46,24 @@ def words(rung: Rung) -> tuple[str, str]:
     return ("grid", "patch") if rung.delimiters else ("part", "token")
 
 
-def card(ladder: Ladder) -> list[str]:
-    """The ladder as a table in Markdown, with a line on what it is."""
+def page_table(ladder: Ladder) -> dict:
+    """The ladder as a small table for the page: a title, names of columns, and a line for each rung, all text."""
     first = ladder.rungs[0]
     grid, patch = words(first)
-    last = len(first.nats)
-    tokens, rule = (" a token, delimiters counted |", "---|") if first.delimiters else ("", "")
+    rows = f"{ladder.rows:,} rows of {ladder.band} {ladder.split}"
+    names = ["predictor", f"nats a {patch}", f"in the last {grid}", "a token, delimiters counted", "right"]
     lines = [
-        f"Losses of predictors that need no training, on {ladder.rows:,} rows of {ladder.band} {ladder.split}, in nats;"
-        f" {grid}s 2 to {last} (`ncagen evaluate`):",
-        "",
-        f"| predictor | a {patch} | in the last {grid} |{tokens} {patch}{'es' * (patch == 'patch')} right |",
-        f"|---|---|---|{rule}---|",
+        [rung.name, *(f"{nats:.3f}" for nats in (rung.mean, rung.last, rung.trainer_mean)), f"{rung.mean_accuracy:.1%}"]
+        for rung in ladder.rungs
     ]
-    for rung in ladder.rungs:
-        mean = f" {rung.trainer_mean:.3f} |" if first.delimiters else ""
-        lines.append(f"| {rung.name} | {rung.mean:.3f} | {rung.last:.3f} |{mean} {rung.mean_accuracy:.1%} |")
-    return lines
+    return {"title": f"{rows}, {grid}s 2 to {len(first.nats)}", "names": names, "lines": lines}
+
+
+def card(ladder: Ladder) -> list[str]:
+    """The same as Markdown, for a dataset's card."""
+    table = page_table(ladder)
+    lines = [table["names"], ["---"] * len(table["names"]), *table["lines"]]
+    return [f"{table['title']}:", "", *(f"| {' | '.join(line)} |" for line in lines), ""]
 
 
 def _legend(rung: Rung) -> str:

@@ -23,11 +23,15 @@ class Picture(NamedTuple):
 
 @dataclass(frozen=True)
 class CardExtras:
-    """source: describes its rows. histogram: lines of text. picture: of some rows, if they can be drawn."""
+    """source: describes its rows. histogram: lines of text. picture: of some rows, if they can be drawn.
+
+    yardsticks: lines with the losses of simple predictors.
+    """
 
     source: SourceCard
     histogram: tuple[str, ...] = ()
     picture: Picture | None = None
+    yardsticks: tuple[str, ...] = ()
 
 
 def count_ratios(place: str | os.PathLike | Folder, manifest: Manifest) -> np.ndarray:

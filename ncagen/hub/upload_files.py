@@ -62,7 +62,8 @@ def shards(folder: Folder, manifest: Manifest) -> list[UploadFile]:
 def documents(folder: Folder, manifest: Manifest, name: str, extras: CardExtras) -> list[UploadFile]:
     """The card, with its picture, and the manifest, which describe the shards."""
     picture = extras.picture
-    text = card.text(manifest, extras.source, name, extras.histogram, picture.rows if picture else ()).encode()
+    pictured = picture.rows if picture else ()
+    text = card.text(manifest, extras.source, name, extras.histogram, pictured, extras.yardsticks).encode()
     pictures = [_of_bytes(card.PICTURE, picture.png)] if picture else []
     stored = folder.read(MANIFEST, MOST_BYTES).to_pybytes()
     return [*pictures, _of_bytes(card.CARD, text), _of_bytes(MANIFEST, stored)]

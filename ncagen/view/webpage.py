@@ -20,6 +20,8 @@ from pathlib import Path
 from ncagen.dataset.folder import Folder, folder_at
 from ncagen.dataset.manifest import Manifest, read_manifest
 from ncagen.dataset.reader import Dataset
+from ncagen.evaluate.cache import largest
+from ncagen.evaluate.report import page_table
 from ncagen.selection import BANDS, DOMAINS, Band
 from ncagen.sources import source_of
 from ncagen.sources.source import Source
@@ -82,7 +84,8 @@ def page(place: str | os.PathLike | Folder) -> str:
     known = shown(manifest)
     parts = {band.name: Dataset(folder, band=band.name) for band in manifest.spec.bands}
     found = {name: asdict(figures(rows, known.shape, known.twin is None)) for name, rows in parts.items()}
-    return html(describe(manifest, known, folder.title) | {"figures": found})
+    ladders = [page_table(ladder) for ladder in largest(folder, manifest.dataset_sha256)]
+    return html(describe(manifest, known, folder.title) | {"figures": found, "ladders": ladders})
 
 
 def describe(manifest: Manifest, known: Shown, name: str) -> dict:

@@ -11,6 +11,7 @@ export function fillOverview(data, source) {
   fillFacts(data);
   fillAcceptance(data);
   fillEndings(data);
+  fillLadder(data);
   fillIdentity(data);
   fillModel(data, source);
 }
@@ -20,6 +21,7 @@ export function removeSections(data, source) {
   const absent = [];
   if (!source) absent.push("live", "fits");
   if (!data.frames) absent.push("endings-part");
+  if (!data.ladders.length) absent.push("ladder-part");
   if (!data.measured) absent.push("histogram-part");
   for (const id of absent) {
     byId(id).remove();
@@ -76,6 +78,12 @@ function fillEndings({ figures, frames }) {
   place.append(table(["band", "rows read", "frozen", "periodic", "neither"], lines),
     make("p", { class: "note" }, "Frozen: the last two grids are equal. Periodic: not frozen, and the last grids "
       + `repeat those before them, with a period of 2 to ${Math.floor(frames / 2)} grids.`));
+}
+
+function fillLadder({ ladders }) {
+  const place = byId("ladder");
+  if (!place) return;
+  for (const { title, names, lines } of ladders) place.append(make("h4", {}, title), table(names, lines));
 }
 
 function fillIdentity({ manifest }) {
