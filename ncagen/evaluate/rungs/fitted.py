@@ -9,15 +9,16 @@ exponential made of products; threads share rows, never sums. Not covered: the a
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from types import ModuleType
 
 import numpy as np
 
 from ncagen import philox
 from ncagen.cores import cores
-from ncagen.evaluate.rungs import fit_kernels
 from ncagen.evaluate.rungs.counts import cells_by_histogram
 from ncagen.evaluate.rungs.scores import Scores, of_cells
 from ncagen.evaluate.sample import GridSample
+from ncagen.hints import needed_by
 from ncagen.sources.nca.rules import HIDDEN_UNITS, NEIGHBOURS, PERCEPTION_CHANNELS
 
 PASSES = 24  # of the linear fit over all transitions, for each grid
@@ -112,6 +113,7 @@ def _linear_row(neighbours: np.ndarray, after: np.ndarray, states: int) -> np.nd
 
     neighbours: int32[grid, cell, neighbour]. after: uint8[grid, cell].
     """
+    fit_kernels = _kernels()
     inputs = NEIGHBOURS * states
     logits = np.zeros((*after.shape, states), np.float32)
     work = np.zeros((4, inputs, states))  # weights, those of the pass before, those ahead, gradient
@@ -127,6 +129,7 @@ def _linear_row(neighbours: np.ndarray, after: np.ndarray, states: int) -> np.nd
 
 def _network_row(neighbours: np.ndarray, after: np.ndarray, states: int, key: tuple[int, int]) -> np.ndarray:
     """The same from a network. key: the seed and the row's number in the sample, for start weights and examples."""
+    fit_kernels = _kernels()
     logits = np.zeros((*after.shape, states), np.float32)
     sizes = NEIGHBOURS * states * PERCEPTION_CHANNELS, HIDDEN_UNITS * PERCEPTION_CHANNELS, states * HIDDEN_UNITS
     work = np.zeros((4, sum(sizes)))  # weights, gradient, and Adam's first and second moments
@@ -141,6 +144,13 @@ def _network_row(neighbours: np.ndarray, after: np.ndarray, states: int, key: tu
             done += STEPS
         fit_kernels.network_logits(neighbours[known], work[:1], units, logits[known])
     return logits
+
+
+def _kernels() -> ModuleType:
+    """The compiled arithmetic. Imported here, so that what else is in `ncagen.evaluate` works without numba."""
+    with needed_by("the rungs linear and architecture"):
+        from ncagen.evaluate.rungs import fit_kernels
+    return fit_kernels
 
 
 def _random(key: tuple[int, int], purpose: int, count: int) -> np.ndarray:
