@@ -7,7 +7,8 @@ from conftest import error_of, make, spec_of
 from torch.nn.functional import cross_entropy
 
 import ncagen
-from ncagen.evaluate.check_training import (
+from ncagen.evaluate import check_training, oracle_model
+from ncagen.evaluate.mistakes import (
     CUT,
     IGNORED,
     LEAK,
@@ -19,10 +20,9 @@ from ncagen.evaluate.check_training import (
     OTHER_ROWS,
     PADDING,
     TWICE,
+    UNKNOWN,
     VOCABULARY,
-    check_training,
 )
-from ncagen.evaluate.oracle_model import oracle_model
 
 SAME, NEXT = ncagen.Layout(), ncagen.Layout(labels="next")
 ROWS = np.arange(2)
@@ -150,7 +150,11 @@ def test_ids_offset_in_inputs(small):
         batch["input_ids"] += 1
         return batch
 
-    assert names(check_training(hugging(batch_of(small, SAME), change), small)) == [OFFSET]
+    check = check_training(hugging(batch_of(small, SAME), change), small)
+    assert [str(mistake) for mistake in check.mistakes] == [
+        "ids offset: the input ids are the dataset's +1, not +0; if that is meant, check with token_offset",
+        "ids offset: the labels are the ids of the inputs -1",
+    ]
 
 
 def test_a_vocabulary_that_is_too_small(small):
@@ -254,6 +258,14 @@ def test_packed_rows_kept_apart_by_a_mask_or_numbers(small):
     assert names(check_training(plain(inputs, labels), small, kind="torch")) == [LEAK]
 
 
+def test_packed_rows_that_are_cut_where_a_grid_ends(small):
+    """The next token of the row and the first of the next row are both a start of grid."""
+    layout = ncagen.Layout(pack=3, seq_len=380, attention_mask="block")
+    batch = batch_of(small, layout, np.arange(6))
+    check = check_training(lambda model: model(**batch).loss, small)
+    assert (names(check), check.rows) == ([], 6)
+
+
 def test_labels_that_cross_packed_rows(small):
     batch = batch_of(small, ncagen.Layout(pack=2, mask_first=0), np.arange(4))
     batch["labels"][:] = batch["input_ids"]
@@ -280,7 +292,45 @@ def test_windows_that_begin_within_rows(small):
     flat = torch.from_numpy(small.rows(np.arange(6))["input_ids"].astype(np.int64).ravel())
     starts = [500, 1700, 3000]
     inputs, labels = (torch.stack([flat[start + n : start + n + 1024] for start in starts]) for n in (0, 1))
-    assert CUT in names(check_training(plain(inputs, labels), small, kind="torch", mask_first=0))
+    assert names(check_training(plain(inputs, labels), small, kind="torch", mask_first=0)) == [CUT, LEAK]
+
+
+def test_the_label_after_a_whole_row_is_another_rows(small):
+    flat = torch.from_numpy(small.rows(ROWS)["input_ids"].astype(np.int64).ravel())
+    check = check_training(plain(flat[None, :1026], flat[None, 1:1027]), small, kind="torch", mask_first=0)
+    assert names(check) == [LEAK]
+
+
+@pytest.mark.parametrize("side", ["left", "right"])
+def test_padding_on_either_side_is_right_if_it_has_no_label(small, side):
+    batch = batch_of(small, SAME)
+    ids, labels = batch["input_ids"][:, :1000], batch["labels"][:, :1000]
+    sides = (20, 0) if side == "left" else (0, 20)
+    padded = {
+        "input_ids": torch.nn.functional.pad(ids, sides),
+        "labels": torch.nn.functional.pad(labels, sides, value=-100),
+        "attention_mask": torch.nn.functional.pad(torch.ones_like(ids), sides),
+    }
+    assert check_training(lambda model: model(**padded).loss, small).ok
+
+
+def test_what_is_no_mistake_of_data_is_said_as_it_is(small):
+    batch = batch_of(small, NEXT)
+    inputs, labels = batch["input_ids"], batch["labels"].flatten()
+
+    def smooth(model):
+        return cross_entropy(model(inputs).flatten(0, 1), labels, label_smoothing=0.1)
+
+    check = check_training(smooth, small, kind="torch")
+    assert names(check) == [UNKNOWN] and "switch label smoothing and other losses off" in str(check)
+    check = check_training(lambda model: model(inputs).nothing, small, kind="torch")
+    assert str(check) == (
+        "the training loop is wrong: it gives no loss for a model that knows every next token\n"
+        "  the loop failed: it raises AttributeError: 'Tensor' object has no attribute 'nothing'"
+    )
+    assert check.to_dict()["loss"] is None
+    check = check_training(lambda model: model(inputs).sum() * float("nan"), small, kind="torch")
+    assert names(check) == [UNKNOWN] and "the loss is NaN" in str(check)
 
 
 def test_rows_of_another_dataset(small):
@@ -308,6 +358,9 @@ def test_a_loop_without_the_model_or_without_a_number(small):
     batch = batch_of(small, SAME)
     assert error_of(check_training, lambda model: str(model(**batch)["loss"]), small).startswith(
         "the loop returned the loss 'tensor("
+    )
+    assert error_of(check_training, lambda model: 0.0, "data") == (
+        "data 'data' is not a dataset: use one, as in ncagen.open('data/nca-high')"
     )
     assert error_of(check_training, lambda model: 0.0, small, kind="jax") == (
         "kind 'jax' is not known: use huggingface, torch, numpy"

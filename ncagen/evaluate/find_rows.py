@@ -4,15 +4,17 @@ A row is recognized by the differences of its first tokens, so a number that was
 may be cut, packed, padded, or begin anywhere in a sequence. Not found: a piece of a row without its first tokens.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from ncagen.dataset.reader import Dataset
 from ncagen.errors import NcagenError
+from ncagen.numbers import shown
 
 KEY_TOKENS = 38  # the first tokens of a row that identify it: a grid and its delimiters at the default settings
 BLOCK = 4096  # rows that are read at a time
+MOST_FOUND = 1024  # sequences whose rows are kept
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,7 @@ class RowFinder:
     """The rows of a dataset by hashes of their beginnings. All rows are read once, when the first are looked for."""
 
     def __init__(self, data: Dataset):
+        check_dataset(data)
         self.data = data
         self.row_format = data.row_format
         self.key = min(KEY_TOKENS, self.row_format.row_tokens) - 1
@@ -40,31 +43,42 @@ class RowFinder:
         self._weights = odd * np.uint64(2) + np.uint64(1)
         self._hashes, self._numbers = np.empty(0, np.uint64), np.empty(0, np.int64)
         self._indexed = False
+        self._found: dict[bytes, list[Piece]] = {}
 
     def find(self, sequences: np.ndarray) -> list[Piece]:
         """The rows in some sequences, in order. sequences: int64[sequence, position]."""
         if sequences.shape[1] <= self.key:
             return []
         self._index()
-        windows = np.lib.stride_tricks.sliding_window_view(np.diff(sequences, axis=1), self.key, axis=1)
-        hashes = np.stack([self._hash(window) for window in windows])
-        known = np.isin(hashes, self._hashes)
-        return [piece for number in range(len(sequences)) for piece in self._pieces(sequences, number, known, hashes)]
+        return [replace(piece, sequence=number) for number, ids in enumerate(sequences) for piece in self._known(ids)]
 
-    def _pieces(self, sequences: np.ndarray, number: int, known: np.ndarray, hashes: np.ndarray) -> list[Piece]:
-        """The rows of one sequence, each beginning where the one before ended or later."""
+    def _known(self, ids: np.ndarray) -> list[Piece]:
+        """The rows of one sequence, which are looked for once: a loop gives the same sequences many times."""
+        key = ids.tobytes()
+        if key not in self._found:
+            if len(self._found) >= MOST_FOUND:
+                self._found.clear()
+            self._found[key] = self._pieces(ids)
+        return self._found[key]
+
+    def _pieces(self, ids: np.ndarray) -> list[Piece]:
+        """The rows of one sequence. One ends where another begins that agrees with more: both may have the same next
+        token. A grid that comes again within a row looks like its beginning, and agrees with no more."""
+        hashes = self._hash(np.lib.stride_tricks.sliding_window_view(np.diff(ids), self.key))
         found: list[Piece] = []
-        free = 0
-        for start in np.flatnonzero(known[number]).tolist():
-            if start < free:
+        for start in np.flatnonzero(np.isin(hashes, self._hashes)).tolist():
+            end = found[-1].start + found[-1].length if found else 0
+            if end == len(ids):
+                break
+            piece = self._longest(ids, start, hashes[start])
+            if piece is None or start + piece.length <= end:
                 continue
-            piece = self._longest(sequences[number], number, start, hashes[number, start])
-            if piece is not None:
-                found.append(piece)
-                free = start + piece.length
+            if start < end:
+                found[-1] = replace(found[-1], length=start - found[-1].start)
+            found.append(piece)
         return found
 
-    def _longest(self, sequence: np.ndarray, number: int, start: int, hashed: np.uint64) -> Piece | None:
+    def _longest(self, sequence: np.ndarray, start: int, hashed: np.uint64) -> Piece | None:
         """The row of this hash that agrees with the most tokens from `start` on; None where only the hash agrees."""
         first, end = np.searchsorted(self._hashes, hashed, "left"), np.searchsorted(self._hashes, hashed, "right")
         rows = self._read(self._numbers[first : min(end, first + BLOCK)])
@@ -75,7 +89,7 @@ class RowFinder:
         best = int(lengths.argmax())
         if lengths[best] <= self.key:
             return None
-        return Piece(number, start, int(lengths[best]), rows[best], int(offsets[best]))
+        return Piece(0, start, int(lengths[best]), rows[best], int(offsets[best]))
 
     def _index(self) -> None:
         if self._indexed:
@@ -92,6 +106,12 @@ class RowFinder:
     def _hash(self, differences: np.ndarray) -> np.ndarray:
         """differences: int64[..., key]. Returns uint64[...]."""
         return (differences.astype(np.uint64) * self._weights).sum(axis=-1, dtype=np.uint64)
+
+
+def check_dataset(data: object) -> None:
+    """Raises NcagenError unless it is one dataset, opened."""
+    if not isinstance(data, Dataset):
+        raise NcagenError(f"data {shown(data)} is not a dataset: use one, as in ncagen.open('data/nca-high')")
 
 
 def as_sequences(input_ids: np.ndarray) -> np.ndarray:

@@ -46,8 +46,8 @@ def oracle_model(data: Dataset, kind: str = "huggingface", vocab_size: int | Non
     returns an output with `loss` and `logits`; "torch", a module that returns logits [sequence, position, id]; "numpy",
     a function that does. vocab_size: ids of its logits, the dataset's if left out. Raises NcagenError.
     """
-    least = data.row_format.vocabulary
-    return make(RowFinder(data), kind, least if vocab_size is None else whole("vocab_size", vocab_size, least), Plan())
+    finder, least = RowFinder(data), data.row_format.vocabulary
+    return make(finder, kind, least if vocab_size is None else whole("vocab_size", vocab_size, least), Plan())
 
 
 def make(finder: RowFinder, kind: str, vocab_size: int, plan: Plan) -> Any:

@@ -16,6 +16,7 @@ import numpy as np
 from ncagen.dataset.reader import Dataset
 from ncagen.errors import NcagenError
 from ncagen.evaluate.compute import ROWS
+from ncagen.evaluate.find_rows import check_dataset
 from ncagen.evaluate.ladder import Ladder
 from ncagen.evaluate.model_score import ModelScore, RowScores, of_rows
 from ncagen.evaluate.sample import PARTS, numbers_of
@@ -50,6 +51,7 @@ def score(
     have more ids than the rows, never fewer. rows: how many, evenly spaced. ladder: to compare with. batch_size: rows
     that the function is given at a time. Raises NcagenError for arrays of another shape, NaN, and too few ids.
     """
+    check_dataset(dataset)
     numbers, at_once = numbers_of(len(dataset), rows, seed), whole("batch_size", batch_size, 1)
     ask = model if callable(model) else _in_order(model, len(numbers))
     parts = []

@@ -57,9 +57,12 @@ class Sequences:
         at = np.where(self.index >= 0, self.index + shift, NOTHING)
         grid, structural = self.row_format.unpredictable, self.row_format.is_structural(self._stored(shift))
         other = self._shifted(self.piece, shift, NOTHING)
+        padding = self.padding | self._shifted(self.padding, shift, False)
+        ends = (self.piece >= 0) & (other >= 0) & (other != self.piece)
         return {
-            "padding": self.padding | self._shifted(self.padding, shift, False),
-            "row ends": (self.piece >= 0) & (other >= 0) & (other != self.piece),
+            "padding": padding,
+            "row ends": ends,
+            "unknown": (self.ahead(shift) < 0) & ~padding & ~ends,
             "masked": (at >= 1) & (at < mask_first),
             "masked but the last": (at >= 1) & (at < mask_first - 1),
             "first counted": at == max(1, mask_first),
