@@ -4,10 +4,13 @@ import numpy as np
 import pytest
 import torch
 from conftest import error_of, make, spec_of
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch.nn.functional import cross_entropy
 
 import ncagen
 from ncagen.evaluate import check_training, oracle_model
+from ncagen.evaluate.find_rows import RowFinder
 from ncagen.evaluate.mistakes import (
     CUT,
     IGNORED,
@@ -23,6 +26,7 @@ from ncagen.evaluate.mistakes import (
     UNKNOWN,
     VOCABULARY,
 )
+from ncagen.evaluate.sequences import Sequences
 
 SAME, NEXT = ncagen.Layout(), ncagen.Layout(labels="next")
 ROWS = np.arange(2)
@@ -375,3 +379,33 @@ def test_the_model_alone(small):
     logits = oracle_model(small, "numpy")(batch["input_ids"].numpy())
     assert np.array_equal(logits, output.logits[..., :258].detach().numpy())
     assert (logits.argmax(-1) == small.rows(ROWS)["input_ids"][:, 1:1025]).all()
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(39, 1024), st.integers(1, 4), st.integers(0, 70_000), st.integers(0, 60), st.integers(0, 12))
+def test_rows_are_found_where_a_layout_put_them(small, seq_len, pack, offset, before, first):
+    layout = ncagen.Layout(seq_len=seq_len, pack=pack, token_offset=offset, labels=None)
+    rows = np.arange(first, first + 2 * pack)
+    batch = layout(small.row_format, small.rows(rows)["input_ids"])
+    padding = np.full((2, before), 3)
+    found = Sequences(np.concatenate([padding, batch["input_ids"], padding], axis=1), RowFinder(small))
+    inner = slice(before, before + pack * seq_len)
+    documents = batch.get("document_ids", np.zeros_like(batch["input_ids"]))
+    positions = batch.get("position_ids", np.tile(np.arange(seq_len), (2, 1)))
+    assert {piece.offset for piece in found.pieces} == {offset}
+    for piece, number in zip(found.pieces, rows, strict=True):
+        assert np.array_equal(piece.tokens, small[int(number)]["input_ids"])
+    assert np.array_equal(found.piece[:, inner], documents + np.array([[0], [pack]]))
+    assert np.array_equal(found.index[:, inner], positions)
+    assert found.padding.sum() == 4 * before
+
+
+@pytest.mark.parametrize("how", ["reshape", "take"])
+def test_too_few_ids_in_numpy(small, how):
+    batch = ncagen.Layout(labels="next", mask_first=0)(small.row_format, small.rows(ROWS)["input_ids"])
+
+    def loop(model):
+        logits = model(batch["input_ids"]).reshape(-1, 255 if how == "reshape" else 258)[:, :256]
+        return -np.take_along_axis(logits, batch["labels"].reshape(-1, 1), axis=1).mean()
+
+    assert names(check_training(loop, small, kind="numpy")) == [VOCABULARY]
