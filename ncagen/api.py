@@ -56,16 +56,18 @@ def build(
     file_format: "parquet" or "arrow". workers: shards made at the same time, one for each core if left out.
     device: what runs the automata: "cpu", "cuda" or "auto". ray: a Ray cluster to build on: "auto" (this machine's),
     "local" or HOST:PORT. gpus_per_worker: of a worker on the cluster, with a device other than "cpu".
-    progress: called in this thread with each event of `ncagen.factory.events`, such as RowsMade(rows, candidates).
+    progress: called in this thread with each event of `ncagen.factory.events`, such as RowsMade(rows, candidates), or
+    Warned(text) before the first if much of a row would be noise.
 
     Raises NcagenError, with nothing half-written, for a spec, a folder or a device that cannot be used, a band that no
     candidate reaches, a full disk, and shards that fail again and again; the same call then resumes.
     """
     with needed_by("ncagen.build"):
         from ncagen.factory.claim import check
+        from ncagen.factory.events import Warned
         from ncagen.factory.generate import as_spec
         from ncagen.factory.make_shard import BuildJob
-        from ncagen.factory.plan import pilot
+        from ncagen.factory.plan import pilot, warnings
         from ncagen.factory.scheduler import build as run_build
 
     if file_format not in FORMATS:
@@ -75,6 +77,8 @@ def build(
     check(job)
     with _executor(job, workers, device, ray, gpus_per_worker) as executor:
         pilot(job.spec, file_format)  # refuses a band that no candidate reaches, before anything is written
+        for text in warnings(job.spec):
+            progress(Warned(text))
         return run_build(job, executor, progress)
 
 

@@ -27,6 +27,7 @@ _SOURCES = (
     "sources/nca/entropy_kernels.py",
     "sources/nca/rules.py",
     "sources/nca/simd.py",
+    "sources/nca/structure_kernels.py",
     "deflate/*.py",
 )
 

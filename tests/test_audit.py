@@ -321,7 +321,12 @@ def test_dead_rows(rows, built, audited):
 def test_noise(rows, built, audited):
     noise = built("high", temperature=1.0).rows(np.arange(40))["input_ids"]
     results = audited(noise)
-    assert verdicts(results) == SOUND | {"consistent": "bad", "one rule": "none", "gzip ratio": "look"}
+    assert verdicts(results) == SOUND | {
+        "consistent": "bad",
+        "ladder": "look",
+        "one rule": "none",
+        "gzip ratio": "look",
+    }
     assert results["consistent"].text.startswith("noise: neighbours tell 0.0")
     some = audited(np.concatenate([rows, noise[:6]]))
     assert verdicts(some) == SOUND | {"consistent": "look"}
@@ -362,7 +367,7 @@ def test_validation_with_rules_of_training(built, audited):
 def test_rows_of_every_second_step_have_no_verdict_on_rules(rows, audited):
     half = np.ascontiguousarray(rows.reshape(ROWS, 27, GRID)[:, ::2]).reshape(ROWS, -1)
     results = audited(half, stride=2, row_tokens=14 * GRID)
-    assert verdicts(results) == SOUND | {"consistent": "none", "one rule": "none"}
+    assert verdicts(results) == SOUND | {"consistent": "none", "ladder": "none", "one rule": "none"}
 
 
 def test_a_bad_file_has_status_1(rows, tmp_path):

@@ -33,7 +33,9 @@ KNOW_SOURCES = {"sources", "factory", "view", "audit", "evaluate"}
 # Words of the automaton and its score, which stand for a source that leaked.
 LEAKED = re.compile(r"grid|automat|patch|gzip|(?<![a-z])cells?(?![a-z])", re.IGNORECASE)
 
-COMPILED = {f"ncagen.sources.nca.{name}" for name in ("cpu", "cpu_kernels", "simd")}
+COMPILED = {
+    f"ncagen.sources.nca.{name}" for name in ("cpu", "cpu_kernels", "entropy_kernels", "simd", "structure_kernels")
+}
 COMPILED |= {f"ncagen.deflate.{name}" for name in ("lengths", "lz77", "huffman")} | {"ncagen.kernels"}
 COMPILED |= {"ncagen.compile_notice"}
 

@@ -116,6 +116,9 @@ class Digits:
     def noise_scores(self) -> np.ndarray:
         return np.zeros(0, np.int32)
 
+    def warnings(self, key: tuple[int, int]) -> tuple[str, ...]:
+        return ()
+
 
 SETTINGS = {"source": "digits", "tokens": 100 * 1024, "validation": 10 * 1024, "rows_per_shard": 40}
 

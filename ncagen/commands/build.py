@@ -73,12 +73,15 @@ def _plan(spec: BuildSpec, file_format: str, workers: int, nodes: int, out: str 
     """What a build will take, as text or JSON. Raises NcagenError for a folder that holds something else."""
     from ncagen.factory.claim import check, check_size
     from ncagen.factory.make_shard import BuildJob
-    from ncagen.factory.plan import pilot, plan
+    from ncagen.factory.plan import pilot, plan, warnings
 
     if out is not None:
         check(BuildJob(spec, file_format, Folder(out)))
     check_size(spec)
     planned = plan(spec, workers, nodes, pilot(spec, file_format))
+    if not as_json:
+        for text in warnings(spec):
+            click.echo(f"ncagen: {text}", err=True)
     return json.dumps(asdict(planned), indent=1) if as_json else _plan_text(spec, file_format, planned)
 
 

@@ -10,7 +10,7 @@ from tqdm import tqdm
 
 from ncagen.commands.console import progress
 from ncagen.dataset.manifest import SPLITS, Manifest
-from ncagen.factory.events import Event, NodesChanged, RowsFound, RowsMade
+from ncagen.factory.events import Event, NodesChanged, RowsFound, RowsMade, Warned
 from ncagen.spec import BuildSpec
 
 
@@ -24,7 +24,7 @@ def run_build(build: Build, spec: BuildSpec, out: str, quiet: bool, as_json: boo
     """Makes the dataset, or what is missing of it. Raises what `ncagen.build` raises."""
     rows = len(spec.bands) * sum(spec.rows(split) for split in SPLITS)
     with progress(rows, "rows", quiet or as_json) as bar:
-        meter = _Meter(bar, spec.seq_len)
+        meter = _Meter(bar, spec.seq_len, quiet or as_json)
         manifest = build(progress=meter)
     if as_json:
         click.echo(json.dumps(_result(out, manifest, rows, meter), indent=1))
@@ -37,14 +37,17 @@ def run_build(build: Build, spec: BuildSpec, out: str, quiet: bool, as_json: boo
 class _Meter:
     """Counts the rows of a build's events and shows them on a bar."""
 
-    def __init__(self, bar: tqdm, seq_len: int):
+    def __init__(self, bar: tqdm, seq_len: int, quiet: bool):
         self.made = self.tried = 0
-        self._bar, self._seq_len = bar, seq_len
+        self._bar, self._seq_len, self._quiet = bar, seq_len, quiet
         self._nodes = ""
         self._begun = time.monotonic()
 
     def __call__(self, event: Event) -> None:
         match event:
+            case Warned(text) if not self._quiet:
+                self._bar.clear()
+                click.echo(f"ncagen: {text}", err=True)
             case RowsFound(rows):
                 self._bar.update(rows)
             case RowsMade(rows, candidates):

@@ -85,6 +85,9 @@ def _print(dataset: Dataset, row: int, draw: bool) -> None:
         name = measure.ratio.replace("_", " ")
         click.echo(f"\n{name}s of the first shard's rows ({dataset.band} {dataset.split})")
         click.echo("\n".join(terminal.histogram(ratio_counts(dataset.shard(0)[measure.ratio]))))
+    column = measure.column if measure else None
+    if lines := terminal.facts(dataset.shard(0).columns, column):
+        click.echo("\n" + "\n".join(lines))
     if not draw:
         return
     click.echo(f"\n{_title(dataset, row, shown)}\n")

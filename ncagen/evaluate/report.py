@@ -75,6 +75,10 @@ def _legend(rung: Rung) -> str:
 
 def _readings(ladder: Ladder) -> list[str]:
     """What the differences between rungs say, a line each."""
+    if not ladder.rungs[0].delimiters:
+        return [
+            "These rows are not grids: uniform, unigram, patch histogram and copy are all the rungs that they have."
+        ]
     means = {rung.name: rung.mean for rung in ladder.rungs}
     lines = []
     if {"cell histogram", "lookup"} <= means.keys():

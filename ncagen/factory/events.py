@@ -17,6 +17,13 @@ ShardResult = list[tuple[Record, File]]
 
 
 @dataclass(frozen=True)
+class Warned:
+    """What a user should know of the spec, one line, before the first row is made."""
+
+    text: str
+
+
+@dataclass(frozen=True)
 class RowsFound:
     """Rows of an intact shard that was in the folder already."""
 
@@ -59,5 +66,5 @@ class Finished:
 Progress = RowsFound | RowsMade | NodesChanged
 """What an executor reports beside the ends of its tasks."""
 
-Event = Progress | ShardDone | Finished
+Event = Warned | Progress | ShardDone | Finished
 """What a build reports."""

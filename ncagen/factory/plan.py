@@ -87,7 +87,7 @@ def pilot(spec: BuildSpec, file_format: str = "parquet") -> Pilot:
         if first >= few:
             seen = np.concatenate(scores)
             missing = [band for band in spec.bands if not inside(measure, band, seen).any()]
-            unreachable = [band for band in missing if band.limits(measure)[0] > noise.max()]
+            unreachable = [band for band in missing if len(noise) and band.limits(measure)[0] > noise.max()]
             if measure and (unreachable or (missing and first >= most)):
                 raise _out_of_reach(source.card().row, measure, (unreachable or missing)[0], seen, noise)
             if not missing:
@@ -108,7 +108,7 @@ def plan(spec: BuildSpec, workers: int, nodes: int, tried: Pilot) -> Plan:
     core_seconds = candidates * tried.candidate_seconds + rows * len(spec.bands) * tried.row_seconds
     shards = sum(spec.shards(split) for split in SPLITS)
     measure = tried.measure
-    regions = {"below": (0.0, 0.2), **BANDS} if measure else {}
+    regions = {"below": (0.0, 0.2), **BANDS} if measure and len(tried.noise) else {}
     rounds = -(-shards // (workers * nodes))  # the last of them may leave most workers without a shard
     return Plan(
         rows=rows * len(spec.bands),
@@ -123,8 +123,13 @@ def plan(spec: BuildSpec, workers: int, nodes: int, tried: Pilot) -> Plan:
         workers=workers,
         acceptance=acceptance,
         shares={name: tried.share(Band(name, *limits)) for name, limits in regions.items()},
-        noise_ratio=float(tried.noise.mean() / measure.denominator) if measure else None,
+        noise_ratio=float(tried.noise.mean() / measure.denominator) if measure and len(tried.noise) else None,
     )
+
+
+def warnings(spec: BuildSpec) -> tuple[str, ...]:
+    """What a user should know of a spec before a build, one line each, from a few candidates of the pilot's stream."""
+    return source_of(spec).warnings((spec.seed, STREAMS["pilot"]))
 
 
 def _row_cost(spec: BuildSpec, batch: Batch, file_format: str) -> tuple[float, float]:
@@ -138,9 +143,12 @@ def _row_cost(spec: BuildSpec, batch: Batch, file_format: str) -> tuple[float, f
 
 def _out_of_reach(row: str, measure: Measure, band: Band, scores: np.ndarray, noise: np.ndarray) -> NcagenError:
     scale = float(measure.denominator)
-    seen, top = scores / scale, noise.max() / scale
+    seen = scores / scale
+    pure = ""
+    if len(noise):
+        pure = f"pure noise scores {noise.mean() / scale:.3f} there (at most {noise.max() / scale:.3f}), and "
     return NcagenError(
-        f"band {band.name} ({band.low:g} to {band.high:g}) is out of reach of {row}: pure noise scores"
-        f" {noise.mean() / scale:.3f} there (at most {top:.3f}), and {len(scores)} candidates scored"
+        f"band {band.name} ({band.low:g} to {band.high:g}) is out of reach of {row}:"
+        f" {pure}{len(scores)} candidates scored"
         f" {seen.min():.3f} to {seen.max():.3f}, half of them {np.median(seen):.3f} or more: use a band within that"
     )

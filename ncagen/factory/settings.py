@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from ncagen.errors import SpecError
-from ncagen.selection import ALL, DOMAINS, Band
+from ncagen.selection import ALL, BANDS, DOMAINS, Band
 from ncagen.sources import SOURCES, source_of
+from ncagen.sources.nca.facts import GZIP_BYTES
 from ncagen.sources.source import Option, Source
 from ncagen.spec import BuildSpec, SourceSettings
 
@@ -65,6 +66,11 @@ def check_bands(spec: BuildSpec) -> None:
             if band.name != ALL:
                 raise SpecError(f"band {band.name!r} selects by a measure, and source {spec.source.name} has none")
             continue
+        if band.name in BANDS and measures[0].column != GZIP_BYTES:
+            raise SpecError(
+                f"band {band.name!r} is a range of gzip ratios, and bands select by {measures[0].column}: use limits,"
+                " as in --band 0.1-0.3"
+            )
         first, end = band.limits(measures[0])
         if first >= end:
             raise SpecError(

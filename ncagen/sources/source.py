@@ -157,4 +157,13 @@ class Source(Protocol):
         """Estimates the time to score one candidate, in nanoseconds of one core. A plan limits its pilot by it."""
 
     def noise_scores(self) -> np.ndarray:
-        """Returns the scores of uniform noise with this alphabet and shape: int32[sample]; empty without measures."""
+        """Returns the scores of uniform noise with this alphabet and shape: int32[sample].
+
+        Empty without measures, and where noise does not score highest: a pilot refuses bands above noise.
+        """
+
+    def warnings(self, key: tuple[int, int]) -> tuple[str, ...]:
+        """Returns what a user should know of these settings before a build, one line each, from a few candidates.
+
+        key: seed and stream.
+        """

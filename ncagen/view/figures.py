@@ -65,7 +65,8 @@ class Figures:
 
     histogram: item i counts rows with a ratio of i to i + 1 hundredths; empty without a measure. frozen and periodic:
     numbers of rows; 0 if rows have no frames. frequencies: (rank, count) of tokens, the most frequent first; there are
-    `distinct` tokens that occur `counted` times, without structural ones. sample and stored: one of them is None.
+    `distinct` tokens that occur `counted` times, without structural ones. facts: as `fact_figures`. sample and stored:
+    one of them is None.
     """
 
     rows: int
@@ -76,6 +77,7 @@ class Figures:
     counted: int
     distinct: int
     frequencies: list[tuple[int, int]]
+    facts: dict[str, tuple[float, float, float]]
     sample: Sample | None
     stored: Stored | None
 
@@ -101,9 +103,24 @@ def figures(dataset: Dataset, shape: RowShape, with_tokens: bool = False) -> Fig
         counted=int(counts.sum()),
         distinct=len(counts),
         frequencies=[(int(rank), int(counts[rank - 1])) for rank in ranks],
+        facts=fact_figures(columns, shape.measure),
         sample=None if with_tokens else sample(rows, columns),
         stored=stored(rows, columns, shape) if with_tokens else None,
     )
+
+
+def fact_figures(columns: Mapping[str, np.ndarray], measure: str | None) -> dict[str, tuple[float, float, float]]:
+    """Returns mean, median and 99th percentile of each integer column but the measure, the tokens and the candidates.
+
+    columns: by name, [row] or [row, token] each.
+    """
+    known = {"input_ids", "candidate", measure}
+    others = {name: c for name, c in columns.items() if name not in known and c.dtype.kind in "iu"}
+    found = {}
+    for name, column in others.items():
+        median, most = np.quantile(column, (0.5, 0.99))
+        found[name] = float(column.mean()), float(median), float(most)
+    return found
 
 
 def sample(rows: np.ndarray, columns: Mapping[str, np.ndarray]) -> Sample:

@@ -5,13 +5,14 @@ covered: pictures (`picture`), playing frames (`animation`).
 """
 
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from ncagen.dataset.manifest import SPLITS, Manifest
 from ncagen.sources import source_of
 from ncagen.sources.source import Grids
+from ncagen.view.figures import fact_figures
 from ncagen.view.palette import palette
 
 PLAIN = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
@@ -106,6 +107,19 @@ def histogram(counts: np.ndarray, width: int = 40) -> list[str]:
     return [
         f"{b / 50:.2f} {'█' * max(1, round(width * counts[b] / most)) if counts[b] else '':{width}} {counts[b]:,}"
         for b in range(first, len(counts))
+    ]
+
+
+def facts(columns: Mapping[str, np.ndarray], measure: str | None) -> list[str]:
+    """Formats a line for each stored integer but the measure: mean, median and 99th percentile.
+
+    columns: by name, [row] or [row, token] each.
+    """
+    found = fact_figures(columns, measure)
+    texts = {name: (f"{value:,.0f}" for value in values) for name, values in found.items()}
+    return [
+        f"{name.replace('_', ' ')}  mean {mean}, median {median}, 99 % of rows up to {most}"
+        for name, (mean, median, most) in texts.items()
     ]
 
 

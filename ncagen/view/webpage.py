@@ -24,6 +24,7 @@ from ncagen.evaluate.cache import largest
 from ncagen.evaluate.report import page_table
 from ncagen.selection import BANDS, DOMAINS, Band
 from ncagen.sources import source_of
+from ncagen.sources.nca.facts import GZIP_BYTES
 from ncagen.sources.source import Source
 from ncagen.version import VERSION
 from ncagen.view import nca_twin
@@ -58,7 +59,9 @@ def shown(manifest: Manifest) -> Shown:
     """Collects the data of a dataset's source; no other function here reads the source. Raises SpecError."""
     spec, rows, source = manifest.spec, manifest.row_format, source_of(manifest.spec)
     grids = source.grids()
-    measure = manifest.measure
+    measure = manifest.measure if manifest.measure and manifest.measure.column == GZIP_BYTES else None
+    # The twin finds rows by their gzip length, and the page's charts are of its ratio.
+    twinned = spec.source.name in TWINS and measure is not None
     return Shown(
         source=spec.source.name,
         shape=RowShape(
@@ -69,7 +72,7 @@ def shown(manifest: Manifest) -> Shown:
             rows.row_tokens // grids.frames if grids else 0,
         ),
         frames=grids.frames if grids else 0,
-        twin=TWINS[spec.source.name](source, spec.seed) if spec.source.name in TWINS else None,
+        twin=TWINS[spec.source.name](source, spec.seed) if twinned else None,
         details=[*source.card().details, ("seed", str(spec.seed))],
     )
 

@@ -5,6 +5,7 @@ runs the kept candidates to the end of their row. A backend runs the automaton; 
 The host computes the score. Not covered: bands, shards and files.
 """
 
+import math
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -12,8 +13,8 @@ import numpy as np
 
 from ncagen.deflate.lengths import token_gzip_lengths
 from ncagen.row_format import Rows
-from ncagen.sources.nca import cpu, entropy, tokens
-from ncagen.sources.nca.facts import GZIP_BYTES, GZIP_RATIO, ORACLE, measure, stores_oracle
+from ncagen.sources.nca import cpu, entropy, structure, tokens
+from ncagen.sources.nca.facts import GZIP_BYTES, GZIP_RATIO, LINEAR_GAP, ORACLE, gzip_measure, measure, stores_oracle
 from ncagen.sources.nca.rules import Rules
 from ncagen.sources.nca.settings import SCORED_TOKEN_BYTES, Settings
 from ncagen.sources.source import Stage, no_stage
@@ -53,7 +54,7 @@ class NcaBatch:
 
     key: seed and stream. candidates: uint64[candidate]. drawn: their weights. grids: uint8[candidate, frame, cell], the
     scored frames. drawn and grids are arrays of the backend. patches: uint16 or uint32 [candidate, frame, patch].
-    score: int32[candidate], gzip bytes, or 0 where the length is proven to be below `at_least`. entropy:
+    score: int32[candidate], of the settings' measure, or 0 where it is proven to be below `at_least`. entropy:
     int64[candidate, frame], of the cells of the scored frames as `cpu.rollout` adds it up; None where no column needs
     it, or the backend does not compute it.
     """
@@ -71,8 +72,9 @@ class NcaBatch:
 
     def rows(self, chosen: np.ndarray) -> Rows:
         """Computes the complete rows of exactly scored candidates. chosen: int64[row], indices into `candidates`."""
-        lengths = self.score[chosen]
-        rest = self.settings.frames - self.settings.scored_frames
+        settings, score = self.settings, self.score[chosen]
+        lengths = score if settings.measure == "gzip" else _lengths(self.patches[chosen])
+        rest = settings.frames - settings.scored_frames
         sums = None if self.entropy is None else np.zeros((len(chosen), rest), np.int64)
         with self.stage("rollout"):
             ids = self.token_rows(chosen, sums)
@@ -80,11 +82,14 @@ class NcaBatch:
             "input_ids": ids,
             "candidate": self.candidates[chosen],
             GZIP_BYTES: lengths,
-            GZIP_RATIO: measure(self.settings).ratios(lengths),
+            GZIP_RATIO: gzip_measure(settings).ratios(lengths),
         }
-        if stores_oracle(self.settings):
+        if settings.measure != "gzip":
+            selects = measure(settings)
+            columns |= {selects.column: score, selects.ratio: selects.ratios(score)}
+        if stores_oracle(settings):
             with self.stage("rollout"):
-                columns[ORACLE] = entropy.micronats(self.settings, self._entropy_sums(chosen, sums))
+                columns[ORACLE] = entropy.micronats(settings, self._entropy_sums(chosen, sums))
         return Rows(columns)
 
     def token_rows(self, chosen: np.ndarray, sums: np.ndarray | None = None) -> np.ndarray:
@@ -126,7 +131,7 @@ def run(
     """Runs and scores candidates.
 
     key: seed and stream. candidates: uint64[candidate]. at_least: gzip bytes; a length that is provably smaller may be
-    returned as 0, which is cheaper.
+    returned as 0, which is cheaper; other measures are always computed.
     """
     with stage("rules"):
         drawn, starts = backend.sample(settings, key, candidates)
@@ -139,17 +144,49 @@ def run(
     with stage("tokens"):
         patches = backend.patch_tokens(settings, grids)
     with stage("score"):
-        score = token_gzip_lengths(patches.reshape(len(candidates), -1), at_least)
+        if settings.measure == "gzip":
+            score = _lengths(patches, at_least)
+        else:
+            score = structure.linear_gaps(settings, grids if backend is cpu else _cells(settings, patches))
     return NcaBatch(settings, key, candidates, drawn, grids, patches, score, counted, backend, stage)
+
+
+def _lengths(patches: np.ndarray, at_least: int = 0) -> np.ndarray:
+    """The gzip lengths of scored grids: int32[row]. patches: uint16 or uint32 [row, frame, patch]."""
+    return token_gzip_lengths(patches.reshape(len(patches), -1), at_least)
+
+
+def _cells(settings: Settings, patches: np.ndarray) -> np.ndarray:
+    """The cells of grids on the host: uint8[row, frame, cell]. patches: integers [row, frame, patch]."""
+    return tokens.patch_grids(settings, patches).reshape(*patches.shape[:2], settings.cells)
 
 
 def problems(settings: Settings, rows: Rows) -> dict[str, np.ndarray]:
     """Checks rows. Returns bool[row] by the text of each possible problem, true where the row is right."""
     grids = rows.input_ids.reshape(len(rows), settings.frames, settings.tokens_per_grid)
-    scored = np.ascontiguousarray(grids[:, : settings.scored_frames, 1:-1]).reshape(len(rows), -1)
+    scored = np.ascontiguousarray(grids[:, : settings.scored_frames, 1:-1])
     lengths = rows[GZIP_BYTES]
     return {
         "tokens are not well formed": tokens.well_formed(settings, rows.input_ids),
-        "gzip_bytes is not the length of the row's tokens": token_gzip_lengths(scored) == lengths,
-        "gzip_ratio is not gzip_bytes by scored bytes": measure(settings).ratios(lengths) == rows[GZIP_RATIO],
+        "gzip_bytes is not the length of the row's tokens": _lengths(scored) == lengths,
+        "gzip_ratio is not gzip_bytes by scored bytes": gzip_measure(settings).ratios(lengths) == rows[GZIP_RATIO],
+        **(_gap_problems(settings, rows, scored) if settings.measure != "gzip" else {}),
+        **(_oracle_problems(settings, rows[ORACLE]) if stores_oracle(settings) else {}),
     }
+
+
+def _gap_problems(settings: Settings, rows: Rows, scored: np.ndarray) -> dict[str, np.ndarray]:
+    """Checks the gap of two learners. scored: integers [row, frame, patch]."""
+    # Tokens that are no patches have no cells; they are a problem of their own.
+    found = structure.linear_gaps(settings, _cells(settings, scored % settings.patch_ids))
+    ratios = measure(settings).ratios(rows[LINEAR_GAP])
+    return {
+        "linear_gap is not that of the row's grids": found == rows[LINEAR_GAP],
+        "linear_gap_ratio is not linear_gap by predicted cells": ratios == rows[measure(settings).ratio],
+    }
+
+
+def _oracle_problems(settings: Settings, losses: np.ndarray) -> dict[str, np.ndarray]:
+    """Checks the range of oracle losses; only running the row's candidate again can check the value."""
+    most = entropy.MICRO * settings.patch**2 * math.log(settings.states)
+    return {"oracle_micronats is not from 0 to that of noise": (losses >= 0) & (losses <= most + 1)}

@@ -3,8 +3,10 @@
 Not covered: the card's file, its tables of files and bands (`ncagen.hub`).
 """
 
+import math
+
 from ncagen.row_format import SourceCard
-from ncagen.sources.nca.facts import row_format
+from ncagen.sources.nca.facts import ORACLE, row_format, stores_oracle
 from ncagen.sources.nca.settings import Settings
 
 PAPER = "https://arxiv.org/abs/2603.10055"
@@ -45,6 +47,7 @@ def _details(settings: Settings) -> tuple[tuple[str, str], ...]:
         ("temperature", str(settings.temperature)),
         ("start", settings.start),
         ("warm-up steps", f"{settings.warmup:,}"),
+        *((("measure", settings.measure),) if settings.measure != "gzip" else ()),
         ("recorded", "each step" if settings.stride == 1 else f"every {settings.stride:,} steps"),
     )
 
@@ -80,6 +83,8 @@ def _table(settings: Settings) -> tuple[str, ...]:
 
 
 def _ratio(settings: Settings) -> tuple[str, ...]:
+    if settings.measure != "gzip":
+        return _gap(settings)
     return (
         f"The ratio is the length of gzip, level 9, over the first {settings.scored_frames} grids of the row itself, as"
         f" {settings.scored_bytes:,} bytes of",
@@ -88,14 +93,34 @@ def _ratio(settings: Settings) -> tuple[str, ...]:
     )
 
 
+def _gap(settings: Settings) -> tuple[str, ...]:
+    return (
+        f"The ratio is the gap between two learners of the row's first {settings.scored_frames} grids: by how many of"
+        f" {settings.predicted_cells:,} cells",
+        "a linear one beats one that remembers neighbourhoods. Noise has 0, and so have rows that can be remembered.",
+        "Rules of the splits are disjoint.",
+    )
+
+
 def _loss(settings: Settings) -> tuple[str, ...]:
     return (
         "Nothing predicts a row's first grid,",
         f"its first {settings.tokens_per_grid} tokens: leave it out of the loss, as the paper does.",
+        *(_oracle(settings) if stores_oracle(settings) else ()),
+    )
+
+
+def _oracle(settings: Settings) -> tuple[str, ...]:
+    noise = round(settings.patch**2 * math.log(settings.states) * 10**6)
+    return (
+        "",
+        f"`{ORACLE}` is the oracle loss: of a model that knows the row's rule, for a patch, mean of all grids but the",
+        f"first. No model can have less; pure noise has {noise:,}.",
     )
 
 
 def _limits(settings: Settings) -> tuple[str, ...]:
+    measured = "gzip" if settings.measure == "gzip" else "two learners"
     noise = (f"- At temperature {settings.temperature:g} much of a row is noise.",)
     return (
         "- This is data, without a promise of gains: replications of the paper are mixed.",
@@ -103,6 +128,6 @@ def _limits(settings: Settings) -> tuple[str, ...]:
         "- Tokens are patches of cells. Ids have nothing to do with any tokenizer of text.",
         "- Not the rows of the paper: the random numbers of its released code differ. The distribution is the same",
         "  for the same settings.",
-        "- Complexity is measured by gzip only, over the first grids only; later ones may settle or cycle.",
+        f"- Complexity is measured by {measured} only, over the first grids only; later ones may settle or cycle.",
         *(noise if settings.temperature >= NOISY else ()),
     )

@@ -15,7 +15,7 @@ value fits int64. The entropy is that of softmax, which differs from the exact o
 `entropy_kernels` computes the same for `cpu`. Not covered: exact probabilities (`oracle`).
 """
 
-import math
+from decimal import Decimal, localcontext
 from functools import cache
 
 import numpy as np
@@ -30,23 +30,36 @@ ENTROPY_BITS = 24
 LOG_ENTRIES_BITS = 10
 EXP_ENTRIES = 2**16  # u is 58,369 (the range of the Gumbel table) and what rounding adds at most
 NEVER = -1
-LN_2 = round(math.log(2) * 2**ENTROPY_BITS)
+LN_2 = 11629080  # ln 2
 MICRO = 10**6
+_POWER_BITS = 96
 
 
 @cache
 def exp_table() -> np.ndarray:
-    """Returns exp(-u / 4096) for each u, in units of 1/2**30: int32[65536]. tests/test_tables.py shows that no entry
-    is close to a rounding limit, so every platform computes the same integers."""
-    values = [round(math.exp(-u / 2**DISTANCE_BITS) * 2**EXP_BITS) for u in range(EXP_ENTRIES)]
-    return np.array(values, np.int32)
+    """Returns exp(-u / 4096) for each u, in units of 1/2**30: int32[65536].
+
+    A product of integers from entry to entry, so that every platform computes the same; tests/test_oracle.py compares
+    the entries with exponentials.
+    """
+    with localcontext() as context:
+        context.prec = 50
+        factor = int((Decimal(-1) / 2**DISTANCE_BITS).exp() * 2**_POWER_BITS)
+    values, power = np.empty(EXP_ENTRIES, np.int32), 2**_POWER_BITS
+    for u in range(EXP_ENTRIES):
+        values[u] = power + (1 << _POWER_BITS - EXP_BITS - 1) >> _POWER_BITS - EXP_BITS
+        power = power * factor >> _POWER_BITS
+    return values
 
 
 @cache
 def log_table() -> np.ndarray:
-    """Returns ln(1 + i / 1024) for i from 0 to 1024, in units of 1/2**24: int32[1025]."""
-    entries = 2**LOG_ENTRIES_BITS
-    return np.array([round(math.log1p(i / entries) * 2**ENTROPY_BITS) for i in range(entries + 1)], np.int32)
+    """Returns ln(1 + i / 1024) for i from 0 to 1024, in units of 1/2**24: int32[1025]. The module decimal rounds a
+    logarithm correctly, so every platform computes the same."""
+    with localcontext() as context:
+        context.prec = 25
+        logs = [(1 + Decimal(i) / 2**LOG_ENTRIES_BITS).ln() * 2**ENTROPY_BITS for i in range(2**LOG_ENTRIES_BITS + 1)]
+        return np.array([int(log.to_integral_value()) for log in logs], np.int32)
 
 
 @cache

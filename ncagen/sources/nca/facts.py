@@ -7,6 +7,7 @@ from ncagen.sources.nca.settings import Settings
 
 GZIP_BYTES, GZIP_RATIO = "gzip_bytes", "gzip_ratio"
 ORACLE = "oracle_micronats"
+LINEAR_GAP, LINEAR_GAP_RATIO = "linear_gap", "linear_gap_ratio"
 
 
 def row_format(settings: Settings) -> RowFormat:
@@ -32,11 +33,25 @@ def stores_oracle(settings: Settings) -> bool:
 
 def _extra(settings: Settings) -> tuple[Column, ...]:
     """The columns that are stored where the settings ask for them."""
-    least = "least" if settings.stride == 1 else "a lower bound of the least"
-    doc = f"{least} mean loss of a patch that a model can have, in millionths of a nat: it knows the rule"
-    return (Column(ORACLE, "int32", doc),) if stores_oracle(settings) else ()
+    bound = "" if settings.stride == 1 else ", at least"
+    doc = f"loss of a model that knows the rule, in millionths of a nat a patch{bound}"
+    gap = (
+        Column(LINEAR_GAP, "int32", "cells that a linear learner predicts beyond one that remembers"),
+        Column(LINEAR_GAP_RATIO, "float32", f"`{LINEAR_GAP}` by {settings.predicted_cells:,}"),
+    )
+    return (
+        *(gap if settings.measure != "gzip" else ()),
+        *((Column(ORACLE, "int32", doc),) if stores_oracle(settings) else ()),
+    )
 
 
 def measure(settings: Settings) -> Measure:
-    """Returns the measure that bands select by: the gzip length in bytes, over the scored bytes as a ratio."""
+    """Returns the measure that bands select by."""
+    if settings.measure == "gzip":
+        return gzip_measure(settings)
+    return Measure(LINEAR_GAP, LINEAR_GAP_RATIO, Fraction(settings.predicted_cells))
+
+
+def gzip_measure(settings: Settings) -> Measure:
+    """Returns the gzip length in bytes, over the scored bytes as a ratio."""
     return Measure(GZIP_BYTES, GZIP_RATIO, Fraction(settings.scored_bytes))

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ncagen.errors import SpecError
-from ncagen.sources.nca.settings import FACTS, PRESETS, STARTS, Settings
+from ncagen.sources.nca.settings import FACTS, MEASURES, PRESETS, STARTS, Settings
 from ncagen.sources.source import Option
 
 DEFAULT_PRESET = "released"
@@ -26,6 +26,7 @@ OPTIONS = (
     Option("channel_wrap", bool, "The released code's wrapped channels.  [on]"),
     Option("trajectories_per_rule", int, "Neighbouring candidates that share a rule.  [1]"),
     Option("facts", str, f"More columns: {', '.join(FACTS)} (the loss of a model that knows the rule).  [none]"),
+    Option("measure", str, f"What bands select by: {' or '.join(MEASURES)}.  [gzip]"),
 )
 
 

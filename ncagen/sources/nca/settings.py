@@ -18,6 +18,7 @@ PRESETS: dict[str, dict[str, Any]] = {
 
 STARTS = ("categorical", "uniform")
 FACTS = ("oracle",)  # columns that a build stores where it is asked to
+MEASURES = ("gzip", "linear-gap")  # what bands select by
 DELIMITERS = 2  # start-of-grid and end-of-grid, the two ids above all patches
 SCORED_GRIDS = 10
 SCORED_TOKEN_BYTES = 4  # the released filter compresses little-endian int32 tokens
@@ -74,7 +75,7 @@ class Settings(Patching):
     height and width count cells, patch those along a side of a patch. warmup and stride count steps. temperature and
     identity_bias are in the logits of the paper's network. trajectories_per_rule neighbouring candidates share a rule.
     seq_len: tokens of a row that a model reads as input; it determines how many grids are recorded. facts: further
-    columns to store, of FACTS, joined by commas; they change no row.
+    columns to store, of FACTS, joined by commas; they change no row. measure: what bands select by, of MEASURES.
     Raises SpecError for a value out of the range in RANGES, and for patches that do not fit the grid.
     """
 
@@ -91,11 +92,13 @@ class Settings(Patching):
     trajectories_per_rule: int = 1
     seq_len: int = 1024
     facts: str = ""
+    measure: str = "gzip"
 
     def __post_init__(self):
         _check_ranges(self)
         _check_facts(self.facts)
         _check_patches(self)
+        _check_measure(self)
 
     @property
     def vocabulary(self) -> int:
@@ -133,6 +136,11 @@ class Settings(Patching):
         return self.scored_frames * self.patches * SCORED_TOKEN_BYTES
 
     @property
+    def predicted_cells(self) -> int:
+        """Number of cells in the scored grids but the first: those that the learners of `linear-gap` predict."""
+        return (self.scored_frames - 1) * self.cells
+
+    @property
     def scored_steps(self) -> int:
         """Number of steps from the start grid to the last scored one."""
         return self.warmup + self.stride * (self.scored_frames - 1)
@@ -158,6 +166,17 @@ def _check_facts(facts: str) -> None:
     names = facts.split(",") if type(facts) is str and facts else []
     if type(facts) is not str or not set(names) <= set(FACTS) or len(set(names)) != len(names):
         raise SpecError(f"facts {facts!r} are not known: use {' or '.join(FACTS)}, or leave them out")
+
+
+def _check_measure(settings: Settings) -> None:
+    """Raises SpecError for a measure that is not known, or that rows of one grid do not have."""
+    if settings.measure not in MEASURES:
+        raise SpecError(f"measure {settings.measure!r} is not known: use {' or '.join(MEASURES)}")
+    if settings.measure != "gzip" and settings.frames < 2:
+        raise SpecError(
+            f"measure {settings.measure} needs rows of two grids or more: use a seq_len of"
+            f" {settings.tokens_per_grid} or more, or a smaller grid"
+        )
 
 
 def _check_patches(settings: Settings) -> None:

@@ -22,7 +22,7 @@ VERSION = 1
 # Every setting except the row length, which belongs to the build.
 STORED = tuple(field.name for field in fields(Settings) if field.name != "seq_len")
 # Stored only where they are given, so that a spec without them is what it was before they existed.
-OPTIONAL = {field.name: field.default for field in fields(Settings) if field.name == "facts"}
+OPTIONAL = {field.name: field.default for field in fields(Settings) if field.name in ("facts", "measure")}
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ class Nca:
 
     @property
     def measures(self) -> tuple[Measure, ...]:
-        """One measure: the gzip length of the scored grids, in bytes."""
+        """One measure: the gzip length of the scored grids in bytes, or the gap of two learners in cells."""
         return (facts.measure(self.settings),)
 
     def check(self, device: str = "cpu") -> None:
@@ -96,8 +96,8 @@ class Nca:
     ) -> Batch:
         """Runs and scores candidates; the stages are rules, rollout, tokens and score.
 
-        key: seed and stream. candidates: uint64[candidate]. at_least: gzip bytes; a length that is provably smaller
-        may be returned as 0, which is cheaper. device: a name as in `devices.backend`. Raises NcagenError for a device
+        key: seed and stream. candidates: uint64[candidate]. at_least: a score that is provably smaller may be returned
+        as 0, which is cheaper. device: a name as in `devices.backend`. Raises NcagenError for a device
         that is unknown or missing.
         """
         from ncagen.sources.nca import batch, devices
@@ -123,14 +123,28 @@ class Nca:
         """Estimates the time to score one candidate, in nanoseconds of one core.
 
         It adds one nanosecond for each cell, state and step, and the time of the match search, which grows with the
-        square of the scored bytes within gzip's window; its factor was measured (docs/log.md).
+        square of the scored bytes within gzip's window; its factor was measured (docs/log.md). Both learners of
+        the gap take ten nanoseconds for each cell and state.
         """
+        if self.settings.measure != "gzip":
+            return 10 * self.settings.scored_steps * self.settings.cells * self.settings.states
         scored = self.settings.scored_bytes
         steps = self.settings.scored_steps * self.settings.cells * self.settings.states
         return steps + scored * min(scored, 32768) // 80
 
     def noise_scores(self) -> np.ndarray:
-        """Returns the scores of pure noise with this alphabet and shape: int32[sample], gzip bytes."""
+        """Returns the scores of pure noise with this alphabet and shape: int32[sample], gzip bytes.
+
+        Empty for the gap of two learners, which is 0 for noise.
+        """
+        if self.settings.measure != "gzip":
+            return np.zeros(0, np.int32)
         from ncagen.sources.nca import noise
 
         return noise.noise_lengths(self.settings, self.settings.scored_frames)
+
+    def warnings(self, key: tuple[int, int]) -> tuple[str, ...]:
+        """Warns of a temperature at which much of a row is noise that no model can predict."""
+        from ncagen.sources.nca import noise_share
+
+        return noise_share.warnings(self.settings, key)

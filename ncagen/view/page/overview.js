@@ -45,7 +45,7 @@ function fillHead(data, source) {
   }
 }
 
-function fillFacts({ parts, row, bands, manifest, details }) {
+function fillFacts({ parts, row, bands, manifest, details, figures }) {
   const training = parts.filter((part) => part.split === "train").reduce((sum, part) => sum + part.rows, 0);
   const facts = [
     ["training tokens", whole(training * row.seqLen)],
@@ -53,8 +53,17 @@ function fillFacts({ parts, row, bands, manifest, details }) {
     ["vocabulary", `${whole(row.vocabulary)} ids`],
     ["size", `${whole(Math.round(manifest.bytes / 1e5) / 10)} MB of ${manifest.format}`],
     ...details,
+    ...storedFacts(figures),
   ];
   byId("facts").append(...facts.map(([name, value]) => make("div", {}, make("span", {}, name), make("b", {}, value))));
+}
+
+/** Mean, median and 99th percentile of further stored columns, for each band. */
+function storedFacts(figures) {
+  return Object.entries(figures).flatMap(([band, { facts }]) => Object.entries(facts).map(([name, values]) => {
+    const [mean, median, most] = values.map((value) => whole(Math.round(value)));
+    return [`${name.replaceAll("_", " ")}, ${band}`, `mean ${mean}, median ${median}, 99 % up to ${most}`];
+  }));
 }
 
 function fillAcceptance({ parts, panels }) {
