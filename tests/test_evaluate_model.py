@@ -74,6 +74,12 @@ def test_a_function_that_is_not_there_is_one_line(folder, name, line):
     assert run_here("evaluate", folder, "--check-training", name) == (2, "", f"ncagen: {line}\n")
 
 
+def test_a_loop_and_a_model_are_two_commands(folder):
+    flags = ["--check-training", "json:loads", "--model", "m"]
+    line = "ncagen: --model does not go with --check-training: run them one after another\n"
+    assert run_here("evaluate", folder, *flags) == (2, "", line)
+
+
 def test_a_plot_that_cannot_be_drawn_is_refused_first(folder, smoke):
     line = "ncagen: losses.jpg is no picture: use a name that ends in .png, .svg, .pdf\n"
     assert run_here("evaluate", folder, "--plot", "losses.jpg") == (2, "", line)

@@ -49,6 +49,7 @@ def evaluate(folder, revision, rows, band, split, rungs, seed, as_json, **flags)
     folder = folder_of(folder, revision)
     bands = [band] if band else [band.name for band in read_manifest(folder).spec.bands]
     if flags["check_training"]:
+        evaluate_model.check_alone(flags)
         return evaluate_model.check(Dataset(folder, split, band), flags, as_json)
     evaluate_model.check_plot(flags["plot"], bands)
     ladders, scores = [], []

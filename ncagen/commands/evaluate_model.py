@@ -79,6 +79,13 @@ def text(score: Any) -> str:
     return "\n".join([report.text(score.among()), "", *textwrap.wrap(score.sentence(), report.WIDTH)])
 
 
+def check_alone(flags: dict[str, Any]) -> None:
+    """Raises NcagenError where --check-training comes with what belongs to scores."""
+    for name in ("model", "plot"):
+        if flags[name]:
+            raise NcagenError(f"--{name} does not go with --check-training: run them one after another")
+
+
 def check_plot(path: Path | None, bands: list[str]) -> None:
     """Raises NcagenError for a picture that cannot be drawn, before anything is computed."""
     if path is None:
