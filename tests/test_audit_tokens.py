@@ -28,6 +28,8 @@ ok    duplicates  no row occurs twice in a split
 none  ratio       source digits has no measure
 ok    n-grams     3.39 bits a token of at most 3.46; 100.0% of ids are used; the token before tells 0.00 bits
                   of one
+ok    ladder      nats a token: unigram 2.35 (10% right), patch histogram 2.36 (10% right), copy 2.47 (10%
+                  right)
 
 112,750 tokens; the most common: 7 10.2%, 9 10.1%, 3 9.9%, 5 9.9%, 1 9.9%
 
@@ -96,7 +98,7 @@ def test_as_json(tmp_path, monkeypatch):
         ("all validation", 10, 10),
     ]
     checks = result["checks"]
-    assert list(checks) == ["ids", "leakage", "duplicates", "ratio", "n-grams"]
+    assert list(checks) == ["ids", "leakage", "duplicates", "ratio", "n-grams", "ladder"]
     assert checks["leakage"] == {
         "verdict": "bad",
         "text": "1 of 10 validation rows are in training, the first is all validation row 5",

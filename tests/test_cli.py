@@ -22,7 +22,20 @@ from ncagen.factory.settings import from_settings
 
 SMALL = ["--tokens=20480", "--validation=0", "--band=high"]
 ESCAPE = "\x1b["
-COMMANDS = ["build", "verify", "show", "view", "export", "bench", "receipt", "rebuild", "push", "pull", "audit"]
+COMMANDS = [
+    "build",
+    "verify",
+    "show",
+    "view",
+    "export",
+    "bench",
+    "receipt",
+    "rebuild",
+    "push",
+    "pull",
+    "audit",
+    "evaluate",
+]
 
 
 @pytest.fixture(scope="module", autouse=True)

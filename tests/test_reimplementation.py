@@ -6,6 +6,7 @@ docs/automaton.md. It is slow and covers single candidates; hashes of the tables
 
 import hashlib
 import math
+from dataclasses import replace
 from decimal import Decimal, localcontext
 from functools import cache
 from pathlib import Path
@@ -18,6 +19,7 @@ from ncagen.deflate.lengths import token_gzip_lengths
 from ncagen.sources.nca import definition, tokens
 from ncagen.sources.nca.rules import Rules
 from ncagen.sources.nca.settings import PRESETS, Settings
+from ncagen.sources.nca.source import Nca
 
 DOCUMENT = Path(__file__).parent.parent / "docs" / "automaton.md"
 NORMAL, SIGMA = NormalDist(), 0.87962566103423978
@@ -135,6 +137,25 @@ class Automaton:
         inside = [dy * self.w + dx for dy in range(p) for dx in range(p)]
         return [sum(grid[c + i] * self.n**digit for digit, i in enumerate(inside)) for c in corners]
 
+    def entropy(self, grid, cell):  # [14]
+        logits = self.logits(grid, cell)
+        logits[grid[cell]] += self.B
+        reach = (gumbel(65535) * self.T >> 12) - (gumbel(0) * self.T >> 12)
+        scale = (2**44 + self.T // 2) // self.T
+        distances = [max(logits) - logit for logit in logits if max(logits) - logit <= reach]
+        u = [distance * scale + 2**31 >> 32 for distance in distances]
+        e = [round(math.exp(-x / 4096) * 2**30) for x in u]
+        k = max(sum(e).bit_length() - 31, 0)
+        i, f = divmod((sum(e) >> k) - 2**30, 2**20)
+        low, high = (round(math.log1p(j / 1024) * 2**24) for j in (i, i + 1))
+        mean = (sum(x * y for x, y in zip(e, u, strict=True)) << 12) // sum(e)
+        return k * 11629080 + low + ((high - low) * f >> 20) + mean
+
+    def oracle(self, frames):  # [14] for a stride of 1
+        total = sum(self.entropy(grid, cell) for grid in frames[:-1] for cell in range(self.h * self.w))
+        patches = (len(frames) - 1) * (self.h // self.settings.patch) * (self.w // self.settings.patch)
+        return (total // patches * 10**6 + 2**23) >> 24
+
     def row(self, frames):  # [8]
         first = self.n ** (self.settings.patch**2)
         return [token for grid in frames for token in (first, *self.patches(grid), first + 1)]
@@ -176,6 +197,20 @@ def test_the_same_as_the_definition(name):
         found = automaton.frames(frames)
         assert found == grids.reshape(frames, -1).tolist()
         assert automaton.row(found) == row.tolist()
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        Settings(seq_len=76),
+        Settings(seq_len=76, temperature=0.1, identity_bias=0.25),
+        Settings(states=40, patch=1, height=3, width=3, temperature=1.0, seq_len=32),
+    ],
+)
+def test_the_oracle_column(settings):
+    automaton = Automaton(settings, TRAIN, 0)
+    made = Nca(replace(settings, facts="oracle")).batch(TRAIN, np.zeros(1, np.uint64)).rows(np.zeros(1, int))
+    assert [automaton.oracle(automaton.frames(settings.frames))] == made["oracle_micronats"].tolist() != [0]
 
 
 def test_trajectories_of_a_rule_share_its_weights_only():

@@ -16,6 +16,7 @@ from click.testing import CliRunner
 from conftest import error_of, make, without_waiting
 
 import ncagen
+import ncagen.evaluate
 from ncagen import cli, philox, sources
 from ncagen.dataset.manifest import read_manifest
 from ncagen.errors import NcagenError, SpecError
@@ -23,6 +24,7 @@ from ncagen.factory.check_dataset import verify
 from ncagen.factory.settings import from_settings
 from ncagen.row_format import Column, Measure, RowFormat, Rows, SourceCard
 from ncagen.sources.source import Option, Stage, no_stage
+from ncagen.view import webpage
 
 END = 10  # the id of a document's end
 
@@ -210,6 +212,26 @@ def test_every_command_accepts_it(folder, tmp_path):
     assert run("receipt", folder, "--out", tmp_path / "r.zst")[0] == 0
     assert run("rebuild", tmp_path / "r.zst", "--out", tmp_path / "c")[0] == 0
     assert read_manifest(tmp_path / "c") == read_manifest(folder)
+
+
+def test_its_rows_have_the_rungs_that_need_no_grids(folder, tmp_path):
+    copy = shutil.copytree(folder, tmp_path / "a")
+    status, out, _ = run("evaluate", copy, "--rows", 20)
+    rungs = "uniform, unigram, patch histogram and copy"
+    assert status == 0 and out.startswith("all train, 20 rows: nats a token, mean of parts 2 to 16\n")
+    assert out.endswith(f"\nThese rows are not grids: {rungs} are all the rungs that they have.\n")
+    found = ncagen.evaluate.ladder(ncagen.open(copy), rows=20)
+    assert {rung.name: round(rung.mean, 2) for rung in found.rungs} == {
+        "uniform": 2.40,
+        "unigram": 2.35,
+        "patch histogram": 2.36,
+        "copy": 2.47,
+    }
+    assert run("evaluate", folder, "--rungs", "lookup")[::2] == (
+        2,
+        "rows of source digits have no rung 'lookup': use uniform, unigram, patch histogram, copy",
+    )
+    assert "What a model could know" in webpage.page(copy) and run("verify", copy)[0] == 0
 
 
 def test_commands_that_need_grids_or_a_measure_refuse_it(folder):

@@ -21,6 +21,7 @@ from test_view_script import made_by_python
 import ncagen
 from ncagen import philox, sources
 from ncagen.dataset.manifest import read_manifest
+from ncagen.evaluate import ladder
 from ncagen.factory.settings import from_settings
 from ncagen.row_format import RowFormat
 from ncagen.sources.nca.settings import Settings
@@ -363,6 +364,24 @@ def test_grids_need_not_be_squares(opened, saved):
     assert page.evaluate("ncagen.live.panels.map(({ canvas: c }) => [c.height, c.width])") == [[12, 12]] * 3
     page.click("#reset")
     until(page, "location.hash.includes('grid=6x10')")
+
+
+def test_a_kept_ladder_is_a_table(opened, saved, tmp_path):
+    folder, path = shutil.copytree(saved()[0], tmp_path / "a"), tmp_path / "page.html"
+    path.write_text(page_of(folder), encoding="utf-8")
+    assert opened(path).locator("#ladder-part").count() == 0
+    ladder(ncagen.open(folder, band="high"), 2, "uniform,cell-histogram")
+    path.write_text(page_of(folder), encoding="utf-8")
+    page = opened(path)
+    assert page.locator("#ladder h4").inner_text() == "2 rows of high train, grids 2 to 27"
+    assert page.locator("#ladder tbody tr").count() == 2
+    assert page.locator("#ladder tbody tr:first-child td").all_inner_texts() == [
+        "uniform",
+        "9.210",
+        "9.210",
+        "8.726",
+        "0.0%",
+    ]
 
 
 # --- a source without a JavaScript twin ---

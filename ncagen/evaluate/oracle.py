@@ -4,7 +4,7 @@ It is the bottom rung of the ladder of predictors. docs/evaluate.md has its defi
 without rules, and predictors that have to find the rule (`ladder`).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 
@@ -13,24 +13,26 @@ from ncagen.errors import NcagenError
 from ncagen.philox import STREAMS
 from ncagen.sources import source_of
 from ncagen.sources.nca import tokens
-from ncagen.sources.nca.oracle import known_rule
+from ncagen.sources.nca.oracle import Known, known_rule
 from ncagen.sources.nca.source import Nca
 
 AT_ONCE = 256  # rows that are read together
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Oracle:
     """The oracle's figures of some rows, float64[row, grid] each, in nats a patch; nan for the first grid.
 
     rows: int64[row], their numbers. nats: the least expected loss, which is the entropy of the next grid given the rule
-    and the grid before; a lower bound if `stride` is above 1 (unrecorded grids are taken as known). realised: the loss
+    and the grid before; a lower bound if `stride` is above 1 (the step before is taken as known). most: an upper bound,
+    the entropy of all steps since the grid before; equal to nats if `stride` is 1. realised: the loss
     of what followed, whose mean is the same for many rows; inf for a row that its rule did not make. accuracy: the
     share of patches whose most likely value is right. patches: of a grid.
     """
 
     rows: np.ndarray
     nats: np.ndarray
+    most: np.ndarray
     realised: np.ndarray
     accuracy: np.ndarray
     patches: int
@@ -65,7 +67,5 @@ def oracle(dataset: Dataset, rows: np.ndarray | range | None = None) -> Oracle:
         read = dataset.rows(numbers[first : first + AT_ONCE], columns=("input_ids", "candidate"))
         grids = tokens.grids(source.settings, read["input_ids"])
         parts.append(known_rule(source.settings, key, read["candidate"], grids))
-    nats, realised, accuracy = (
-        np.concatenate([getattr(part, name) for part in parts]) for name in ("nats", "realised", "accuracy")
-    )
-    return Oracle(numbers.astype(np.int64), nats, realised, accuracy, source.settings.patches)
+    figures = {f.name: np.concatenate([getattr(part, f.name) for part in parts]) for f in fields(Known)}
+    return Oracle(numbers.astype(np.int64), **figures, patches=source.settings.patches)

@@ -114,6 +114,7 @@ def describe(manifest: Manifest, known: Shown, name: str) -> dict:
         "named": {name: list(limits) for name, limits in BANDS.items()},
         "domains": DOMAINS,
         "parts": totals(manifest),
+        "ladders": [],
         "manifest": {
             "dataset_sha256": manifest.dataset_sha256,
             "spec_sha256": spec.sha256,

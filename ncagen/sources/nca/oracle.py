@@ -10,10 +10,12 @@ probabilities:
               exact one by less than 1e-4 where T, in integer units, is EXACT_BELOW or more (tests/test_oracle.py)
 
 `known_rule` uses the exact form below EXACT_BELOW (a temperature of 0.0000086 with the default alphabet), elsewhere
-softmax. With a stride above 1 the unrecorded grid one step before is taken as known, so losses are lower bounds; they
-are exact where noise decides no cell in between. Not covered: the stored column (`entropy`), in integers.
+softmax. With a stride above 1 the unrecorded grid one step before is taken as known, so `nats` is a lower bound, and
+`most` an upper one: the entropy of all steps since the grid before. Not covered: the stored column (`entropy`), in
+integers.
 """
 
+import math
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -37,15 +39,17 @@ MOST_CELL_STATES = 2**21  # of grids that are evaluated at once
 MOST_VALUES = 2**22  # numbers in an array of the exact form
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Known:
     """What is known of each grid, float64[row, frame] each; nan for the first grid, which no rule predicts.
 
-    nats: entropy, the least expected loss of a patch. realised: -ln of the probability of what followed, a patch.
+    nats: entropy, the least expected loss of a patch. most: an upper bound of it, equal with a stride of 1.
+    realised: -ln of the probability of what followed, a patch.
     accuracy: the share of patches whose most likely value followed.
     """
 
     nats: np.ndarray
+    most: np.ndarray
     realised: np.ndarray
     accuracy: np.ndarray
 
@@ -56,7 +60,7 @@ def known_rule(settings: Settings, key: tuple[int, int], candidates: np.ndarray,
     key: seed and stream. candidates: uint64[row]. grids: uint8[row, frame, y, x], whole rows.
     """
     shape = len(grids), settings.frames
-    found = Known(*(np.full(shape, np.nan) for _ in range(3)))
+    found = Known(*(np.full(shape, np.nan) for _ in range(4)))
     step = max(1, MOST_CELL_STATES // (settings.frames * settings.cells * settings.states))
     for first in range(0, len(grids) if settings.frames > 1 else 0, step):
         some = slice(first, first + step)
@@ -66,6 +70,7 @@ def known_rule(settings: Settings, key: tuple[int, int], candidates: np.ndarray,
         parts = _losses(settings, logits.reshape(-1, settings.states), grids[some, 1:].reshape(-1))
         for name, part in zip(("nats", "realised", "accuracy"), parts, strict=True):
             getattr(found, name)[some, 1:] = _by_grid(settings, part, name == "accuracy")
+        found.most[some, 1:] = _most(settings, key, candidates[some], found.nats[some, 1:])
     return found
 
 
@@ -157,6 +162,20 @@ def _by_grid(settings: Settings, cells: np.ndarray, all_right: bool) -> np.ndarr
     shape = -1, settings.frames - 1, settings.height // patch, patch, settings.width // patch, patch
     patches = cells.reshape(shape)
     return patches.all(axis=(3, 5)).mean(axis=(2, 3)) if all_right else patches.sum(axis=(3, 5)).mean(axis=(2, 3))
+
+
+def _most(settings: Settings, key: tuple[int, int], candidates: np.ndarray, nats: np.ndarray) -> np.ndarray:
+    """The entropy of all steps from one recorded grid to the next, at most that of guessing: float64[row, frame].
+
+    nats: float64[row, frame], the entropy of the last of these steps.
+    """
+    if settings.stride == 1:
+        return nats
+    from ncagen.sources.nca import cpu
+
+    sums = cpu.entropies(settings, key, candidates, counted_steps=settings.stride)[:, 1:]
+    guess = settings.patch**2 * math.log(settings.states)
+    return np.clip(sums / (2**entropy.ENTROPY_BITS * settings.patches), nats, guess)
 
 
 def _grids_before(settings: Settings, key: tuple[int, int], candidates: np.ndarray, grids: np.ndarray) -> np.ndarray:
