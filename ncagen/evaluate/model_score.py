@@ -10,6 +10,7 @@ from dataclasses import dataclass, fields, replace
 import numpy as np
 
 from ncagen.evaluate.ladder import Ladder, Rung
+from ncagen.evaluate.report import words
 from ncagen.evaluate.rungs.scores import Scores, rung_of
 
 HISTOGRAMS = ("unigram", "cell histogram", "patch histogram")  # rungs that know no rule
@@ -78,7 +79,7 @@ class ModelScore:
 
     def sentence(self) -> str:
         """What the score means, in plain words."""
-        said = f"{self.rung.name} has a loss of {self.rung.mean:.2f} nats a patch"
+        said = f"{self.rung.name} has a loss of {self.rung.mean:.2f} nats a {words(self.rung)[1]}"
         if self.ladder is None:
             return f"{said}, which falls by {self._fall()}."
         if (impossible := self._outside()) is not None:
@@ -136,7 +137,7 @@ class ModelScore:
         return f"Its loss falls by {self._fall()}, a histogram's by {histogram:.2f}: this shows no rules learned."
 
     def _fall(self) -> str:
-        return f"{self.fall:z.2f} ± {self.fall_stderr:.2f} from grid 2 to {len(self.rung.nats)}"
+        return f"{self.fall:z.2f} ± {self.fall_stderr:.2f} from {words(self.rung)[0]} 2 to {len(self.rung.nats)}"
 
     def _mean_of(self, name: str) -> float | None:
         assert self.ladder is not None

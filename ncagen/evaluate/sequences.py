@@ -41,7 +41,8 @@ class Sequences:
         At a row's end these are the row's own next tokens, not those of the next row in the sequence. Outside all rows
         it is the sequence's own token; -1 for padding.
         """
-        found = np.where(self.padding | self._shifted(self.padding, shift, True), NOTHING, self._beyond(shift))
+        padding = self.padding | self._shifted(self.padding, shift, True)
+        found = np.where(padding, NOTHING, self._shifted(self.ids, shift, NOTHING))
         for number, piece in enumerate(self.pieces):
             here = self.piece == number
             at = self.index[here] + shift
@@ -71,16 +72,16 @@ class Sequences:
             "rows": at >= 1,
         }
 
-    def attends_to_others(self, others: Mapping[str, np.ndarray], shift_free: bool) -> np.ndarray:
+    def attends_to_others(self, others: Mapping[str, np.ndarray], restarts: bool) -> np.ndarray:
         """Where a model would see tokens of other rows: bool[sequence, position].
 
-        others: arguments of the model beside the ids, as arrays. shift_free: whether positions that start anew keep
+        others: arguments of the model beside the ids, as arrays. restarts: whether positions that start anew keep
         rows apart, as in transformers without an attention mask and without a cache.
         """
         found = np.zeros(self.ids.shape, bool)
         for piece in self.pieces:
             before = ~self.padding[piece.sequence, : piece.start]
-            if before.any() and not _is_apart(piece, self.ids.shape, others, shift_free):
+            if before.any() and not _is_apart(piece, self.ids.shape, others, restarts):
                 found[piece.sequence, piece.start : piece.start + piece.length] = True
         return found
 
@@ -111,9 +112,6 @@ class Sequences:
             for start, end in edges.reshape(-1, 2):
                 padding[sequence, start:end] = len(np.unique(self.ids[sequence, start:end])) == 1
         return padding if hidden is None else padding | (hidden & (self.piece < 0))
-
-    def _beyond(self, shift: int) -> np.ndarray:
-        return self._shifted(self.ids, shift, NOTHING)
 
     def _stored(self, shift: int) -> np.ndarray:
         """The tokens `shift` on as they are stored, without an offset."""
