@@ -42,7 +42,10 @@ class Plan:
 
 @dataclass
 class Seen:
-    """What a model was given since the last `clear`. largest: the largest id. kinds: of positions that occurred."""
+    """What a model was given so far. rows: found in it. offsets: of their ids. largest: the largest id. first_ids: the
+    first of the first sequence. attends: whether rows attended to others. cut: sequences that do not begin with a row.
+    kinds: of positions that occurred.
+    """
 
     calls: int = 0
     sequences: int = 0
