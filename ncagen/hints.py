@@ -20,8 +20,9 @@ EXTRAS = {
     "PIL": "view",
     "ray": "ray",
     "torch": "torch",
+    "matplotlib": "plot",
 }
-OTHERS = ("grain", "torchtitan")  # what an adapter needs and no extra brings
+OTHERS = ("grain", "torchtitan", "transformers")  # what ncagen uses and no extra brings
 
 
 class MissingPackage(NcagenError, ModuleNotFoundError):
