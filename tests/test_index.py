@@ -248,6 +248,17 @@ def test_a_first_batch_from_a_bucket_takes_four_requests(store, place, folder):
     assert list(requests.values()) == [2] and batch["input_ids"].shape[0] == 8
 
 
+def test_a_server_without_ranges_sends_the_whole_index_once(store, place, proxy, always, tmp_path):
+    proxy.no_ranges = True
+    write(tmp_path / "big", made_up(many(1030)))
+    upload(store, place, tmp_path / "big")
+    store.requests()
+    found, wanted = read_manifest(place), read_manifest(tmp_path / "big")
+    assert list(found.records) == list(wanted.records)
+    # Those of the first leaf ask for a range.
+    assert asked(store) == {f"{MANIFEST} 200": 1, f"{INDEX} 200": 2}
+
+
 # --- damage ---
 
 
@@ -271,6 +282,15 @@ def test_a_missing_index_is_one_line(folder):
     )
     assert broken(folder) == line
     assert run_here("verify", folder) == (2, "", f"ncagen: {folder / INDEX} {line}\n")
+
+
+def test_an_error_of_the_index_is_the_read_s_that_needs_it(store, place, folder):
+    (folder / INDEX).unlink()
+    upload(store, place, folder)
+    dataset = ncagen.open(place, band="high")
+    dataset.prefetch(0, 0, 1)
+    line = refusal(lambda: dataset[0])
+    assert line.startswith(f"{place}/{INDEX} is missing, without which manifest.json cannot be read: ")
 
 
 def test_a_cut_index_is_one_line(folder):
