@@ -247,7 +247,7 @@ class Shuffle:
             return TOGETHER
         lanes = self._lanes // world if self._lanes % world == 0 else min(self._lanes, 2 + 2 * self._lanes // world)
         groups = -(-int(self._shards.rows.max()) // ROW_GROUP_ROWS)
-        return lanes * min(self._window or groups, groups) + TOGETHER
+        return lanes * min(self._window or groups, groups) + lanes // 2 + TOGETHER
 
     def _located(self, epoch: int, positions: np.ndarray) -> Iterator[tuple[int, np.ndarray, np.ndarray, np.ndarray]]:
         """For each section: its number, which positions it has, and their lanes and offsets within it: int64[n]."""
