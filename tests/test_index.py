@@ -1,25 +1,22 @@
 """The index of a large dataset: the same rows and hashes as without one, read in part, and never a wrong row."""
 
-import hashlib
 import json
 import pickle
 import random
 import shutil
 import threading
-from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import contents, make, run, run_here, spec_of
-from hub.site import NAME, site
+from conftest import make, run_here, spec_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from index_oracle import identity, indexed
+from made_up_manifests import described, made_up, many, refusal, write
 from s3 import upload
-from test_hub_datasets import in_environment
 from test_ranges import asked
 
 import ncagen
@@ -27,71 +24,13 @@ from ncagen.dataset import manifest as manifests
 from ncagen.dataset.folder import Folder
 from ncagen.dataset.index import INDEX, Leaves, part, shard_count, shard_keys
 from ncagen.dataset.local import LocalStore
-from ncagen.dataset.manifest import BUILDING, MANIFEST, Manifest, ManifestError, read_manifest
-from ncagen.dataset.receipt import read_receipt, write_receipt
+from ncagen.dataset.manifest import MANIFEST, Manifest, read_manifest
 from ncagen.dataset.shard import File, Record, relative_path
-from ncagen.dataset.verify import verify
 from ncagen.errors import NcagenError
-from ncagen.factory.check_dataset import SourceChecks
-from ncagen.sources import source_of
-from ncagen.spec import BuildSpec
 
-pytest_plugins = ["s3_fixtures"]
+pytest_plugins = ["index_fixtures", "s3_fixtures"]
 
-SHARD = "data/high/train-00001-of-00003.parquet"
 LEAF_BYTES = 512 * (56 + 80)
-
-
-@pytest.fixture
-def always(monkeypatch):
-    """Every manifest that is written has an index."""
-    monkeypatch.setattr(manifests, "LISTED_FILES", 0)
-
-
-@pytest.fixture
-def folder(smoke, tmp_path, monkeypatch) -> Path:
-    """A copy of the small dataset, with an index."""
-    folder = Path(shutil.copytree(smoke(), tmp_path / "indexed"))
-    with monkeypatch.context() as patch:
-        patch.setattr(manifests, "LISTED_FILES", 0)
-        write(folder, read_manifest(folder))
-    return folder
-
-
-def refusal(call: Callable[[], object]) -> str:
-    """The line of the ManifestError that a call raises."""
-    with pytest.raises(ManifestError) as caught:
-        call()
-    return str(caught.value)
-
-
-def described(data: bytes) -> File:
-    """Size and hash of a file."""
-    return File(len(data), hashlib.sha256(data).hexdigest())
-
-
-def write(folder: Path, manifest: Manifest) -> None:
-    """Writes what describes the shards."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, data in manifest.documents().items():
-        (folder / name).write_bytes(data)
-
-
-def made_up(spec: BuildSpec, file_format: str = "parquet") -> Manifest:
-    """A manifest of shards that nobody made; some of their files have no footer."""
-    records, files = [], {}
-    for number, key in enumerate(shard_keys(spec)):
-        digest, rows = hashlib.sha256(str(number).encode()).hexdigest(), spec.shard_rows(key.split, key.shard)
-        records.append(Record(spec.sha256, *key, rows, rows + 2 * number, number, number, digest))
-        footer = (number + 1, digest) if number % 3 else ()
-        files[relative_path(spec, file_format, *key)] = File(10**6 + number, digest, *footer)
-    source = source_of(spec)
-    return Manifest(spec, source.row_format, source.measures, records, file_format, {"pyarrow": "0"}, files)
-
-
-def many(shards: int = 1300, **changes) -> BuildSpec:
-    """A spec of so many training shards, and as many as a third for validation, in each of two bands."""
-    return spec_of(tokens=shards * 1024, validation=shards // 3 * 1024, rows_per_shard=1, **changes)
 
 
 class Counting(LocalStore):
@@ -248,6 +187,17 @@ def test_a_first_batch_from_a_bucket_takes_four_requests(store, place, folder):
     assert list(requests.values()) == [2] and batch["input_ids"].shape[0] == 8
 
 
+def test_a_server_without_ranges_sends_the_whole_index_once(store, place, proxy, always, tmp_path):
+    proxy.no_ranges = True
+    write(tmp_path / "big", made_up(many(1030)))
+    upload(store, place, tmp_path / "big")
+    store.requests()
+    found, wanted = read_manifest(place), read_manifest(tmp_path / "big")
+    assert list(found.records) == list(wanted.records)
+    # Those of the first leaf ask for a range.
+    assert asked(store) == {f"{MANIFEST} 200": 1, f"{INDEX} 200": 2}
+
+
 # --- damage ---
 
 
@@ -271,6 +221,15 @@ def test_a_missing_index_is_one_line(folder):
     )
     assert broken(folder) == line
     assert run_here("verify", folder) == (2, "", f"ncagen: {folder / INDEX} {line}\n")
+
+
+def test_an_error_of_the_index_is_the_read_s_that_needs_it(store, place, folder):
+    (folder / INDEX).unlink()
+    upload(store, place, folder)
+    dataset = ncagen.open(place, band="high")
+    dataset.prefetch(0, 0, 1)
+    line = refusal(lambda: dataset[0])
+    assert line.startswith(f"{place}/{INDEX} is missing, without which manifest.json cannot be read: ")
 
 
 def test_a_cut_index_is_one_line(folder):
@@ -363,114 +322,3 @@ def rewrite(folder: Path, manifest: Manifest) -> None:
         write(folder, manifest)
     finally:
         manifests.LISTED_FILES = before
-
-
-# --- build, verify, rebuild ---
-
-
-def problems(folder: Path) -> list[str]:
-    return verify(folder, lambda manifest: SourceChecks(manifest.spec)).problems
-
-
-def test_a_build_writes_an_index_and_repairs_it(smoke, folder, tmp_path, always):
-    made = make(tmp_path / "a", spec_of())
-    assert contents(tmp_path / "a") == contents(folder)
-    assert made == read_manifest(folder) and problems(folder) == []
-    for damage in (lambda path: path.unlink(), lambda path: path.write_bytes(b"x" * path.stat().st_size)):
-        damage(tmp_path / "a" / INDEX)
-        make(tmp_path / "a", spec_of())
-        assert contents(tmp_path / "a") == contents(folder)
-    # Killed between the two, or its manifest deleted.
-    (tmp_path / "a" / MANIFEST).unlink()
-    with pytest.raises(NcagenError, match=r"holds unrelated files \(README.md\)"):
-        make(tmp_path / "a", spec_of(seed=1))
-    make(tmp_path / "a", spec_of())
-    assert contents(tmp_path / "a") == contents(folder) and BUILDING not in contents(folder)
-    assert set(contents(folder)) == {*contents(smoke()), INDEX}
-
-
-def test_an_index_of_another_spec_is_an_unrelated_file(folder, tmp_path, always):
-    shutil.copytree(folder, tmp_path / "a", ignore=shutil.ignore_patterns("data", "*.md", MANIFEST))
-    with pytest.raises(NcagenError, match=r"holds unrelated files \(index.bin\): use another --out$"):
-        make(tmp_path / "a", spec_of(seed=1))
-    assert list(contents(tmp_path / "a")) == [INDEX]
-
-
-def test_verify_compares_the_whole_index(smoke, folder):
-    data = (folder / INDEX).read_bytes()
-    (folder / INDEX).write_bytes(b"N" + data[1:])  # the head, which no leaf has
-    assert problems(folder) == [f"{INDEX}: its bytes do not match their hash"]
-    (folder / INDEX).write_bytes(data)
-    shard = folder / SHARD
-    shard.write_bytes(shard.read_bytes()[:-1] + b"x")
-    assert problems(folder) == [f"{SHARD}: its bytes do not match their hash"]
-    stray = Path(shutil.copytree(smoke(), folder.parent / "stray"))
-    shutil.copy(folder / INDEX, stray)
-    assert problems(stray) == [f"{INDEX}: does not belong to the dataset"]
-
-
-def test_receipt_and_rebuild_with_an_index(smoke, folder, tmp_path, always):
-    write_receipt(smoke(), tmp_path / "a")
-    write_receipt(folder, tmp_path / "b")
-    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
-    assert read_receipt(tmp_path / "b").manifest == read_manifest(folder)
-    done = run_here("rebuild", folder / MANIFEST, "--out", tmp_path / "c", "--workers=2", "--quiet")
-    assert done == (0, "", "") and contents(tmp_path / "c") == contents(folder)
-    (tmp_path / "alone").mkdir()
-    shutil.copy(folder / MANIFEST, tmp_path / "alone")
-    line = refusal(lambda: read_receipt(tmp_path / "alone" / MANIFEST))
-    assert line.startswith(f"{tmp_path / 'alone' / INDEX} is missing, without which manifest.json cannot be read")
-
-
-# --- elsewhere ---
-
-
-@pytest.fixture
-def hub(tmp_path) -> Iterator:
-    with site(tmp_path) as made:
-        yield made
-
-
-OPEN = """
-import hashlib, ncagen, pickle
-for stream in (False, True):
-    rows = pickle.loads(pickle.dumps(ncagen.open("user/nca", band="high", stream=stream)))
-    print(hashlib.sha256(b"".join(row["input_ids"].tobytes() for row in rows)).hexdigest())
-"""
-
-
-@pytest.mark.slow
-def test_an_index_goes_to_the_hub_and_back(hub, smoke, folder, tmp_path):
-    pushed = hub.push(folder)
-    assert (pushed.status, pushed.err) == (0, "")
-    assert {name: data for name, data in hub.published().items() if name not in ("README.md", "rows.png")} == {
-        name: data for name, data in contents(folder).items() if name != "README.md"
-    }
-    rows = b"".join(row["input_ids"].tobytes() for row in ncagen.open(smoke(), band="high"))
-    assert hub.python(OPEN) == f"{hashlib.sha256(rows).hexdigest()}\n" * 2
-    done = run("pull", NAME, "--out", tmp_path / "out", "--quiet", env=hub.environment)
-    assert (done.status, done.err) == (0, "") and (tmp_path / "out" / INDEX).read_bytes() == (
-        folder / INDEX
-    ).read_bytes()
-    assert problems(tmp_path / "out") == []
-    assert hub.push(smoke()).status == 0 and INDEX not in hub.published()
-
-
-LOAD = """
-import sys, datasets
-for band in ("high", None):
-    rows = datasets.load_dataset(sys.argv[1], band, split="train", cache_dir=sys.argv[2])
-    print(len(rows), rows.column_names)
-"""
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("card", [True, False])
-def test_datasets_does_not_take_an_index_for_data(card, hub, folder, tmp_path):
-    if not card:
-        (folder / "README.md").unlink()
-        shutil.rmtree(folder / "data" / "medium")
-    program = LOAD if card else LOAD.replace('("high", None)', "(None,)")
-    said = in_environment("loaders", hub, program, folder, tmp_path / "cache")
-    line = "200 ['input_ids', 'candidate', 'gzip_bytes', 'gzip_ratio']\n"
-    assert said == line * (2 if card else 1)
