@@ -33,7 +33,7 @@ STOP_SECONDS = 1.5
 QUIET = {"--quiet", "--json"}
 COMPLETE = "_NCAGEN_COMPLETE"  # click's name for a command `ncagen`; its script for the shell sets it
 COMPLETIONS = ("bash_source", "zsh_source", "fish_source", "bash_complete", "zsh_complete", "fish_complete")
-RESUMABLE = ["build"], ["export"], ["pull"], ["push"], ["rebuild"]
+RESUMABLE = ["build"], ["evaluate"], ["export"], ["pull"], ["push"], ["rebuild"]
 
 
 def run(arguments: list[str]) -> int:
