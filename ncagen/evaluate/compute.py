@@ -37,7 +37,7 @@ def ladder(
     rows: how many, evenly spaced, all if there are fewer. rungs: names of RUNGS, also as text, such as "lookup,linear",
     or "all"; if left out, all that these rows have but the architecture, which takes about a second a row. seed: of the
     sample and of random starts. progress: see Progress. Rungs that are kept beside the dataset are not computed again,
-    and each new one is kept there at once if its folder can be written. The figures are the same on any number of threads.
+    and each new one is kept there at once if its folder can be written. The number of threads changes no figure.
 
     Raises NcagenError for numbers out of range, and for rungs that are not known or that these rows do not have.
     """
@@ -51,7 +51,8 @@ def ladder(
         known[name] = Rung.from_dict(_rung(dataset, sample, name, progress).to_dict())
         if dataset.selection is None:
             cache.write(dataset, replace(empty, rungs=tuple(known[name] for name in RUNGS if name in known)))
-    return replace(empty, rungs=tuple(known[name] for name in RUNGS if name in known and (not rungs or name in names)))
+    shown = known if rungs is None else names
+    return replace(empty, rungs=tuple(known[name] for name in RUNGS if name in shown))
 
 
 def available(sample: Sample) -> list[str]:
