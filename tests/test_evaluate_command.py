@@ -5,7 +5,7 @@ import shutil
 
 import numpy as np
 import pytest
-from conftest import as_owner, error_of, run_here
+from conftest import as_owner, error_of, make, run_here, spec_of
 
 import ncagen
 from ncagen.dataset import card
@@ -57,6 +57,21 @@ def test_a_kept_ladder_is_not_computed_again(high, monkeypatch):
     assert [rung.name for rung in ladder(high, ROWS, "copy").rungs] == ["copy"]
     with pytest.raises(pytest.fail.Exception):
         ladder(high, ROWS + 1, "copy")
+
+
+def test_rungs_before_a_stop_are_kept(high, monkeypatch):
+    whole = compute._rung
+
+    def stopped(dataset, sample, name, progress):
+        if name == "copy":
+            raise KeyboardInterrupt
+        return whole(dataset, sample, name, progress)
+
+    monkeypatch.setattr(compute, "_rung", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        ladder(high, ROWS, "uniform,unigram,copy")
+    [kept] = cache.ladders(high.folder, high.manifest.dataset_sha256)
+    assert [rung.name for rung in kept.rungs] == ["uniform", "unigram"]
 
 
 def test_ladders_of_several_samples_are_kept_and_the_largest_is_shown(folder, high):
@@ -130,6 +145,13 @@ def test_what_cannot_be_evaluated_is_one_line(folder, high):
     )
     assert run_here("evaluate", folder, "--band", "low").err == (
         f"ncagen: {folder} has no 'train' rows in band 'low': it has train, validation in high, medium\n"
+    )
+
+
+def test_rows_of_one_grid_have_nothing_to_predict(tmp_path):
+    make(tmp_path / "a", spec_of(tokens=4096, validation=0, bands=["0-1"], states=2, grid=64, patch=1))
+    assert error_of(ladder, ncagen.open(tmp_path / "a"), 2) == (
+        "rows have one grid of 64 x 64 cells: predictions need two; build with a longer seq_len"
     )
 
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 pytest.importorskip("numba")
 
-from ncagen.sources.nca import batch, cpu, selfcheck
+from ncagen.sources.nca import batch, cpu, entropy, selfcheck
 from ncagen.sources.nca.devices import backend
 from ncagen.sources.nca.selfcheck import SelfCheckFailed, check
 from ncagen.sources.nca.settings import Settings
@@ -33,6 +33,7 @@ MEND = " or delete the __pycache__ folders of ncagen and install ncagen[build] a
     start=st.sampled_from(["categorical", "uniform"]),
     channel_wrap=st.booleans(),
     trajectories_per_rule=st.sampled_from([1, 3]),
+    facts=st.sampled_from(["", "oracle"]),
 )
 @settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
 def test_the_check_passes_for_any_settings(high, wide, **values):
@@ -101,6 +102,16 @@ def test_a_score_that_is_off_by_one_fails(monkeypatch):
     plain = batch.token_gzip_lengths
     monkeypatch.setattr(batch, "token_gzip_lengths", lambda tokens, at_least=0: plain(tokens, at_least) + 1)
     assert line() == DEVICE.format("candidates 0 to 3 have other gzip lengths than the definition gives them")
+
+
+@pytest.mark.parametrize("stride", [1, 3])
+def test_an_oracle_loss_that_is_off_fails(monkeypatch, stride):
+    chosen = Settings(facts="oracle", temperature=0.001, stride=stride)
+    check(chosen)
+    wrong = entropy.pair_table() + np.int32(2**16)
+    monkeypatch.setattr(entropy, "pair_table", lambda: wrong)
+    with pytest.raises(SelfCheckFailed, match="have other oracle losses than the definition gives them"):
+        check(chosen, Changed())
 
 
 def test_a_bound_that_is_too_high_fails(monkeypatch):

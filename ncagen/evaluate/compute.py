@@ -37,7 +37,7 @@ def ladder(
     rows: how many, evenly spaced, all if there are fewer. rungs: names of RUNGS, also as text, such as "lookup,linear",
     or "all"; if left out, all that these rows have but the architecture, which takes about a second a row. seed: of the
     sample and of random starts. progress: see Progress. Rungs that are kept beside the dataset are not computed again,
-    and new ones are kept there if its folder can be written. The figures are the same on any number of threads.
+    and each new one is kept there at once if its folder can be written. The number of threads changes no figure.
 
     Raises NcagenError for numbers out of range, and for rungs that are not known or that these rows do not have.
     """
@@ -46,14 +46,13 @@ def ladder(
     empty = Ladder((), len(sample), seed, dataset.manifest.dataset_sha256, dataset.band, dataset.split)
     kept = cache.read(dataset, empty) if dataset.selection is None else empty
     known = {rung.name: rung for rung in kept.rungs}
-    missing = [name for name in names if name not in known]
-    for name in missing:
+    for name in [name for name in names if name not in known]:
         # Rounded as it is kept, so that a call which finds it there gives the same.
         known[name] = Rung.from_dict(_rung(dataset, sample, name, progress).to_dict())
-    found = replace(empty, rungs=tuple(known[name] for name in RUNGS if name in known))
-    if missing and dataset.selection is None:
-        cache.write(dataset, found)
-    return replace(found, rungs=tuple(rung for rung in found.rungs if rungs is None or rung.name in names))
+        if dataset.selection is None:
+            cache.write(dataset, replace(empty, rungs=tuple(known[name] for name in RUNGS if name in known)))
+    shown = known if rungs is None else names
+    return replace(empty, rungs=tuple(known[name] for name in RUNGS if name in shown))
 
 
 def available(sample: Sample) -> list[str]:

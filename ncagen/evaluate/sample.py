@@ -72,6 +72,10 @@ def sample_of(dataset: Dataset, rows: int, seed: int = 0) -> Sample:
         corpus = frequencies(part, cut(_tokens(dataset, np.setdiff1d(others, numbers))))
         return Sample(dataset.row_format.vocabulary, part, 0, corpus, seed)
     settings = source.settings
+    if settings.frames < 2:
+        raise NcagenError(
+            f"rows have one grid of {settings.size} cells: predictions need two; build with a longer seq_len"
+        )
     patches = _patches(settings, ids)
     corpus = frequencies(patches, _patches(settings, _tokens(dataset, np.setdiff1d(others, numbers))))
     cells = tokens.grids(settings, ids)

@@ -7,9 +7,11 @@ this check, in about 20 ms once the kernels are compiled:
     tables   compares the tables that the backend draws from with known hashes
     rows     compares rows of four candidates, with the same settings, with `definition`
     score    compares lengths of known tokens with those of zlib, and lengths of these rows by both parsers of `lz77`
+    oracle   compares the column of oracle losses of these rows with `entropy`, where it is stored
 
 Not covered: later steps of settings with a long warm-up or stride, whose definition would take minutes (`_shortened`),
-and faults that occur after the check. `ncagen verify --regenerate` compares any row.
+the measure linear-gap, which `ncagen verify` compares, and faults that occur after the check. `ncagen verify
+--regenerate` compares any row.
 """
 
 import hashlib
@@ -22,7 +24,9 @@ import numpy as np
 from ncagen import philox
 from ncagen.deflate.lengths import defined_length, token_gzip_lengths
 from ncagen.errors import NcagenError
-from ncagen.sources.nca import batch, cpu, definition, tokens
+from ncagen.sources.nca import batch, cpu, definition, entropy, oracle, tokens
+from ncagen.sources.nca.facts import ORACLE, stores_oracle
+from ncagen.sources.nca.rules import sample_rules
 from ncagen.sources.nca.settings import Settings
 
 # Hashes of the backend's tables as little-endian bytes, int16 for weights, int32 for start and gumbel.
@@ -92,6 +96,18 @@ def _check_rows(settings: Settings, backend: batch.Backend) -> None:
     right = (bounded == lengths) | ((bounded == 0) & (lengths < least))
     if not np.array_equal(made.score, lengths) or not right.all():
         _fail(backend, f"candidates 0 to {count - 1} have other gzip lengths than the definition gives them")
+    if stores_oracle(settings) and settings.frames > 1:
+        losses = made.rows(np.arange(count))[ORACLE]
+        if not np.array_equal(losses, _oracle_losses(settings, candidates)):
+            _fail(backend, f"candidates 0 to {count - 1} have other oracle losses than the definition gives them")
+
+
+def _oracle_losses(settings: Settings, candidates: np.ndarray) -> np.ndarray:
+    """Computes the column of oracle losses by its definition: int32[candidate]. candidates: uint64[candidate]."""
+    earlier = replace(settings, warmup=settings.warmup + settings.stride - 1)
+    before = definition.trajectories(earlier, KEY, candidates, settings.frames - 1)
+    logits = oracle.biased_logits(settings, sample_rules(settings, KEY, candidates), before)
+    return entropy.micronats(settings, entropy.cell_entropies(settings, logits).sum(axis=(1, 2)))
 
 
 def _shortened(settings: Settings) -> Settings:
