@@ -136,6 +136,18 @@ def test_one_sentence_says_what_it_means(nats, sentence):
     json.dumps(found.to_dict(), allow_nan=False)
 
 
+def test_without_histograms_a_fall_is_not_judged():
+    few = ladder(*(each for each in LADDER.rungs if each.name != "cell histogram"))
+    assert (
+        ModelScore(model([6.0, 4.0]), 2.0, 0.02, 20, few)
+        .sentence()
+        .endswith(" Its loss falls by 2.00 ± 0.02 from grid 2 to 3.")
+    )
+    assert ModelScore(model([6.0, 4.0]), 2.0, 0.02, 20).sentence() == (
+        "model has a loss of 5.00 nats a patch, which falls by 2.00 ± 0.02 from grid 2 to 3."
+    )
+
+
 def test_a_model_has_its_place_among_the_rungs():
     found = ModelScore(model([6.0, 4.0], "mine"), 2.0, 0.1, 20, LADDER).among()
     assert [each.name for each in found.rungs] == ["uniform", "cell histogram", "lookup", "mine", "oracle"]

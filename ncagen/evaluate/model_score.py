@@ -15,6 +15,7 @@ from ncagen.evaluate.rungs.scores import Scores, rung_of
 
 HISTOGRAMS = ("unigram", "cell histogram", "patch histogram")  # rungs that know no rule
 SURE = 2  # standard errors
+LEAST_FALL = 0.02  # nats beyond a histogram's fall that count
 NEAR = 0.05  # nats: a model before its first step is so close to uniform
 
 
@@ -131,10 +132,12 @@ class ModelScore:
         """What the fall of the loss over a row shows."""
         assert self.ladder is not None
         falls = [rung.nats[1] - rung.nats[-1] for rung in self.ladder.rungs if rung.name in HISTOGRAMS]
-        histogram = max(0.0, *falls) if falls else 0.0
-        if self.fall - histogram > SURE * self.fall_stderr + 0.02:
-            return f"Its loss falls by {self._fall()}, a histogram's by {histogram:.2f}: it learns rules from the row."
-        return f"Its loss falls by {self._fall()}, a histogram's by {histogram:.2f}: this shows no rules learned."
+        if not falls:
+            return f"Its loss falls by {self._fall()}."
+        histogram = max(0.0, *falls)
+        learned = self.fall - histogram > SURE * self.fall_stderr + LEAST_FALL
+        says = "it learns rules from the row" if learned else "this shows no rules learned"
+        return f"Its loss falls by {self._fall()}, a histogram's by {histogram:.2f}: {says}."
 
     def _fall(self) -> str:
         return f"{self.fall:z.2f} ± {self.fall_stderr:.2f} from {words(self.rung)[0]} 2 to {len(self.rung.nats)}"
