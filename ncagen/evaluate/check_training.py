@@ -96,13 +96,13 @@ class _Check:
             self._add(VOCABULARY, f"the model has {self.size:,} ids and the rows need {self.needed:,}")
         try:
             base = self._base()
-            if base is not None and self._inputs():
+            if self._inputs():
                 self._outputs(base)
         except LoopFailed as failed:
-            base = None
+            base = Result(math.nan, None)
             self._failed(failed)
-        loss, accuracy = (math.nan, None) if base is None else base
-        return TrainingCheck(loss, accuracy, tuple(self.mistakes), self.trials.seen.rows, len(self.trials.tried))
+        rows, runs = self.trials.seen.rows, len(self.trials.tried)
+        return TrainingCheck(base.loss, base.accuracy, tuple(self.mistakes), rows, runs)
 
     def _add(self, name: str, text: str) -> None:
         if (mistake := Mistake(name, text)) not in self.mistakes:
