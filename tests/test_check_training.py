@@ -25,6 +25,7 @@ from ncagen.evaluate.mistakes import (
     TWICE,
     UNKNOWN,
     VOCABULARY,
+    WRAPPED,
 )
 from ncagen.evaluate.sequences import Sequences
 
@@ -316,6 +317,34 @@ def test_padding_on_either_side_is_right_if_it_has_no_label(small, side):
         "attention_mask": torch.nn.functional.pad(torch.ones_like(ids), sides),
     }
     assert check_training(lambda model: model(**padded).loss, small).ok
+
+
+@pytest.mark.parametrize(("roll", "expected"), [(0, [WRAPPED]), (-1, [WRAPPED, TWICE])])
+def test_labels_that_are_rolled(small, roll, expected):
+    batch = batch_of(small, ncagen.Layout(labels=None))
+    labels = batch["input_ids"].roll(roll - 1, 1)
+    found = check_training(plain(batch["input_ids"], labels), small, kind="torch", mask_first=0)
+    assert names(found) == expected
+
+
+def test_labels_without_a_loss_that_a_loss_takes_for_ids(small):
+    """As optax does: -100 counts from the end."""
+    batch = batch_of(small, NEXT)
+    labels = torch.where(batch["labels"] < 0, 258 - 100, batch["labels"])
+    assert names(check_training(plain(batch["input_ids"], labels), small, kind="torch")) == [IGNORED]
+
+
+def test_a_loss_that_is_nan_for_labels_outside_the_ids(small):
+    batch = batch_of(small, NEXT)
+    labels = torch.where(batch["labels"] < 0, -100, batch["labels"] + 3)
+
+    def loop(model):
+        logits = model(batch["input_ids"])
+        inside = labels < logits.shape[2]
+        loss = cross_entropy(logits.flatten(0, 1), torch.where(inside, labels, -100).flatten())
+        return loss if inside.all() else loss * float("nan")
+
+    assert names(check_training(loop, small, kind="torch")) == [OFFSET]
 
 
 def test_what_is_no_mistake_of_data_is_said_as_it_is(small):

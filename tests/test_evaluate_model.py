@@ -37,24 +37,20 @@ def folder(tmp_path_factory):
     return place
 
 
-def loop_file(place, folder, labels):
-    (place / "my_module.py").write_text(LOOP.format(folder=str(folder), labels=labels))
-
-
-def check(folder, place, *flags):
-    return run("evaluate", folder, "--check-training", "my_module:loss_fn", *flags, cwd=place)
+def check(folder, place, labels, *flags):
+    name = f"loop_of_labels_{labels}"
+    (place / f"{name}.py").write_text(LOOP.format(folder=str(folder), labels=labels))
+    return run_here("evaluate", folder, "--check-training", f"{name}:loss_fn", *flags, cwd=place)
 
 
 def test_a_right_loop_is_status_0(folder, tmp_path):
-    loop_file(tmp_path, folder, "same")
-    done = check(folder, tmp_path)
+    done = check(folder, tmp_path, "same")
     said = "the training loop is right: a model that knows every next token has a loss of 0.0000, an accuracy of 1.0000"
     assert (done.status, done.out.replace("\n    ", " "), done.err) == (0, f"{said} (2 rows)\n", "")
 
 
 def test_a_wrong_loop_is_status_1_and_named(folder, tmp_path):
-    loop_file(tmp_path, folder, "next")
-    done = check(folder, tmp_path, "--json")
+    done = check(folder, tmp_path, "next", "--json")
     assert (done.status, done.err) == (1, "")
     found = json.loads(done.out)
     assert [mistake["name"] for mistake in found["mistakes"]] == ["labels shifted twice", "metric at another offset"]

@@ -102,15 +102,22 @@ def test_rows_without_grids_have_parts():
     ("nats", "sentence"),
     [
         (
-            [6.46, 6.40],
-            "model has a loss of 6.43 nats a patch: it reaches the rung 'cell histogram' (6.55) and not 'lookup'"
-            " (5.50). Its loss falls by 0.06 ± 0.02 from grid 2 to 3, a histogram's by 0.10: this shows no rules"
-            " learned.",
+            [6.55, 6.49],
+            "model has a loss of 6.52 nats a patch: it reaches the rung 'cell histogram' (6.55) and not 'lookup'"
+            " (5.50). Its loss falls by 0.06 ± 0.02 from grid 2 to 3 and ends at 6.49, a histogram's at 6.50: this"
+            " shows no rules learned.",
+        ),
+        (
+            [6.33, 6.30],
+            "model has a loss of 6.31 nats a patch: it reaches the rung 'cell histogram' (6.55) and not 'lookup'"
+            " (5.50). Its loss falls by 0.03 ± 0.02 from grid 2 to 3 and ends at 6.30, a histogram's at 6.50: it knows"
+            " what all rows share, and learns no rules from a row.",
         ),
         (
             [6.0, 4.0],
             "model has a loss of 5.00 nats a patch: it reaches the rung 'lookup' (5.50) and not 'oracle' (0.01). Its"
-            " loss falls by 2.00 ± 0.02 from grid 2 to 3, a histogram's by 0.10: it learns rules from the row.",
+            " loss falls by 2.00 ± 0.02 from grid 2 to 3 and ends at 4.00, a histogram's at 6.50: it learns more from a"
+            " row than its histogram.",
         ),
         (
             [12.0, 15.0],
@@ -134,6 +141,18 @@ def test_one_sentence_says_what_it_means(nats, sentence):
     assert found.sentence() == sentence
     assert found.to_dict()["sentence"] == sentence
     json.dumps(found.to_dict(), allow_nan=False)
+
+
+def test_without_histograms_a_fall_is_not_judged():
+    few = ladder(*(each for each in LADDER.rungs if each.name != "cell histogram"))
+    assert (
+        ModelScore(model([6.0, 4.0]), 2.0, 0.02, 20, few)
+        .sentence()
+        .endswith(" Its loss falls by 2.00 ± 0.02 from grid 2 to 3.")
+    )
+    assert ModelScore(model([6.0, 4.0]), 2.0, 0.02, 20).sentence() == (
+        "model has a loss of 5.00 nats a patch, which falls by 2.00 ± 0.02 from grid 2 to 3."
+    )
 
 
 def test_a_model_has_its_place_among_the_rungs():

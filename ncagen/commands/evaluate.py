@@ -1,6 +1,7 @@
 """ncagen evaluate."""
 
 import json
+from dataclasses import replace
 
 import click
 from tqdm import tqdm
@@ -55,17 +56,17 @@ def evaluate(folder, revision, rows, band, split, rungs, seed, as_json, **flags)
     ladders, scores = [], []
     for name in bands:
         dataset = Dataset(folder, split, name)
+        if flags["model"]:  # first, since it is what cannot be loaded
+            scores.append(evaluate_model.score(dataset, rows, seed, flags, as_json))
         with _Bars(min(rows, len(dataset)), as_json) as bars:
             ladders.append(compute.ladder(dataset, rows, rungs, seed=seed, progress=bars.update))
-        if flags["model"]:
-            scores.append(evaluate_model.score(dataset, ladders[-1], rows, seed, flags, as_json))
+    scores = [replace(score, ladder=ladder) for score, ladder in zip(scores, ladders, strict=False)]
     if flags["plot"]:
         plot(flags["plot"], ladders[0], [score.rung for score in scores])
     if as_json:
         values = {"ladders": [report.to_dict(ladder) for ladder in ladders]}
-        click.echo(
-            json.dumps(values | {"models": [score.to_dict() for score in scores]} if scores else values, indent=1)
-        )
+        values |= {"models": [score.to_dict() for score in scores]} if scores else {}
+        click.echo(json.dumps(values, indent=1))
     elif scores:
         click.echo("\n\n".join(evaluate_model.text(score) for score in scores))
     else:

@@ -52,8 +52,8 @@ def wrapped(lines: str) -> str:
     return "\n".join(textwrap.fill(line, 110, subsequent_indent="    ") for line in lines.splitlines())
 
 
-def score(dataset: Dataset, ladder: Any, rows: int, seed: int, flags: dict[str, Any], quiet: bool) -> Any:
-    """The score of --model on a sample of rows. Raises NcagenError."""
+def score(dataset: Dataset, rows: int, seed: int, flags: dict[str, Any], quiet: bool) -> Any:
+    """The score of --model on a sample of rows, without a ladder. Raises NcagenError."""
     from ncagen.evaluate.run_model import run_model
 
     with progress(min(rows, len(dataset)), "rows", quiet) as bar:
@@ -63,7 +63,6 @@ def score(dataset: Dataset, ladder: Any, rows: int, seed: int, flags: dict[str, 
             dataset,
             rows=rows,
             seed=seed,
-            ladder=ladder,
             batch_size=flags["batch_size"],
             device=flags["device"],
             token_offset=flags["token_offset"],

@@ -36,6 +36,7 @@ from ncagen.evaluate.mistakes import (
     TWICE,
     UNKNOWN,
     VOCABULARY,
+    WRAPPED,
     Mistake,
     TrainingCheck,
     ids_wanted,
@@ -48,7 +49,8 @@ from ncagen.numbers import whole
 SHIFTS = (1, 2, 0, 3, -1)
 COUNTS = 1e-6  # a share of the loss or accuracy above this is one
 ALMOST_IGNORED = 2**16 - 100  # -100 that was put among uint16 tokens
-FOREIGN = ("padding", "row ends", "unknown")  # kinds of positions that are to have no loss, or the row's next token
+# Kinds of positions that are to have no loss, or the row's next token.
+FOREIGN = ("padding", "row ends", "unknown", "masked", "last")
 
 
 def check_training(
@@ -94,13 +96,13 @@ class _Check:
             self._add(VOCABULARY, f"the model has {self.size:,} ids and the rows need {self.needed:,}")
         try:
             base = self._base()
-            if base is not None and self._inputs():
+            if self._inputs():
                 self._outputs(base)
         except LoopFailed as failed:
-            base = None
+            base = Result(math.nan, None)
             self._failed(failed)
-        loss, accuracy = (math.nan, None) if base is None else base
-        return TrainingCheck(loss, accuracy, tuple(self.mistakes), self.trials.seen.rows, len(self.trials.tried))
+        rows, runs = self.trials.seen.rows, len(self.trials.tried)
+        return TrainingCheck(base.loss, base.accuracy, tuple(self.mistakes), rows, runs)
 
     def _add(self, name: str, text: str) -> None:
         if (mistake := Mistake(name, text)) not in self.mistakes:
@@ -112,6 +114,9 @@ class _Check:
             found = self.trials.run(self.plan)
         except LoopFailed as failed:
             found = self._with_more_ids(failed)
+        if math.isnan(found.loss):  # what JAX gives for a label outside the ids
+            with suppress(LoopFailed):
+                found = self._with_more_ids(LoopFailed(ValueError("the loss is NaN"), self.trials.seen))
         if self.trials.seen.largest >= self.trials.vocab_size:
             with suppress(LoopFailed):
                 self.trials.enlarge(self.trials.seen.largest + self.needed)
@@ -134,7 +139,7 @@ class _Check:
             self.trials.enlarge(before)
             raise failed from None
         if found.loss < NEAR_ZERO and wanted is None and self.trials.seen.offsets == {self.offset}:
-            self._add(VOCABULARY, f"with {self.needed:,} ids the loop raises {failed}, with more it does not")
+            self._add(VOCABULARY, f"with {self.needed:,} ids the loop fails ({failed}), with more it does not")
         return found
 
     def _failed(self, failed: LoopFailed) -> None:
@@ -180,7 +185,7 @@ class _Check:
     def _outputs(self, base: Result) -> None:
         """What the losses and accuracies of models that know different things show."""
         if math.isnan(base.loss):
-            self._add(UNKNOWN, "the loss is NaN: a label without a loss, such as -100, may be taken for an id")
+            self._add(UNKNOWN, "the loss is NaN: a label, such as -100, may be outside the ids of the logits")
             return
         explained = next(self._explanations(), None)
         if explained is None:
@@ -195,9 +200,13 @@ class _Check:
 
     def _explanations(self) -> Iterator[Plan]:
         """Plans with a loss of 0 in the loop; the mistake that one shows is added before it is yielded."""
-        for shift in SHIFTS:
+        if abs(self.trials.run(self.plan).loss) < NEAR_ZERO:
+            yield self.plan
+            return
+        losses = {shift: abs(self.trials.run(replace(self.plan, shift=shift)).loss) for shift in SHIFTS}
+        for shift in sorted(SHIFTS, key=lambda shift: losses[shift])[:2]:
             plan = replace(self.plan, shift=shift)
-            if abs(self.trials.run(plan).loss) < NEAR_ZERO or self._foreign(plan):
+            if losses[shift] < NEAR_ZERO or self._foreign(plan):
                 self._shifted(shift)
                 yield plan
         for shift in SHIFTS:
@@ -226,22 +235,34 @@ class _Check:
             self._add(OTHER_SHIFT, compared)
 
     def _foreign(self, plan: Plan) -> bool:
-        """Whether the plan has a loss of 0 but for padding and labels that cross rows; adds these mistakes."""
+        """Whether the plan has a loss of 0 but for positions that are to have none; adds these mistakes."""
+        self.trials.run(plan)
         names = frozenset(FOREIGN) & self.trials.seen.kinds
-        if not names:
-            return False
         share, rest = self.trials.without(plan, names)
         if share < COUNTS or abs(rest) > NEAR_ZERO:
             return False
-        for name in sorted(names):
-            part = self.trials.without(plan, frozenset({name}))[0] if len(names) > 1 else share
-            if part > COUNTS and name == "padding":
-                self._add(PADDING, f"padding is {part:.1%} of the loss: give it the label -100")
-            elif part > COUNTS and not self._has(CUT):  # the last token of a window within a row is not known
-                self._add(
-                    LEAK, f"labels of a row's end are another row's tokens, {part:.2%} of the loss: give them -100"
-                )
+        for name in filter(names.__contains__, FOREIGN):
+            part = self.trials.without(plan, frozenset({name}))[0]
+            right = 0.0 if name in ("padding", "unknown") else self.trials.share(plan, name).loss
+            if part > COUNTS and right < part / 2:
+                self._add_foreign(name, part)
         return True
+
+    def _add_foreign(self, name: str, part: float) -> None:
+        """Adds the mistake of a kind of positions with labels that are not the row's. part: its share of the loss."""
+        first = self.plan.mask_first
+        if name == "padding":
+            self._add(PADDING, f"padding is {part:.1%} of the loss: give it the label -100")
+        elif name == "masked":
+            cause = "labels such as -100 are taken for ids"
+            self._add(
+                IGNORED, f"the first {first} tokens of a row are {part:.1%} of the loss, with wrong labels: {cause}"
+            )
+        elif name == "last":
+            cause = "np.roll puts the first token there"
+            self._add(WRAPPED, f"the label of a sequence's last position is not the token after it: {cause}")
+        elif not self._has(CUT):  # the last token of a window within a row is not known
+            self._add(LEAK, f"labels of a row's end are another row's tokens, {part:.2%} of the loss: mask them")
 
     def _measured(self, plan: Plan) -> int:
         """What is added to each label, if it is one number: 0 if none is found."""
@@ -260,10 +281,15 @@ class _Check:
             self._add(MASK, f"the first {first} tokens of a row are {masked.loss:.1%} of the loss: {advice}")
         elif masked.loss > COUNTS:
             self._add(MASK_TOKEN, f"token {first - 1} of a row counts, and the first {first} are to have no loss")
-        elif grid and self._share(plan, "first counted grid").loss < COUNTS:
+        elif grid and self._lacks(plan, "first counted grid"):
             self._add(MASK, f"tokens {first} to {first + grid - 1} of a row have no loss: mask the first {first} alone")
-        elif self._share(plan, "first counted").loss < COUNTS < self._share(plan, "structural").loss:
+        elif self._lacks(plan, "first counted") and self._share(plan, "structural").loss > COUNTS:
             self._add(MASK_TOKEN, f"token {max(1, first)} of a row has no loss: mask the first {first} alone")
+
+    def _lacks(self, plan: Plan, name: str) -> bool:
+        """Whether there are positions of a kind and none of them counts in the loss."""
+        self.trials.run(plan)
+        return name in self.trials.seen.kinds and self._share(plan, name).loss < COUNTS
 
     def _share(self, plan: Plan, name: str) -> Result:
         """The part of a kind of positions; 0 where there is none."""

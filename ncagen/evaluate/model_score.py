@@ -15,6 +15,7 @@ from ncagen.evaluate.rungs.scores import Scores, rung_of
 
 HISTOGRAMS = ("unigram", "cell histogram", "patch histogram")  # rungs that know no rule
 SURE = 2  # standard errors
+LEAST = 0.02  # nats: a smaller difference is none
 NEAR = 0.05  # nats: a model before its first step is so close to uniform
 
 
@@ -128,13 +129,19 @@ class ModelScore:
         return " and ".join(filter(None, (below or "reaches no rung", above)))
 
     def _learned(self) -> str:
-        """What the fall of the loss over a row shows."""
+        """What the loss over a row shows, beside the best histogram in the last grid."""
         assert self.ladder is not None
-        falls = [rung.nats[1] - rung.nats[-1] for rung in self.ladder.rungs if rung.name in HISTOGRAMS]
-        histogram = max(0.0, *falls) if falls else 0.0
-        if self.fall - histogram > SURE * self.fall_stderr + 0.02:
-            return f"Its loss falls by {self._fall()}, a histogram's by {histogram:.2f}: it learns rules from the row."
-        return f"Its loss falls by {self._fall()}, a histogram's by {histogram:.2f}: this shows no rules learned."
+        falls = f"Its loss falls by {self._fall()}"
+        ends = [rung.last for rung in self.ladder.rungs if rung.name in HISTOGRAMS]
+        if not ends:
+            return f"{falls}."
+        below = min(ends) - self.rung.last > SURE * self.rung.stderr[-1] + LEAST
+        says = "this shows no rules learned"
+        if below and self.fall > SURE * self.fall_stderr + LEAST:
+            says = "it learns more from a row than its histogram"
+        elif below:
+            says = "it knows what all rows share, and learns no rules from a row"
+        return f"{falls} and ends at {self.rung.last:.2f}, a histogram's at {min(ends):.2f}: {says}."
 
     def _fall(self) -> str:
         return f"{self.fall:z.2f} ± {self.fall_stderr:.2f} from {words(self.rung)[0]} 2 to {len(self.rung.nats)}"

@@ -64,6 +64,7 @@ class Sequences:
             "padding": padding,
             "row ends": ends,
             "unknown": (self.ahead(shift) < 0) & ~padding & ~ends,
+            "last": np.broadcast_to(np.arange(self.ids.shape[1]) >= self.ids.shape[1] - max(1, shift), self.ids.shape),
             "masked": (at >= 1) & (at < mask_first),
             "masked but the last": (at >= 1) & (at < mask_first - 1),
             "first counted": at == max(1, mask_first),
