@@ -366,16 +366,17 @@ def test_anything(parts):
 
 @needs_madlers_zlib
 @pytest.mark.slow
-def test_many():
-    rng = np.random.default_rng(7)
-    for _ in range(12_000):
+@pytest.mark.parametrize("count", [3_000, pytest.param(12_000, marks=pytest.mark.nightly)])
+def test_many(count):
+    rng = np.random.default_rng(count)
+    for _ in range(count):
         check(
             sample(
                 rng,
                 int(rng.choice([rng.integers(0, 600), rng.integers(600, 4200), rng.integers(4200, 20_000)])),
             )
         )
-    for _ in range(100):
+    for _ in range(count // 100):
         check(sample(rng, int(rng.integers(20_000, 400_000))))
 
 
