@@ -24,7 +24,6 @@ from ncagen.sources.nca import entropy
 from ncagen.sources.nca.rules import (
     GUMBEL_SHIFT,
     HIDDEN_SHIFT,
-    HIDDEN_UNITS,
     NEIGHBOURS,
     PERCEPTION_CHANNELS,
     Rules,
@@ -88,7 +87,6 @@ def biased_logits(settings: Settings, rules: Rules, grids: np.ndarray) -> np.nda
         perception += rules.perception[row, y, x, np.roll(grids, (1 - y, 1 - x), axis=(2, 3))]
     cells = perception.reshape(rows, -1, PERCEPTION_CHANNELS).astype(np.float64)
     units = np.maximum(cells @ rules.hidden.transpose(0, 2, 1), 0).astype(np.int64) >> HIDDEN_SHIFT
-    assert units.shape[-1] == HIDDEN_UNITS
     logits = (units.astype(np.float64) @ rules.output.transpose(0, 2, 1)).astype(np.int64)
     logits = logits.reshape(rows, frames, -1, settings.states)
     own = grids.reshape(rows, frames, -1, 1) == np.arange(settings.states)
