@@ -1,268 +1,614 @@
-"""A model against the ladder: figures against sums done by hand and by torch, sentences, errors, resuming."""
+"""Compares the gzip length with known answers, with this machine's zlib if it is madler's, and between both parsers."""
 
-import json
-import math
+import importlib.util
 import subprocess
 import sys
+import threading
+import zlib
 
 import numpy as np
 import pytest
-import torch
-from conftest import error_of, make, spec_of, without
-from torch.nn.functional import cross_entropy
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-import ncagen
-from ncagen.evaluate import Ladder, Rung, oracle_model, report, score
-from ncagen.evaluate.model_score import ModelRung, ModelScore, RowScores
-from ncagen.evaluate.row_state import RowState
-from ncagen.evaluate.score import row_scores
-from ncagen.row_format import RowFormat
+from ncagen.deflate import lengths
 
-IDS, GRIDS, POSITIONS = 258, 27, 1024
+pytest.importorskip("numba")
+
+from ncagen.deflate import huffman, lz77
+
+# ----------------------------------------------------------------------------------------------------- inputs
+
+
+def lcg_bytes(seed, n):
+    """n bytes of Knuth's MMIX generator, so that known answers need no library's random numbers."""
+    x, data = seed, bytearray()
+    for _ in range(n):
+        x = (6364136223846793005 * x + 1442695040888963407) % 2**64
+        data.append(x >> 56)
+    return np.frombuffer(bytes(data), np.uint8)
+
+
+def grid_tokens(seed, states, change=8, noise=0):
+    """uint16[360]: 2x2-patch tokens of ten 12x12 grids of an automaton on a torus, whose rule follows from the seed.
+
+    change: of 8 patterns, how many give the cell a new state; noise: of 256 cells, how many are drawn anew.
+    """
+    random = lcg_bytes(seed, 4096 + 144 * 11).astype(np.int64)
+    rule, cells = random[:4096], random[4096:].reshape(11, 12, 12)
+    grid, rows = cells[0] % states, []
+    for drawn in cells[1:]:
+        up, left = np.roll(grid, 1, 0), np.roll(grid, 1, 1)
+        new = rule[(grid * states + up) * states + left]
+        grid = np.where(drawn < noise, drawn % states, np.where(new % 8 < change, new // 8 % states, grid))
+        patches = grid.reshape(6, 2, 6, 2)
+        a, b, c, d = patches[:, 0, :, 0], patches[:, 0, :, 1], patches[:, 1, :, 0], patches[:, 1, :, 1]
+        rows.append((a + states * (b + states * (c + states * d))).ravel())
+    return np.concatenate(rows).astype(np.uint16)
+
+
+def little(tokens):
+    """The bytes of tokens as little-endian 32-bit integers."""
+    return tokens.astype("<u4").view(np.uint8)
+
+
+def fibonacci(order):
+    """Bytes in the given order; their counts grow like Fibonacci's, which makes the deepest Huffman trees."""
+    counts = [1, 3]
+    while sum(counts) < len(order):
+        counts.append(counts[-1] + counts[-2])
+    return 7 * np.repeat(np.arange(len(counts)), counts)[order]
+
+
+def copies(rng, n, symbols, share):
+    """n symbols, a share of them copied from earlier stretches."""
+    out, i = np.empty(n, np.int64), 0
+    while i < n:
+        k = min(int(rng.geometric(0.1)), n - i)
+        if i > 0 and rng.random() < share:
+            out[i : i + k] = np.resize(out[i - int(rng.integers(1, i + 1)) : i], k)
+        else:
+            out[i : i + k] = rng.integers(0, symbols, k)
+        i += k
+    return out
+
+
+def noisy_period(rng, n):
+    data = np.resize(rng.integers(0, 256, int(rng.integers(1, 400))), n)
+    hit = rng.random(n) < rng.choice([0, 0.002, 0.02, 0.2])
+    return np.where(hit, rng.integers(0, 256, n), data)
+
+
+KINDS = {
+    "uniform": lambda rng, n: rng.integers(0, 256, n),
+    "few": lambda rng, n: rng.integers(0, rng.integers(1, 6), n),
+    "skewed": lambda rng, n: np.minimum(rng.geometric(rng.choice([0.5, 0.4, 0.1]), n) - 1, 255),
+    "fibonacci": lambda rng, n: fibonacci(rng.permutation(n)),
+    "copies": lambda rng, n: copies(rng, n, int(rng.integers(1, 257)), rng.random()),
+    "runs": lambda rng, n: np.resize(np.repeat(rng.integers(0, 256, n + 1), rng.integers(1, 400, n + 1)), n),
+    "period": noisy_period,
+    "tokens": lambda rng, n: (
+        copies(rng, n // 4 + 1, int(rng.choice([16, 625, 10000, 50625])), rng.random()).astype("<u4").view(np.uint8)[:n]
+    ),
+}
+
+
+def sample(rng, n):
+    kind = KINDS[str(rng.choice(list(KINDS)))]
+    return kind(rng, n).astype(np.uint8)
+
+
+def too_far(rng, distance):
+    """Thirty matches of three bytes at one distance, and hardly any other."""
+    triples = rng.permutation(np.arange(128, 218)).reshape(30, 3)
+    first, second = (np.hstack([triples, np.full((30, 1), 220 + k)]).ravel() for k in range(2))
+    return np.concatenate([[0], first, rng.integers(0, 128, distance - 120), second])
+
+
+def crowd(rng, depth, good=0):
+    """A long match behind `depth` of three bytes in its chain, searched while one of `good` bytes is pending."""
+    decoys = np.resize([65, 66, 67], 3 * depth)
+    tail = rng.integers(128, 256, 80)
+    start = [9, 6, 65, 66, 67, *tail]
+    if not good:
+        return np.concatenate([start, decoys, [10, 65, 66, 67], tail, [8]])
+    head = [7, 65, 66, 67, *tail[: good - 4], 100, 101]
+    return np.concatenate([start, decoys, head, [7, 65, 66, 67], tail, [8]])
+
+
+def far(rng, distance):
+    """A long match at a given distance, in data that is not stored."""
+    base = rng.integers(128, 256, 40)
+    return np.concatenate([[1, 2], base, rng.integers(0, 90, distance - 40), base, [1]])
+
+
+def constructed(rng):
+    """Inputs for rules of zlib that random inputs seldom reach."""
+    yield too_far(rng, 4096 + int(rng.integers(-2, 3)))
+    yield far(rng, lz77.MAX_DISTANCE + int(rng.integers(-1, 2)))
+    yield crowd(rng, 4096 + int(rng.integers(-3, 4)))
+    yield crowd(rng, 1024 + int(rng.integers(-3, 4)), int(rng.integers(30, 36)))
+    yield crowd(rng, int(rng.integers(300, 1000)), 40)
+    block = rng.integers(0, 256, lz77.BLOCK + int(rng.integers(-2, 40)))
+    block[9000:9009] = block[100:109]
+    yield block
+    q, k = rng.integers(0, 256, 320), int(rng.integers(254, 259))
+    yield np.concatenate([[5], q, [1], [5], q[:k], [2, 5], q[: int(rng.integers(250, 320))], [3]])
+    one = rng.permutation(256)[: int(rng.integers(5, 100))]
+    yield np.concatenate([one, np.resize(one[-3:], int(rng.integers(3, 300)))])
+    yield rng.integers(0, 256, 70000)
+
+
+# ---------------------------------------------------------------------------------------------- known answers
+
+KNOWN_INPUTS = {
+    "noise": lcg_bytes,
+    "few": lambda seed, n, symbols: lcg_bytes(seed, n) % symbols,
+    "period": lambda seed, n, period: np.resize(lcg_bytes(seed, period), n),
+    "fibonacci": lambda seed, n: fibonacci(np.argsort(lcg_bytes(seed, n), kind="stable")),
+    "grid": lambda *arguments: little(grid_tokens(*arguments)),
+}
+
+KNOWN_ANSWERS = [
+    (("noise", 1, 0), 20),
+    (("noise", 1, 1), 21),
+    (("noise", 1, 2), 22),
+    (("noise", 1, 3), 23),
+    (("noise", 1, 4), 24),
+    (("noise", 1, 7), 27),
+    (("noise", 1, 100), 123),
+    (("noise", 1, 1440), 1463),
+    (("noise", 1, 16382), 16405),
+    (("noise", 1, 16383), 16406),
+    (("noise", 1, 16384), 16407),
+    (("noise", 1, 70000), 70043),
+    (("few", 2, 300, 2), 98),
+    (("few", 2, 1440, 3), 422),
+    (("few", 2, 1440, 17), 828),
+    (("few", 2, 5000, 5), 1892),
+    (("few", 2, 40000, 4), 12323),
+    (("few", 2, 150000, 9), 68877),
+    (("period", 3, 1440, 1), 32),
+    (("period", 3, 1440, 2), 33),
+    (("period", 3, 1440, 144), 187),
+    (("period", 3, 3000, 700), 784),
+    (("period", 3, 66000, 32506), 33154),
+    (("period", 3, 66000, 32507), 66043),
+    (("fibonacci", 4, 600), 292),
+    (("fibonacci", 4, 1440), 561),
+    (("fibonacci", 4, 4000), 1031),
+    (("fibonacci", 4, 10000), 1618),
+    (("fibonacci", 4, 30000), 2363),
+    (("grid", 0, 2, 1, 0), 87),
+    (("grid", 1, 2, 2, 0), 79),
+    (("grid", 2, 2, 3, 2), 333),
+    (("grid", 3, 2, 8, 0), 338),
+    (("grid", 4, 5, 1, 0), 150),
+    (("grid", 5, 5, 2, 0), 279),
+    (("grid", 6, 5, 3, 2), 433),
+    (("grid", 7, 5, 8, 0), 755),
+    (("grid", 8, 10, 1, 0), 191),
+    (("grid", 9, 10, 2, 0), 250),
+    (("grid", 10, 10, 3, 2), 517),
+    (("grid", 11, 10, 8, 0), 967),
+    (("grid", 12, 15, 1, 0), 196),
+    (("grid", 13, 15, 2, 0), 322),
+    (("grid", 14, 15, 3, 2), 618),
+    (("grid", 15, 15, 8, 0), 1043),
+    (("grid", 100, 10, 2), 274),
+    (("grid", 100, 10, 4), 815),
+    (("grid", 101, 10, 2), 264),
+    (("grid", 101, 10, 4), 763),
+    (("grid", 102, 10, 2), 188),
+    (("grid", 102, 10, 4), 778),
+    (("grid", 103, 10, 2), 296),
+    (("grid", 103, 10, 4), 808),
+    (("grid", 104, 10, 2), 336),
+    (("grid", 104, 10, 4), 748),
+    (("grid", 105, 10, 2), 274),
+    (("grid", 105, 10, 4), 779),
+    (("grid", 106, 10, 2), 284),
+    (("grid", 106, 10, 4), 782),
+    (("grid", 107, 10, 2), 341),
+    (("grid", 107, 10, 4), 782),
+    (("grid", 108, 10, 2), 255),
+    (("grid", 108, 10, 4), 740),
+    (("grid", 109, 10, 2), 269),
+    (("grid", 109, 10, 4), 767),
+    (("grid", 110, 10, 2), 304),
+    (("grid", 110, 10, 4), 801),
+    (("grid", 111, 10, 2), 335),
+    (("grid", 111, 10, 4), 817),
+    (("grid", 112, 10, 2), 271),
+    (("grid", 112, 10, 4), 737),
+    (("grid", 113, 10, 2), 255),
+    (("grid", 113, 10, 4), 692),
+    (("grid", 114, 10, 2), 262),
+    (("grid", 114, 10, 4), 737),
+    (("grid", 115, 10, 2), 223),
+    (("grid", 115, 10, 4), 792),
+]
+
+
+def known_input(kind, *arguments):
+    return KNOWN_INPUTS[kind](*arguments).astype(np.uint8).tobytes()
+
+
+def reference(data):
+    return len(zlib.compress(data, 9)) + 12
+
+
+def zlib_is_madlers():
+    return "ng" not in zlib.ZLIB_RUNTIME_VERSION and all(reference(known_input(*w)) == n for w, n in KNOWN_ANSWERS)
+
+
+needs_madlers_zlib = pytest.mark.skipif(
+    not zlib_is_madlers(),
+    reason=f"zlib {zlib.ZLIB_RUNTIME_VERSION} of this machine is not madler's: known answers differ",
+)
+
+
+@pytest.mark.parametrize(("what", "length"), KNOWN_ANSWERS, ids=str)
+def test_known_answers(what, length):
+    assert lengths.gzip_length(known_input(*what)) == length
+
+
+# ---------------------------------------------------------------------------------------- this machine's zlib
+
+
+def check(data):
+    data = np.asarray(data).astype(np.uint8).tobytes()
+    assert lengths.gzip_length(data) == reference(data)
+
+
+@needs_madlers_zlib
+def test_every_short_length():
+    rng = np.random.default_rng(1)
+    for n in range(501):
+        for _ in range(4):
+            check(sample(rng, n))
+
+
+@needs_madlers_zlib
+@pytest.mark.parametrize("n", [1024, 1026, 1027, 1440, 4092, 4096, 4097, 4100, 5760, 16382, 16383, 16384, 16390])
+def test_middle_lengths(n):
+    rng = np.random.default_rng(n)
+    for kind in KINDS.values():
+        check(kind(rng, n))
+
+
+@needs_madlers_zlib
+@pytest.mark.parametrize(
+    "n", [32506, 32507, 32768, 33030, 65274, 65275, 65280, 65535, 65536, 65537, 98304, 98310, 300_001]
+)
+def test_long_lengths(n):
+    rng = np.random.default_rng(n)
+    for kind in list(KINDS.values())[n % 2 :: 2] if n > 65536 else KINDS.values():
+        check(kind(rng, n))
+
+
+@needs_madlers_zlib
+@pytest.mark.parametrize("seed", range(10))
+def test_constructed_inputs(seed):
+    for data in constructed(np.random.default_rng(seed)):
+        check(data)
+
+
+@needs_madlers_zlib
+@pytest.mark.parametrize("states", [2, 3, 4, 5, 10, 15])
+def test_grids(states):
+    for seed in range(150):
+        tokens = grid_tokens(seed, states, seed % 9, (0, 1, 10, 80)[seed % 4])
+        check(little(tokens))
+
+
+def literal_bits(data, huff=huffman):
+    """Bits of a block that has the bytes of data as literals, and nothing else."""
+    counts = np.bincount(data, minlength=huffman.SYMBOLS).astype(np.int32)
+    counts[huffman.END_OF_BLOCK] = 1
+    return int(huff.after_block(counts, len(data), 0, huffman.tree_scratch()))
+
+
+def only_literals(data):
+    """Bytes of the deflate stream of data by zlib without matches."""
+    encoder = zlib.compressobj(9, zlib.DEFLATED, -15, 8, zlib.Z_HUFFMAN_ONLY)
+    return len(encoder.compress(data.astype(np.uint8).tobytes()) + encoder.flush())
+
+
+def test_deepest_trees():
+    """Codes of 16 bits and more are cut to 15."""
+    assert [literal_bits(fibonacci(np.arange(n))) for n in (1000, 2000, 4000, 9000, 16382)] == [
+        2995,
+        5564,
+        11378,
+        23996,
+        45704,
+    ]
+
+
+@needs_madlers_zlib
+def test_trees_alone():
+    rng = np.random.default_rng(4)
+    for _ in range(400):
+        n = int(rng.integers(0, 16383))
+        weights = rng.random(int(rng.integers(1, 257))) ** float(rng.choice([0, 1, 5, 20, 60]))
+        data = rng.choice(len(weights), n, p=weights / weights.sum())
+        assert (literal_bits(data) + 7) // 8 == only_literals(data)
+    for n in range(2000, 16383, 200):
+        data = fibonacci(np.arange(n)) * 5 % 256
+        assert (literal_bits(data) + 7) // 8 == only_literals(data)
+
+
+pieces = st.one_of(
+    st.binary(min_size=1, max_size=40),
+    st.tuples(st.integers(1, 3000), st.integers(3, 300)),  # distance, length
+)
+
+
+def assemble(parts):
+    data = bytearray()
+    for part in parts:
+        if isinstance(part, bytes):
+            data += part
+        elif data:
+            distance, length = part
+            source = bytes(data[-distance:])
+            data += (source * (length // len(source) + 1))[:length]
+    return bytes(data)
+
+
+@needs_madlers_zlib
+@settings(max_examples=400, deadline=None)
+@given(st.lists(pieces, max_size=60))
+def test_anything(parts):
+    check(np.frombuffer(assemble(parts), np.uint8))
+
+
+@needs_madlers_zlib
+@pytest.mark.slow
+@pytest.mark.parametrize("count", [3_000, pytest.param(12_000, marks=pytest.mark.nightly)])
+def test_many(count):
+    rng = np.random.default_rng(count)
+    for _ in range(count):
+        check(
+            sample(
+                rng,
+                int(rng.choice([rng.integers(0, 600), rng.integers(600, 4200), rng.integers(4200, 20_000)])),
+            )
+        )
+    for _ in range(count // 100):
+        check(sample(rng, int(rng.integers(20_000, 400_000))))
+
+
+# ------------------------------------------------------------------------------------ one parse and the other
+
+
+def parse_both(data):
+    """int32[SYMBOLS], twice: by parse_faithful, and by parse_short, or None if that returns False."""
+    data = np.asarray(data).astype(np.uint8)
+    counts, ends = np.zeros((len(data) // lz77.BLOCK + 1, huffman.SYMBOLS), np.int32), np.zeros(9, np.int64)
+    chains = np.zeros((2, lz77.WINDOW), np.int32)
+    assert lz77.parse_faithful(data, chains[0], chains[1], counts, ends) == 1
+    words, *scratch = lz77.short_scratch()
+    words[:] = 2**64 - 1  # values that an earlier, longer row may have left
+    lz77.words_of_bytes(data, words)
+    return counts[0], scratch[-1] if lz77.parse_short(words, len(data), *scratch) else None
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(pieces, max_size=14).map(assemble).filter(lambda data: len(data) <= lz77.SHORT))
+def test_both_parsers_count_the_same(data):
+    faithful, short = parse_both(np.frombuffer(data, np.uint8))
+    if short is not None:
+        np.testing.assert_array_equal(short, faithful)
+
+
+def test_both_parsers_count_the_same_on_samples():
+    rng = np.random.default_rng(3)
+    compared = 0
+    for k in range(1500):
+        n = int(rng.choice([rng.integers(0, 600), 1440, rng.integers(600, lz77.SHORT + 1), lz77.SHORT]))
+        data = grid_tokens(k, 5, k % 8, k % 7).view(np.uint8) if k % 5 == 0 else sample(rng, n)
+        faithful, short = parse_both(data)
+        if short is not None:
+            np.testing.assert_array_equal(short, faithful)
+            compared += 1
+    assert compared > 1400
+
+
+def test_the_short_parser_refuses_chains_that_may_be_cut():
+    rng = np.random.default_rng(0)
+    assert parse_both(crowd(rng, 1000, 40))[1] is not None
+    assert parse_both(crowd(rng, 1030, 40))[1] is None
+    assert parse_both(crowd(rng, 1030, 20))[1] is not None
+
+
+# ------------------------------------------------------------------------------------------ injected faults
+
+
+def plain(module, *changes):
+    """A copy of a module whose kernels are plain Python, with some of its text replaced: (old, new), ..."""
+    source = importlib.util.find_spec(module.__name__).loader.get_source(module.__name__)
+    for old, new in changes:
+        assert source.count(old) == 1, f"{old!r} is no longer the text of one rule"
+        source = source.replace(old, new)
+    copy = type(module)(module.__name__)
+    copy.__file__, copy.__package__ = module.__file__, module.__package__
+    exec(compile(source, module.__file__, "exec"), vars(copy))
+    for name, value in list(vars(copy).items()):
+        if hasattr(value, "py_func"):
+            setattr(copy, name, value.py_func)
+    copy.trailing_zeros = lambda x: (int(x) & -int(x)).bit_length() - 1 if x else 64
+    return copy
+
+
+def plain_length(data, lz=lz77, huff=huffman):
+    data = np.asarray(data).astype(np.uint8)
+    counts, ends = np.zeros((len(data) // lz77.BLOCK + 2, huffman.SYMBOLS), np.int32), np.zeros(9, np.int64)
+    chains = np.zeros((2, lz77.WINDOW), np.int32)
+    blocks = lz.parse_faithful(data, chains[0], chains[1], counts, ends)
+    return 18 + (int(huff.stream_bits(counts, ends, blocks, huffman.tree_scratch())) + 7) // 8
+
+
+def test_compilation_changes_nothing():
+    """Numba, with `_nrt=False`, forced inlining and the intrinsic, gives the results of plain Python."""
+    lz, huff = plain(lz77), plain(huffman)
+    rng = np.random.default_rng(5)
+    for kind in KINDS.values():
+        data = kind(rng, 700).astype(np.uint8)
+        assert plain_length(data, lz, huff) == lengths.gzip_length(data.tobytes())
+        words, *scratch = lz77.short_scratch()
+        lz77.words_of_bytes(data, words)
+        with np.errstate(over="ignore"):
+            assert lz.parse_short(words, len(data), *scratch)
+        np.testing.assert_array_equal(scratch[-1], parse_both(data)[0])
+
+
+def barely_stored(rng):
+    """As many bytes, all different, under the fixed code as stored, or a few more or less."""
+    return [rng.permutation(np.r_[20:120, 150 : 150 + n]) for n in range(32)]
+
+
+INPUTS = {
+    "too far": lambda rng: [too_far(rng, d) for d in (4096, 4097)],
+    "far": lambda rng: [far(rng, lz77.MAX_DISTANCE + d) for d in range(2)],
+    "crowds": lambda rng: [crowd(rng, d) for d in (4094, 4095, 4096, 4097)],
+    "good crowds": lambda rng: [crowd(rng, d, g) for d in range(1021, 1027) for g in (31, 32, 33)],
+    "blocks": lambda rng: [rng.integers(0, 256, n) // 3 for n in (16383, 16384, 17000)],
+    "stored": barely_stored,
+    "grids": lambda rng: [little(grid_tokens(s, 10, s % 8 + 1)) for s in range(60)],
+}
+CHANGES = [
+    ("too far", lz77, "TOO_FAR = 4096", "TOO_FAR = 4097"),
+    ("too far", lz77, "TOO_FAR = 4096", "TOO_FAR = 4095"),
+    ("far", lz77, "MIN_MATCH + 1)\n", "MIN_MATCH + 0)\n"),
+    ("far", lz77, "MIN_MATCH + 1)\n", "MIN_MATCH + 2)\n"),
+    ("crowds", lz77, "\nCHAIN = 4096", "\nCHAIN = 4095"),
+    ("crowds", lz77, "\nCHAIN = 4096", "\nCHAIN = 4097"),
+    ("good crowds", lz77, "= 32, 1024", "= 31, 1024"),
+    ("good crowds", lz77, "= 32, 1024", "= 33, 1024"),
+    ("good crowds", lz77, "= 32, 1024", "= 32, 1023"),
+    ("good crowds", lz77, "= 32, 1024", "= 32, 1025"),
+    ("blocks", lz77, "BLOCK = 16383", "BLOCK = 16384"),
+    ("blocks", lz77, "BLOCK = 16383", "BLOCK = 16382"),
+    ("grids", lz77, "length <= previous_length:", "length < previous_length:"),
+    ("grids", huffman, "right = b <= (a | _NODE)", "right = (b | _NODE) < a"),
+    ("grids", huffman, "stop = entry <= (child | _NODE)", "stop = (entry | _NODE) < child"),
+    ("grids", huffman, "+ np.uint32(1024)", "+ np.uint32(0)"),
+    ("grids", huffman, "if left > 10:", "if left > 11:"),
+    ("stored", huffman, "stored + 4 <=", "stored + 3 <="),
+    ("stored", huffman, "stored + 4 <=", "stored + 5 <="),
+    ("grids", huffman, "runs, 0, 19, 7, scratch", "runs, 0, 19, 6, scratch"),
+]
+
+
+@pytest.mark.parametrize(("inputs", "module", "old", "new"), CHANGES, ids=[f"{c[0]}: {c[3].strip()}" for c in CHANGES])
+def test_an_injected_fault_is_detected(inputs, module, old, new):
+    changed = plain(module, (old, new))
+    lz, huff = (changed, huffman) if module is lz77 else (lz77, changed)
+    for data in INPUTS[inputs](np.random.default_rng(11)):
+        data = data.astype(np.uint8)
+        if plain_length(data, lz, huff) != lengths.gzip_length(data.tobytes()):
+            return
+    pytest.fail("no input tells the changed rule from the true one")
+
+
+# ---------------------------------------------------------------------------------------------- the interface
 
 
 @pytest.fixture(scope="module")
-def small(tmp_path_factory):
-    """20 rows of 4 states: 258 ids, so that logits are small."""
-    folder = tmp_path_factory.mktemp("four") / "states"
-    make(folder, spec_of(tokens=20 * 1024, validation=0, states=4, bands=["0.1-1"], rows_per_shard=70))
-    return ncagen.open(folder)
+def tokens():
+    return np.stack([grid_tokens(s, 10 if s % 2 else 4, s % 9, (0, 3, 40)[s % 3]) for s in range(200)])
 
 
-def rung(name, nats, stderr=0.01):
-    values = np.array([np.nan, *nats])
-    return Rung(name, values, values * 0 + 0.5, values * 0 + stderr, stderr, patches=36)
+def test_rows_of_any_integers(tokens):
+    for dtype in ("u1", "<i2", ">i2", "<u4", ">i4", "<i8", ">u8"):
+        rows = (tokens % 100).astype(dtype)
+        want = [lengths.gzip_length(row.astype(row.dtype.newbyteorder("<")).tobytes()) for row in rows[:20]]
+        got = lengths.gzip_lengths(rows[:20])
+        assert got.dtype == np.int32
+        assert got.tolist() == want
+    assert lengths.gzip_lengths(np.zeros((3, 0), np.int32)).tolist() == [20, 20, 20]
+    assert lengths.gzip_lengths(np.zeros((0, 5), np.int32)).tolist() == []
+    assert lengths.gzip_lengths(np.zeros((2, 9000), np.int32)).tolist() == [lengths.gzip_length(bytes(36000))] * 2
 
 
-def model(nats, name="model"):
-    values = rung(name, nats)
-    return ModelRung(name, values.nats, values.accuracy, values.stderr, values.mean_stderr, 36, tokens=4.75)
+def test_tokens_are_scored_as_int32(tokens):
+    want = lengths.gzip_lengths(tokens.astype(np.int32))
+    for dtype in (np.uint16, np.uint32):
+        assert lengths.token_gzip_lengths(tokens.astype(dtype)).tolist() == want.tolist()
+    big = tokens.astype(np.uint32) * 70001
+    assert lengths.token_gzip_lengths(big).tolist() == lengths.gzip_lengths(big).tolist()
+    long = tokens[:60].reshape(3, -1)
+    assert lengths.token_gzip_lengths(long).tolist() == lengths.gzip_lengths(long.astype(np.int32)).tolist()
+    out = np.zeros(len(tokens), np.int32)
+    assert lengths.token_gzip_lengths(tokens, out=out) is out
+    assert out.tolist() == want.tolist()
 
 
-def ladder(*rungs):
-    return Ladder(rungs, rows=20, seed=0, dataset_sha256="ab", band="high", split="train")
-
-
-LADDER = ladder(
-    rung("uniform", [9.2, 9.2]),
-    rung("cell histogram", [6.6, 6.5]),
-    rung("lookup", [6.0, 5.0]),
-    rung("oracle", [0.008, 0.008]),
+@settings(max_examples=60, deadline=None)
+@given(
+    st.integers(0, 10_000),
+    st.sampled_from([2, 5, 10]),
+    st.integers(0, 8),
+    st.integers(0, 255),
+    st.integers(0, 1500),
 )
+def test_only_lengths_below_at_least_become_0(seed, states, change, noise, at_least):
+    row = grid_tokens(seed, states, change, noise)[np.newaxis]
+    length = lengths.token_gzip_lengths(row)[0]
+    bounded = lengths.token_gzip_lengths(row, at_least)[0]
+    assert bounded == length or (bounded == 0 and length < at_least)
 
 
-def noise(tokens):
-    """Logits that depend on the tokens alone."""
-    return np.sin(tokens[..., None] * 7.0 + np.arange(IDS)).astype(np.float32)
+def test_at_least_stays_exact_at_the_stored_length():
+    rng = np.random.default_rng(2)
+    for n in range(1, 120):
+        row = rng.integers(0, 2**32, (1, n), dtype=np.uint32)
+        length = int(lengths.token_gzip_lengths(row)[0])
+        assert lengths.token_gzip_lengths(row, length)[0] == length
 
 
-def test_equal_logits_cost_the_logarithm_of_the_ids(small):
-    found = score(lambda tokens: np.zeros((*tokens.shape, IDS), np.float32), small, rows=5)
-    assert found.rung.nats.shape == (GRIDS,) and math.isnan(found.rung.nats[0])
-    assert found.rung.nats[1:] == pytest.approx(np.full(GRIDS - 1, math.log(IDS)))
-    assert (found.rows, found.fall, found.fall_stderr) == (5, pytest.approx(0), pytest.approx(0))
-    assert found.rung.tokens == pytest.approx(math.log(IDS))
-
-
-def test_an_oracle_model_has_no_loss(small):
-    found = score(oracle_model(small, "numpy"), small, rows=4, batch_size=3)
-    assert found.rung.mean < 1e-6 and found.rung.mean_accuracy == 1.0 and found.rung.tokens < 1e-6
-
-
-def test_figures_are_those_of_torch_whatever_the_batch_and_the_form(small):
-    tokens = small.rows(np.arange(0, 20, 4))["input_ids"].astype(np.int64)[:, : POSITIONS + 1]
-    logits = noise(tokens[:, :-1])
-    labels = torch.from_numpy(tokens[:, 1:])
-    losses = cross_entropy(torch.from_numpy(logits).double().transpose(1, 2), labels, reduction="none").numpy()
-    hits = logits.argmax(-1) == labels.numpy()
-    forms = (noise, logits, (losses, hits), lambda tokens: noise(tokens))
-    found = [score(form, small, rows=5, batch_size=size) for form, size in zip(forms, (1, 2, 3, 5), strict=True)]
-    patch = np.arange(1, POSITIONS + 1) % 38 % 37 > 0
-    for grid in (1, 13, 26):
-        here = patch & (np.arange(1, POSITIONS + 1) // 38 == grid)
-        assert here.sum() == 36
-        for each in found:
-            assert each.rung.nats[grid] == pytest.approx(losses[:, here].mean(), rel=1e-9)
-            assert each.rung.accuracy[grid] == pytest.approx(hits[:, here].mean())
-            assert each.rung.stderr[grid] == pytest.approx(losses[:, here].mean(1).std(ddof=1) / math.sqrt(5))
-    assert found[0].rung.tokens == pytest.approx(losses[:, 37:].mean())
-    assert found[0].fall == pytest.approx(found[0].rung.nats[1] - found[0].rung.nats[26])
-
-
-def test_rows_without_grids_have_parts():
-    rows = RowFormat(vocabulary=11, row_tokens=65, seq_len=64, structural=(10,))
-    tokens = np.zeros((2, 65), np.int64)
-    losses = np.tile(np.arange(64) / 64, (2, 1))
-    found = row_scores(rows, np.arange(2), tokens, (losses, losses < 0.5))
-    assert found.nats.shape == (2, 16)
-    assert found.nats[:, 1] == pytest.approx(losses[:, 3:7].mean(axis=1))  # tokens 4 to 7
+def test_bytes_like():
+    assert lengths.gzip_length(b"") == 20
+    assert lengths.gzip_length(bytearray(b"abcdef")) == lengths.gzip_length(memoryview(b"abcdef")) == 26
 
 
 @pytest.mark.parametrize(
-    ("nats", "sentence"),
+    ("rows", "message"),
     [
-        (
-            [6.55, 6.49],
-            "model has a loss of 6.52 nats a patch: it reaches the rung 'cell histogram' (6.55) and not 'lookup'"
-            " (5.50). Its loss falls by 0.06 ± 0.02 from grid 2 to 3 and ends at 6.49, a histogram's at 6.50: this"
-            " shows no rules learned.",
-        ),
-        (
-            [6.33, 6.30],
-            "model has a loss of 6.31 nats a patch: it reaches the rung 'cell histogram' (6.55) and not 'lookup'"
-            " (5.50). Its loss falls by 0.03 ± 0.02 from grid 2 to 3 and ends at 6.30, a histogram's at 6.50: it knows"
-            " what all rows share, and learns no rules from a row.",
-        ),
-        (
-            [6.0, 4.0],
-            "model has a loss of 5.00 nats a patch: it reaches the rung 'lookup' (5.50) and not 'oracle' (0.01). Its"
-            " loss falls by 2.00 ± 0.02 from grid 2 to 3 and ends at 4.00, a histogram's at 6.50: it learns more from a"
-            " row than its histogram.",
-        ),
-        (
-            [12.0, 15.0],
-            "model has a loss of 13.50 nats a patch, more than the 9.20 of guessing: it has not learned these ids, or"
-            " has diverged.",
-        ),
-        (
-            [9.23, 9.21],
-            "model has a loss of 9.22 nats a patch, no less than the 9.20 of guessing: it has learned nothing of these"
-            " rows.",
-        ),
-        (
-            [-0.5, -0.5],
-            "model has a loss of -0.50 nats a patch, less than the 0.0080 of the known rule: it is given the tokens"
-            " that it predicts.",
-        ),
+        (np.zeros((2, 3)), "rows must be integers, not float64"),
+        (np.zeros(3, int), "rows must have two axes"),
+        (np.zeros((4, 6), int)[:, ::2], "rows must be C-contiguous"),
     ],
 )
-def test_one_sentence_says_what_it_means(nats, sentence):
-    found = ModelScore(model(nats), nats[0] - nats[-1], 0.02, 20, LADDER)
-    assert found.sentence() == sentence
-    assert found.to_dict()["sentence"] == sentence
-    json.dumps(found.to_dict(), allow_nan=False)
+def test_rows_refused(rows, message):
+    with pytest.raises(ValueError, match=message):
+        lengths.gzip_lengths(rows)
 
 
-def test_without_histograms_a_fall_is_not_judged():
-    few = ladder(*(each for each in LADDER.rungs if each.name != "cell histogram"))
-    assert (
-        ModelScore(model([6.0, 4.0]), 2.0, 0.02, 20, few)
-        .sentence()
-        .endswith(" Its loss falls by 2.00 ± 0.02 from grid 2 to 3.")
-    )
-    assert ModelScore(model([6.0, 4.0]), 2.0, 0.02, 20).sentence() == (
-        "model has a loss of 5.00 nats a patch, which falls by 2.00 ± 0.02 from grid 2 to 3."
-    )
+def test_tokens_refused():
+    with pytest.raises(ValueError, match="tokens must be a C-contiguous uint16 or uint32"):
+        lengths.token_gzip_lengths(np.zeros((2, 3), np.int32))
+    with pytest.raises(ValueError, match="out must be a C-contiguous int32 of shape"):
+        lengths.token_gzip_lengths(np.zeros((2, 3), np.uint16), out=np.zeros(3, np.int32))
 
 
-def test_a_model_has_its_place_among_the_rungs():
-    found = ModelScore(model([6.0, 4.0], "mine"), 2.0, 0.1, 20, LADDER).among()
-    assert [each.name for each in found.rungs] == ["uniform", "cell histogram", "lookup", "mine", "oracle"]
-    line = next(line for line in report.text(found).splitlines() if line.startswith("mine"))
-    assert line.split()[2:6] == ["5.000", "0.010", "4.750", "50.0%"]
+def test_threads_do_not_share_scratch_space(tokens):
+    want = lengths.token_gzip_lengths(tokens).tolist()
+    results = [None] * 4
+
+    def work(k):
+        results[k] = [lengths.token_gzip_lengths(tokens).tolist() for _ in range(10)]
+
+    threads = [threading.Thread(target=work, args=(k,)) for k in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert all(result == [want] * 10 for result in results)
 
 
-@pytest.mark.parametrize(
-    ("model", "line"),
-    [
-        (
-            lambda tokens: np.zeros((*tokens.shape, 200), np.float32),
-            "the model has 200 ids and the rows need 258: use a larger vocabulary",
-        ),
-        (
-            lambda tokens: np.zeros((len(tokens), 1026, IDS), np.float32),
-            "logits of float32 and shape (2, 1026, 258): use floats [2, 1024, id], of token i + 1 at position i",
-        ),
-        (
-            lambda tokens: np.where(np.arange(IDS) == 3, np.nan, np.zeros((*tokens.shape, IDS), np.float32)),
-            "the loss of row 0, position 0 is nan: a working model gives 0 or more nats",
-        ),
-        (
-            (np.full((2, POSITIONS), -1.0), np.zeros((2, POSITIONS), bool)),
-            "the loss of row 0, position 0 is -1: a working model gives 0 or more nats",
-        ),
-        (
-            (np.zeros((2, 1023)), np.zeros((2, 1023), bool)),
-            "losses of shape (2, 1023): use [2, 1024], of token i + 1 at position i",
-        ),
-        (
-            (np.zeros((3, POSITIONS)), np.zeros((3, POSITIONS), bool)),
-            "predictions of shape (3, 1024) and (3, 1024) are not those of 2 rows: use [2, position, ...]",
-        ),
-        (
-            (np.zeros((2, POSITIONS)), np.full((2, POSITIONS), 0.5)),
-            "losses of float64 and hits of float64: use nats, and true for a right token",
-        ),
-        (np.zeros((2, POSITIONS)), "1 array of predictions: use logits, or losses and hits"),
-    ],
-)
-def test_what_is_no_prediction_is_one_line(small, model, line):
-    assert error_of(score, model, small, rows=2) == line
-
-
-def scores(first, rows):
-    nats = np.array([[np.nan, 0.5 + row, 0.25] for row in range(first, first + rows)])
-    return RowScores(nats, nats / 10, nats[:, 1])
-
-
-def test_finished_rows_are_kept_and_a_cut_line_is_not(tmp_path):
-    path = tmp_path / "deep" / "state.json"
-    state = RowState(path, {"model": "a"})
-    state.add(scores(0, 2))
-    state.add(scores(2, 1))
-    text = path.read_text()
-    for cut in (1, 20):
-        path.write_text(text[:-cut])
-        again = RowState(path, {"model": "a"})
-        assert len(again) == 2
-        again.add(scores(2, 1))
-        assert path.read_text() == text
-        assert np.array_equal(again.scores().nats, scores(0, 3).nats, equal_nan=True)
-    assert len(RowState(path, {"model": "b"})) == 0
-    RowState(path, {"model": "b"}).add(scores(5, 1))
-    assert len(RowState(path, {"model": "b"})) == 1 and len(path.read_text().splitlines()) == 2
-
-
-def test_a_damaged_state_file_is_replaced(tmp_path):
-    path = tmp_path / "state.json"
-    RowState(path, {}).add(scores(0, 3))
-    head, first, *_ = path.read_text().splitlines(keepends=True)
-    path.write_text(head + first + "no json\n" + first)
-    assert len(RowState(path, {})) == 1
-    path.write_bytes(b"\xff\x00 no text")
-    assert len(RowState(path, {})) == 0
-
-
-@pytest.mark.parametrize(
-    ("package", "code", "line"),
-    [
-        (
-            "transformers",
-            "from ncagen.evaluate.run_model import run_model; run_model('nowhere', data, rows=2)",
-            "scoring a model needs transformers: pip install transformers",
-        ),
-        (
-            "matplotlib",
-            "from pathlib import Path; from ncagen.evaluate.plot import plot; plot(Path('a.png'), None, [])",
-            "a plot needs matplotlib: pip install -e '.[plot]' in the clone of ncagen",
-        ),
-    ],
-)
-def test_a_missing_package_is_one_line(small, package, code, line, tmp_path):
-    program = f"{without(package)}\nimport ncagen\ndata = ncagen.open({str(small.folder)!r})\ntry:\n    {code}\n"
-    program += "except ncagen.NcagenError as error:\n    print(error)\n"
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=tmp_path)
-    assert (done.stdout, done.stderr) == (f"{line}\n", "")
-
-
-def test_a_plot_is_a_picture_and_the_same_each_time(tmp_path):
-    pytest.importorskip("matplotlib")
-    from ncagen.evaluate.plot import plot
-
-    for name in ("a.png", "b.png", "a.svg", "a.pdf"):
-        plot(tmp_path / name, LADDER, [rung("mine", [6.0, 4.0])])
-    assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
-    assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
-    assert error_of(plot, tmp_path / "a.jpeg", LADDER, []) == (
-        f"{tmp_path / 'a.jpeg'} is no picture: use a name that ends in .png, .svg, .pdf"
-    )
+def test_the_package_does_not_import_numba():
+    code = "import sys, ncagen, ncagen.deflate; sys.exit('numba' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
