@@ -21,8 +21,9 @@ from pathlib import Path
 
 import numpy as np
 
+from ncagen.dataset.manifest import File
 from ncagen.errors import NcagenError
-from ncagen.factory.make_shard import describe, pack
+from ncagen.factory.make_shard import pack
 from ncagen.factory.settings import from_settings
 from ncagen.philox import STREAMS
 from ncagen.selection import Tally, choose
@@ -96,7 +97,7 @@ def stages(automaton: batch.Backend, batches: int) -> dict[str, float]:
         spent["rollout"] = before
         with timed("write"), tempfile.TemporaryDirectory(prefix="ncagen-gpu-") as folder:
             _, data = pack(SPEC, "parquet", "train", band.name, 0, rows, tally)
-            describe(data)
+            File.of(data, "parquet")
             (Path(folder) / "shard").write_bytes(data)
     return {stage: seconds / (batches * size) * 1e6 for stage, seconds in spent.items()}
 

@@ -6,10 +6,13 @@ they look like one.
 """
 
 import operator
+import re
 from collections.abc import Sequence
 from fractions import Fraction
 
 from ncagen.errors import NcagenError
+
+_UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
 
 _SHOWN = 100  # characters of a value that an error quotes
 
@@ -30,6 +33,20 @@ def whole(name: str, value: object, least: int, most: int | None = None) -> int:
     if number < least or (most is not None and number > most):
         raise NcagenError(f"{name} {shown(number)} is out of range: use {allowed}")
     return number
+
+
+def byte_count(name: str, value: object) -> int:
+    """A number of bytes of 1 or more: whole, or a text such as "10GB" (KB, MB, GB, TB: powers of 1000).
+
+    Raises NcagenError.
+    """
+    if not isinstance(value, str):
+        return whole(name, value, 1)
+    found = re.fullmatch(r"([0-9]{1,15}(?:\.[0-9]{1,9})?) ?([KMGT]?)B", value.strip(), re.IGNORECASE)
+    count = int(Fraction(found[1]) * _UNITS[found[2].upper()]) if found else 0
+    if count < 1:
+        raise NcagenError(f"{name} {shown(value)} is not a size: use bytes, or a number with a unit, as in 10GB")
+    return count
 
 
 def shares(name: str, values: object) -> tuple[Fraction, ...]:

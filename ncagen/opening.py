@@ -8,7 +8,7 @@ import os
 from pathlib import Path
 
 from ncagen.dataset.folder import Folder, folder_at
-from ncagen.dataset.reader import Dataset
+from ncagen.dataset.reader import CACHE_LIMIT, Dataset
 from ncagen.errors import NcagenError
 from ncagen.hints import needed_by
 from ncagen.hub.names import is_name
@@ -23,6 +23,8 @@ def open(
     revision: str | None = None,
     stream: bool = False,
     where: str | None = None,
+    cache_dir: str | os.PathLike | None = None,
+    cache_limit: int | str = CACHE_LIMIT,
 ) -> Dataset:
     """Opens a folder, a URL such as s3://bucket/folder, or user/name on the Hub; see `Dataset`. Raises NcagenError.
 
@@ -31,8 +33,12 @@ def open(
     they are there; with `stream` nothing is kept on disk.
 
     `where` selects rows by their integer columns, as in "gzip_bytes >= 864 and gzip_bytes < 1000".
+
+    `cache_dir` is a folder of this machine in which row groups of a URL, or of the Hub with `stream`, are kept for all
+    processes that name it. `cache_limit` is the bytes that it may take, as a number or as in "10GB"; the row groups
+    used last stay. Both are ignored for what lies on this machine already.
     """
-    return Dataset(place(path, revision, stream), split, band, verify, where)
+    return Dataset(place(path, revision, stream), split, band, verify, where, cache_dir, cache_limit)
 
 
 def is_on_hub(text: str) -> bool:

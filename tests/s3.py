@@ -171,11 +171,12 @@ class Proxy:
 
     break_after(size, times) lets so many more bytes of the client's through, and then none: it closes the connections
     that bring more, so many of them. break_answers_after does so with the store's bytes. stall: keep what comes.
-    no_conditions: answer 501 to a PUT on a condition, as stores do that do not know them.
+    no_conditions: answer 501 to a PUT on a condition, as stores do that do not know them. no_ranges: hide requests for
+    ranges, so that all of an object is sent. answered: bytes that the store sent, heads of answers included.
     """
 
     def __init__(self, port: int):
-        self.stall = self.no_conditions = False
+        self.stall = self.no_conditions = self.no_ranges = False
         self._sent, self._answered = Allowance(), Allowance()
         self._to = port
         self._server = socket.create_server(("127.0.0.1", 0))
@@ -193,6 +194,10 @@ class Proxy:
 
     def break_answers_after(self, size: int, times: int = 10**9) -> None:
         self._answered.set(size, times)
+
+    @property
+    def answered(self) -> int:
+        return self._answered.taken
 
     @property
     def times(self) -> int:
@@ -221,6 +226,8 @@ class Proxy:
                 if self.no_conditions and b"If-None-Match" in data:
                     source.sendall(_NOT_IMPLEMENTED)
                     break
+                if self.no_ranges:
+                    data = data.replace(b"\r\nRange: ", b"\r\nOther: ")
                 passing = allowance.take(len(data))
                 to.sendall(data[:passing])
                 if passing < len(data):
@@ -231,10 +238,10 @@ class Proxy:
 
 
 class Allowance:
-    """How many bytes may pass before a connection breaks, and how many connections may break."""
+    """How many bytes may pass before a connection breaks, and how many connections may break. taken: bytes so far."""
 
     def __init__(self):
-        self._lock = threading.Lock()
+        self._lock, self.taken = threading.Lock(), 0
         self.set(0, 0)
 
     def set(self, size: int, times: int) -> None:
@@ -244,6 +251,7 @@ class Allowance:
     def take(self, size: int) -> int:
         """How many of these bytes get through."""
         with self._lock:
+            self.taken += size
             if not self.times:
                 return size
             passing = min(size, self._left)

@@ -43,7 +43,7 @@ gzip_length(bytes(40))
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("flag", ["--quiet", "--json"])
+@pytest.mark.parametrize("flag", ["--quiet", pytest.param("--json", marks=pytest.mark.nightly)])
 def test_a_quiet_build_says_nothing(tmp_path, flag):
     order = ["build", "--tokens", "20K", "--validation", "0", "--band", "high", "--out", str(tmp_path / "a")]
     assert said(tmp_path / "cache", *NCAGEN, *order, flag) == ""

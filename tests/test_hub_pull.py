@@ -119,7 +119,26 @@ def test_streamed_wrong_bytes_are_never_seen(lfs, smoke):
     sha = lfs.publish(smoke())
     lfs.hub.fault("GET", SHARD, Wrong(), times=99)
     line = refused(lfs, opened("stream=True"))
-    assert line == f"hf://datasets/user/nca@{sha}/{SHARD}: its bytes do not match their hash"
+    assert line == f"hf://datasets/user/nca@{sha}/{SHARD}: its footer does not match its hash"
+
+
+CACHED = """
+import ncagen
+for _ in range(2):
+    rows = ncagen.open("user/nca", band="high", stream=True, cache_dir={folder!r})
+    rows.rows(range(len(rows)))
+"""
+
+
+def test_streaming_fetches_each_row_group_once(lfs, smoke, tmp_path):
+    """By range, in two opened datasets with a cache; of each shard of one row group the footer and the row group."""
+    lfs.publish(smoke())
+    lfs.python(CACHED.format(folder=str(tmp_path / "cache")))
+    shards = [r for r in lfs.hub.requests if "/resolve/" in r.path and r.path.endswith(".parquet")]
+    manifest = read_manifest(smoke())
+    paths = [manifest.path(record) for record in manifest.part("train", "high")]
+    assert [r.status for r in shards] == [206] * 2 * len(paths)
+    assert sum(r.answered for r in shards) < 1.05 * sum(manifest.files[path].bytes for path in paths)
 
 
 @pytest.mark.parametrize(

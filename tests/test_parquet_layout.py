@@ -17,8 +17,10 @@ from hypothesis import strategies as st
 import ncagen
 from ncagen.dataset import shard as shards
 from ncagen.dataset.manifest import MANIFEST, File, read_manifest
+from ncagen.dataset.parquet_thrift import read_struct
 from ncagen.dataset.shard import DamagedShard
 from ncagen.dataset.shard_file import ShardFile
+from ncagen.row_format import Rows
 
 TOKENS = "input_ids.list.element"
 
@@ -70,7 +72,7 @@ def rewrite(folder: Path, options: dict) -> None:
         data = sink.getvalue().to_pybytes()
         (folder / name).write_bytes(data)
         stored[name] = File(len(data), hashlib.sha256(data).hexdigest())
-    (folder / MANIFEST).write_text(replace(manifest, files=stored).to_json())
+    (folder / MANIFEST).write_bytes(replace(manifest, files=stored).documents()["manifest.json"])
 
 
 @pytest.fixture(scope="module", params=["uint16", "uint32"])
@@ -172,6 +174,76 @@ def test_a_rewritten_shard_is_read_again_after_it_was_let_go(dataset, tmp_path, 
     rows, wanted = ncagen.open(folder), ncagen.open(dataset)
     for row in (0, 899, 0, 899):
         assert np.array_equal(rows[row]["input_ids"], wanted[row]["input_ids"])
+
+
+def with_another_checksum(path: Path) -> None:
+    """Changes the checksum of a shard's first page, which is the fourth number of its header."""
+    data = path.read_bytes()
+    header, _ = read_struct(data, 4)
+    checksum = data.index(zigzag(header[4]), 4)
+    changed = bytearray(data)
+    changed[checksum] ^= 2
+    assert read_struct(bytes(changed), 4)[0][4] != header[4]
+    path.write_bytes(bytes(changed))
+
+
+def zigzag(number: int) -> bytes:
+    """A number as Thrift's compact protocol has it."""
+    left, found = number << 1 if number >= 0 else -number * 2 - 1, b""
+    while left > 127:
+        found, left = found + bytes([left & 127 | 128]), left >> 7
+    return found + bytes([left])
+
+
+def test_page_checksums_are_compared_where_no_hash_was(dataset, tmp_path):
+    folder = Path(shutil.copytree(dataset, tmp_path / "a"))
+    manifest = read_manifest(folder)
+    name = manifest.path(manifest.records[0])
+    with_another_checksum(folder / name)
+    data = (folder / name).read_bytes()
+    stored = manifest.files | {name: File(len(data), hashlib.sha256(data).hexdigest())}
+    (folder / MANIFEST).write_bytes(replace(manifest, files=stored).documents()["manifest.json"])
+    for verify in ("first-use", "always"):
+        rows = ncagen.open(folder, verify=verify)
+        assert np.array_equal(rows[0]["input_ids"], ncagen.open(dataset)[0]["input_ids"])
+    for read in (lambda rows: rows[0], lambda rows: rows.rows(range(256)), lambda rows: rows.shard(0)):
+        with pytest.raises(DamagedShard) as caught:
+            read(ncagen.open(folder, verify="never"))
+        assert str(caught.value) == f"{folder / name}: a page does not match its checksum"
+
+
+def test_a_shard_that_is_opened_again_has_its_page_checksums_compared(dataset, tmp_path, monkeypatch):
+    """Its hash was compared when it was opened first; what is in its place now was not."""
+    from ncagen.dataset import reader
+
+    monkeypatch.setattr(reader, "HELD_MAPPED_SHARDS", 1)
+    folder = Path(shutil.copytree(dataset, tmp_path / "a"))
+    rows = ncagen.open(folder)
+    path = folder / rows.manifest.path(rows.records[0])
+    rows.rows([300, 899])  # of both shards
+    new = tmp_path / "new"
+    shutil.copy(path, new)
+    with_another_checksum(new)
+    new.replace(path)
+    with pytest.raises(DamagedShard) as caught:
+        rows[0]
+    assert str(caught.value) == f"{path}: a page does not match its checksum"
+
+
+@given(data=st.data())
+@settings(deadline=None, database=None, max_examples=40, suppress_health_check=list(HealthCheck))
+def test_rows_in_sequence_are_those_of_their_numbers(dataset, data):
+    """Row groups that are wanted whole are decoded in their place in the result, others are held."""
+    where = data.draw(st.sampled_from([None, "gzip_bytes >= 700"]))
+    rows = ncagen.open(dataset, where=where)
+    whole = Rows.concatenate(ncagen.open(dataset, where=where).shard(number) for number in range(2))
+    names = data.draw(st.sampled_from([None, ["input_ids"], ["gzip_ratio", "candidate"]]))
+    for _ in range(data.draw(st.integers(1, 3))):
+        first = data.draw(st.integers(0, len(rows) - 1) | st.sampled_from([n for n in (0, 256, 600) if n < len(rows)]))
+        count = data.draw(st.integers(0, len(rows) - first) | st.just(min(256, len(rows) - first)))
+        found = rows.rows(range(first, first + count), names)
+        assert set(found) == set(names or whole.columns)
+        assert all(np.array_equal(column, whole[name][first : first + count]) for name, column in found.items())
 
 
 def test_every_option_of_pyarrow_is_pinned_or_without_effect():

@@ -4,13 +4,12 @@ import errno
 import sys
 import threading
 from collections import Counter
-from dataclasses import replace
 
 import pytest
 from conftest import Run, make, run, spec_of
 
 from ncagen.dataset.folder import Folder
-from ncagen.dataset.manifest import MOST_BYTES, MOST_FILES, File, Manifest, read_manifest
+from ncagen.dataset.manifest import read_manifest
 from ncagen.errors import NcagenError
 from ncagen.factory import scheduler
 from ncagen.factory.events import Finished, RowsFound, RowsMade, ShardDone
@@ -205,26 +204,6 @@ def test_a_dataset_of_too_many_files_is_refused_before_the_work(tmp_path):
     assert not (tmp_path / "a").exists()
     most = from_settings({"tokens": "2T", "band": "high", "rows_per_shard": 4883})
     assert most.shards("train") + most.shards("validation") <= 400_000 < spec_of(tokens="2T").shards("train")
-
-
-def test_a_manifest_of_that_many_files_can_be_read(smoke):
-    manifest = read_manifest(smoke())
-    last = replace(manifest.records[0], shard=399_999, rows=10**6, tried=2**32, below=2**32, above=2**32)
-    path = f"data/high/train-{last.shard:06d}-of-400000.parquet"
-    text = [
-        Manifest(
-            manifest.spec,
-            manifest.row_format,
-            manifest.measures,
-            (last,) * n,
-            "parquet",
-            {},
-            {f"{k}{path}": File(10**9, "0" * 64) for k in range(n)},
-        )
-        for n in (1, 2)
-    ]
-    each = len(text[1].to_json()) - len(text[0].to_json())
-    assert each * MOST_FILES < MOST_BYTES
 
 
 def test_a_plan_for_many_machines_ends_at_what_one_driver_can_hand_out():

@@ -48,6 +48,18 @@ def test_files_in_any_place(kind, place, tmp_path, soon):
     for data in (buffer(1000), buffer(2000), buffer(0)):
         folder.write("data/b/a", data)
         assert folder.read("data/b/a", 2000).equals(data)
+    folder.write("data/b/a", buffer(2000))
+    for start, size in ((0, 1), (700, 1300), (0, 2000), (1999, 1)):
+        assert folder.read_range("data/b/a", start, size).equals(buffer(2000)[start : start + size])
+    with pytest.raises(
+        OSError, match=r"^\[Errno 5\] it ends early: 10 of 11 bytes requested are there: '.*/data/b/a'$"
+    ):
+        folder.read_range("data/b/a", 1990, 11)
+    with pytest.raises(OSError, match=r"it ends before byte 2000|it ends early: 0 of 1|range is not satisfiable"):
+        folder.read_range("data/b/a", 2000, 1)
+    with pytest.raises(FileNotFoundError):
+        folder.read_range("data/a", 0, 1)
+    folder.write("data/b/a", buffer(0))
     with pytest.raises(OSError, match=r"^\[Errno 5\] it has 2000 bytes, the limit is 1999: '.*/c'$"):
         folder.write("c", buffer(2000))
         folder.read("c", 1999)
@@ -69,6 +81,9 @@ class Constant(stores.ReadableStore):
 
     def read(self, name: str, max_bytes: int, checked: bool) -> pa.Buffer:
         return buffer(9)
+
+    def read_range(self, name: str, start: int, size: int) -> pa.Buffer:
+        return buffer(9)[start : start + size]
 
     def names(self) -> list[str]:
         return ["a"]

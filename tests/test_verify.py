@@ -14,7 +14,8 @@ from ncagen.dataset import atomic_write
 from ncagen.dataset import shard as shards
 from ncagen.dataset.folder import Folder
 from ncagen.dataset.manifest import File, Manifest, ManifestError, read_manifest
-from ncagen.dataset.reader import Dataset, open_shard
+from ncagen.dataset.open_shard import open_shard
+from ncagen.dataset.reader import Dataset
 from ncagen.dataset.shard import DamagedShard, Record
 from ncagen.factory.check_dataset import verify
 from ncagen.row_format import Rows
@@ -49,7 +50,9 @@ def forge(folder: Path, change: Callable[[Rows], Rows | None], **counts: int) ->
     atomic_write.write(folder / SHARD, data)
     stored = dict(manifest.files) | {SHARD: File(data.size, hashlib.sha256(data).hexdigest())}
     records = tuple(forged if r == record else r for r in manifest.records)
-    (folder / "manifest.json").write_text(replace(manifest, records=records, files=stored).to_json())
+    (folder / "manifest.json").write_bytes(
+        replace(manifest, records=records, files=stored).documents()["manifest.json"]
+    )
 
 
 def test_a_sound_dataset_has_no_problems(smoke):
@@ -192,7 +195,7 @@ def test_a_shard_in_anothers_place_is_found(folder):
     other = SHARD.replace("00001", "00000")
     shutil.copy(folder / other, folder / SHARD)
     stored = dict(manifest.files) | {SHARD: manifest.files[other]}
-    (folder / "manifest.json").write_text(replace(manifest, files=stored).to_json())
+    (folder / "manifest.json").write_bytes(replace(manifest, files=stored).documents()["manifest.json"])
     assert problems(folder) == [f"{SHARD}: its record is not the manifest's"]
 
 
@@ -205,7 +208,7 @@ def test_rows_that_belie_their_hash_are_found(folder):
     data = shards.to_bytes(rows, record, "parquet")
     atomic_write.write(folder / SHARD, data)
     stored = dict(manifest.files) | {SHARD: File(data.size, hashlib.sha256(data).hexdigest())}
-    (folder / "manifest.json").write_text(replace(manifest, files=stored).to_json())
+    (folder / "manifest.json").write_bytes(replace(manifest, files=stored).documents()["manifest.json"])
     assert problems(folder) == [f"{SHARD}: its rows do not match their hash"]
 
 
@@ -264,7 +267,7 @@ def test_no_band_can_lead_out_of_the_folder(folder, name):
 @pytest.mark.parametrize(
     ("change", "line"),
     [
-        (lambda v: v.update(manifest_version=1), "has version 1, this ncagen reads 2"),
+        (lambda v: v.update(manifest_version=1), "has version 1, this ncagen reads 3"),
         (lambda v: v["dataset"]["shards"].pop(), "is damaged: its shards are not those of its spec"),
         (lambda v: v["storage"]["files"].popitem(), "is damaged: its files are not those of its shards"),
         (lambda v: v["storage"].update(format="csv"), "is damaged: format 'csv' is not known"),

@@ -77,7 +77,7 @@ def test_figures_read_a_bounded_number_of_rows(smoke, monkeypatch):
     rows = ncagen.open(smoke(), band="high")  # shards of 70, 70 and 60 rows
     monkeypatch.setattr(figures, "MOST_ROWS", 150)
     shape = shape_of(rows)
-    assert [(some[0], len(some)) for some in figures.spread(rows, shape)] == [(0, 70), (140, 60)]
+    assert [(some[0], len(some)) for some in figures.spread(rows, shape)] == [(0, 150)]
     monkeypatch.setattr(figures, "MOST_ROWS", 40)
     assert [(some[0], len(some)) for some in figures.spread(rows, shape)] == [(0, 40)]
     found = figures.figures(rows, shape)

@@ -70,7 +70,7 @@ def test_the_selected_rows_are_those_of_exact_integers(made, some):
         assert line.startswith(f"{folder} has no train rows of band high where ")
         return
     found = ncagen.open(folder, where=text)
-    assert len(found) == len(wanted) == found.group_sizes.sum()
+    assert len(found) == len(wanted) == found.shards.rows.sum()
     for name, column in found.rows(np.arange(len(found))).items():
         assert np.array_equal(column, rows[name][wanted])
     for number in (0, -1):

@@ -19,7 +19,7 @@ from ncagen.dataset.formats import Part
 from ncagen.dataset.layout import Layout
 from ncagen.dataset.mixture import Mixture
 from ncagen.dataset.options import LAYOUT, redirect
-from ncagen.dataset.shuffle import WINDOW
+from ncagen.dataset.shuffle import LANES, WINDOW
 from ncagen.dataset.stream import Batch, Stream
 from ncagen.errors import NcagenError
 from ncagen.numbers import whole
@@ -48,6 +48,7 @@ class Loader:
         seed: int = 0,
         shuffle: bool = True,
         window: int | None = WINDOW,
+        lanes: int = LANES,
         epochs: int | None = 1,
         rank: int | None = None,
         world: int | None = None,
@@ -66,7 +67,7 @@ class Loader:
         """batch_size: sequences of a batch of one rank; a sequence is a row, or as many as the layout packs.
 
         layout: what a batch holds of its rows; `Layout()` if left out. rank, world: those of the process when a pass
-        begins, if left out. seed, shuffle, window, epochs, tail, drop_last: those of `Stream`.
+        begins, if left out. seed, shuffle, window, lanes, epochs, tail, drop_last: those of `Stream`.
 
         The others are those of torch's DataLoader. num_workers: processes that read; with 0 this one reads.
         collate_fn: called with each batch where it was read, and gives what is yielded. pin_memory: copy batches into
@@ -84,6 +85,7 @@ class Loader:
             seed=seed,
             shuffle=shuffle,
             window=window,
+            lanes=lanes,
             epochs=epochs,
             rank=rank,
             world=world,
@@ -229,9 +231,10 @@ class _Answers(Dataset):
     def __getitem__(self, request: tuple[Division, int]) -> Tensors:
         if not self._upcoming or self._upcoming[0] != request:
             division, number = request
-            numbers = self._stream.ahead(division, number, worker()[1])
+            workers = worker()[1]
+            numbers = self._stream.ahead(division, number, workers)
             self._upcoming = deque((division, number) for number in numbers)
-            self._batches = self._stream.read(division, numbers)
+            self._batches = self._stream.read(division, numbers, workers)
         self._upcoming.popleft()
         return tensors(next(self._batches))
 

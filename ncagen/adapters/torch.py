@@ -29,7 +29,7 @@ from ncagen.dataset.formats import Part
 from ncagen.dataset.layout import Layout
 from ncagen.dataset.mixture import Mixture
 from ncagen.dataset.options import LAYOUT, redirect
-from ncagen.dataset.shuffle import WINDOW
+from ncagen.dataset.shuffle import LANES, WINDOW
 from ncagen.dataset.stream import Batch
 from ncagen.errors import NcagenError
 from ncagen.factory.generate import as_spec, row_format_of, share
@@ -60,6 +60,7 @@ class Batches(IterableDataset):
         seed: int = 0,
         shuffle: bool = True,
         window: int | None = WINDOW,
+        lanes: int = LANES,
         epochs: int | None = 1,
         rank: int | None = None,
         world: int | None = None,
@@ -77,6 +78,7 @@ class Batches(IterableDataset):
             seed=seed,
             shuffle=shuffle,
             window=window,
+            lanes=lanes,
             epochs=epochs,
             rank=rank,
             world=world,

@@ -36,7 +36,8 @@ def pull(name, out, revision, as_json, quiet):
     quiet_library()
     source = cached(name, revision)
     patience = RetryPolicy(name, revision, lambda text: None if silent else click.echo(text, err=True))
-    size = sum(file.bytes for file in source.files.values())
+    files = [file for _, file in source.manifest.hashed_files()]
+    size = sum(file.bytes for file in files)
     with progress(size, "B", silent) as bar:
         manifest = pull_dataset(source, out, patience, bar.update)
     rows, seconds = manifest.rows, time.monotonic() - begun
@@ -46,13 +47,13 @@ def pull(name, out, revision, as_json, quiet):
         "folder": None if out is None else str(out),
         "dataset_sha256": manifest.dataset_sha256,
         "rows": rows,
-        "files": len(source.files),
+        "files": len(files),
         "bytes": size,
         "seconds": round(seconds, 3),
     }
     if as_json:
         click.echo(json.dumps(result, indent=1))
     elif not quiet:
-        click.echo(f"{len(source.files):,} files, {size / 1e6:,.1f} MB, are in {out or 'the cache'}")
+        click.echo(f"{len(files):,} files, {size / 1e6:,.1f} MB, are in {out or 'the cache'}")
         click.echo(f"{name}: {rows:,} rows, sha256 {manifest.dataset_sha256}, revision {source.revision}")
     return 0

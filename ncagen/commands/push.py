@@ -52,7 +52,7 @@ def push(source, name, private, revision, from_revision, tag, dry_run, as_json, 
     retry = RetryPolicy(name, revision, lambda text: None if silent else click.echo(text, err=True))
     planned, sha = plan(job, retry), None
     if not dry_run:
-        with progress(sum(file.bytes for file in manifest.files.values()), "B", silent) as bar:
+        with progress(sum(file.bytes for _, file in manifest.hashed_files()), "B", silent) as bar:
             sha = push_dataset(job, retry, bar.update)
     result = {
         "name": name,

@@ -138,7 +138,7 @@ def _bands(manifest: Manifest, source: SourceCard) -> list[str]:
     ]
 
 
-def _kept(records: list[Record]) -> str:
+def _kept(records: Sequence[Record]) -> str:
     return f"{sum(record.rows for record in records) / sum(record.tried for record in records):.1%}"
 
 

@@ -2,13 +2,21 @@
 
     position of the rank's k-th row = start + k * world + rank
 
-This is integer arithmetic alone: `shuffle` and `mixture` map a position to a row, and `passes` chooses the next span.
+where `world` divides the number of lanes (see `shuffle`) or there are none: a rank then reads the lanes of one residue.
+For any other world, that would spread a rank over all lanes. There the positions of a batch of all ranks are sorted by
+the places of their lanes, each rank takes the next `batch_rows` of them, and reads them in the order of positions. A
+batch that the end cuts short is divided by the formula above.
+
+Either way the batches of number n of all ranks hold the positions from start + n * batch_rows * world on. This is
+integer arithmetic alone: `shuffle` and `mixture` map a position to a row, and `passes` chooses the next span.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+
+from ncagen.dataset.shuffle import lane_order
 
 TAILS = ("drop", "repeat", "uneven")
 
@@ -18,7 +26,8 @@ class Division:
     """One rank's part of the positions from `start` to before `end`, counted over all epochs; end None: no end.
 
     length: positions of an epoch. rank, world: this rank's number, and how many there are. pack: rows of a sequence.
-    batch_rows: rows of a batch, a multiple of `pack`. tail, drop_last: as `Stream` has them.
+    batch_rows: rows of a batch, a multiple of `pack`. tail, drop_last: as `Stream` has them. lanes: of the order, 1 for
+    none.
     """
 
     start: int
@@ -30,6 +39,7 @@ class Division:
     pack: int
     tail: str
     drop_last: bool
+    lanes: int = 1
 
     @property
     def rows(self) -> int:
@@ -55,8 +65,13 @@ class Division:
 
         numbers: which batches, rising; only the last of all may be short.
         """
+        if self.lanes > 1 and self.lanes % self.world:
+            return np.concatenate([self._by_lanes(int(number)) for number in numbers])
         starts = np.asarray(numbers, np.int64)[:, None] * self.batch_rows
-        ours = (starts + np.arange(self.batch_rows)).reshape(-1)
+        return self._strided((starts + np.arange(self.batch_rows)).reshape(-1))
+
+    def _strided(self, ours: np.ndarray) -> np.ndarray:
+        """The positions of some of this rank's rows. ours: int64[row], which of them, rising."""
         if self.end is not None:
             ours = ours[: np.searchsorted(ours, self.rows)]
         positions = self.start + ours * self.world + self.rank
@@ -64,6 +79,17 @@ class Division:
             beyond = positions >= self.end
             positions[beyond] = self.end - self.length + (positions[beyond] - self.end) % self.length
         return positions
+
+    def _by_lanes(self, number: int) -> np.ndarray:
+        """The positions of a batch where `world` does not divide the lanes: int64[row]."""
+        rows = self.batch_rows * self.world
+        first = self.start + number * rows
+        if self.end is not None and first + rows > self.end:
+            return self._strided(number * self.batch_rows + np.arange(self.batch_rows))
+        places = np.argsort(lane_order(self.lanes))
+        positions = first + np.arange(rows)
+        by_lane = np.argsort(places[positions % self.length % self.lanes], kind="stable")
+        return np.sort(positions[by_lane[self.rank * self.batch_rows : (self.rank + 1) * self.batch_rows]])
 
     def after(self, batches: int) -> int:
         """The position that follows when every rank has taken this many batches."""

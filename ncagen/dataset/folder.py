@@ -78,6 +78,11 @@ class Folder:
         with self._naming(name, "read"):
             return self._store.read(name, max_bytes, checked)
 
+    def read_range(self, name: str, start: int, size: int) -> pa.Buffer:
+        """Bytes `start` to `start + size` - 1 of a file. Raises OSError, also where there are fewer; RangesIgnored."""
+        with self._naming(name, "read"):
+            return self._store.read_range(name, start, size)
+
     def names(self) -> list[str]:
         """Every file in the folder except temporary ones, sorted; empty if the folder is missing or not `listable`.
 

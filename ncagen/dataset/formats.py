@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from ncagen.dataset.gather import distinct
 from ncagen.dataset.layout import Layout
 from ncagen.dataset.reader import Dataset
 from ncagen.dataset.tokens import Tokens
@@ -49,7 +50,7 @@ class Formats:
         if len(self._parts) == 1:
             return self._parts[0].rows(numbers[0], self._columns)
         found: Batch = {}
-        for i in np.unique(part).tolist():
+        for i in distinct(part).tolist():
             here = part == i
             for name, column in self._parts[i].rows(numbers[i], self._columns).items():
                 if name == "input_ids":
@@ -64,7 +65,7 @@ class Formats:
         if self._layout is None:
             return rows
         kinds = self._of[part]
-        first, *others = np.unique(kinds).tolist() or [0]
+        first, *others = distinct(kinds).tolist() or [0]
         found = self._under(first, rows)
         for kind in others:
             found = _chosen(kinds == kind, self._under(kind, rows), found, self._layout.pack)

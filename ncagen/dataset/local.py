@@ -4,12 +4,13 @@ import errno
 import os
 import re
 import stat
+import sys
 from pathlib import Path
 
 import pyarrow as pa
 
 from ncagen.dataset import atomic_write
-from ncagen.dataset.stores import WritableStore, check_size
+from ncagen.dataset.stores import WritableStore, check_size, exactly
 from ncagen.errors import NcagenError
 
 _HASH = re.compile(r"[0-9a-f]{40,64}")
@@ -49,6 +50,10 @@ class LocalStore(WritableStore):
         if not (checked or path.is_relative_to(root) or _is_blob(path, root)):
             raise NcagenError(f"{self.path(name)} is a link out of the folder, to {path}: replace it with the file")
         return mapped(path, max_bytes)
+
+    def read_range(self, name: str, start: int, size: int) -> pa.Buffer:
+        whole = self.read(name, sys.maxsize, checked=False)
+        return exactly(whole[start : start + size], size, self.path(name))
 
     def names(self) -> list[str]:
         there = (path for path in self.root.rglob("*") if path.is_file() and not atomic_write.is_temporary(path))

@@ -11,7 +11,7 @@ Not covered: whether the bytes of the pages are valid. pyarrow raises an error w
 
 import pyarrow as pa
 
-from ncagen.dataset.parquet_pages import Chunk
+from ncagen.dataset.parquet_footer import Chunk
 from ncagen.dataset.parquet_thrift import read_struct
 from ncagen.dataset.shard import DamagedShard
 

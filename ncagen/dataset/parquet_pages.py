@@ -1,47 +1,38 @@
-"""Decodes a shard's Parquet file, its footer and its pages, into NumPy arrays.
+"""Decodes the pages of a shard's Parquet file into NumPy arrays.
 
-pyarrow could read it, but has three faults here. It allocates what a page's header claims, and neither reports nor
-limits that: a file of some hundred bytes can make it unpack gigabytes. Its accessors for a footer's columns end the
-process on damaged ones. And it assembles lists value by value, which takes three fifths of the time where all lists
-have the same length.
+pyarrow could read them, but has two faults here. It allocates what a page's header claims, and neither reports nor
+limits that: a file of some hundred bytes can make it unpack gigabytes. And it assembles lists value by value, which
+takes three fifths of the time where all lists have the same length.
 
 This covers pages as ncagen writes them: version 1, zstd, with a checksum, without dictionaries or nulls, each column in
 its own encoding. Other pages raise OtherLayout, which `shard_file` handles. Sources: parquet-format's parquet.thrift,
 Encodings.md and README.md ("Nested Encoding").
 """
 
-import struct
 import zlib
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache, partial
 from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
 
+from ncagen.dataset.parquet_footer import RowGroup, otherwise
 from ncagen.dataset.parquet_thrift import read_struct, read_unsigned
 from ncagen.dataset.shard import DamagedShard
 from ncagen.row_format import RowFormat
 
-# Of the footer, and of each row group in it, for each column; one takes some hundred bytes.
-LARGEST_FOOTER = 1 << 12
-LARGEST_FOOTER_GROUP = 1 << 10
-
-END = b"PAR1"
-# Physical types by NumPy's names: INT32, INT64, FLOAT; unsigned integers are annotated ones.
-PHYSICAL = {"uint16": 1, "uint32": 1, "int32": 1, "uint64": 2, "float32": 4}
-# Of the root and the outer two of a list's three levels: physical type and repetition (REQUIRED 0, OPTIONAL 1,
-# REPEATED 2).
-LIST_OF_TOKENS = [(None, 0), (None, 1), (None, 2)]
-
 UNLIKE = "its pages are not as ncagen writes them"
+CUT_SHORT = "a page's levels are cut short"
 
 ZSTD = 6
 PLAIN, RLE, BYTE_STREAM_SPLIT = 0, 3, 9
 
 # Levels of rows of one length take about five bytes a row.
 LEVEL_BYTES = 16
+
+# Bytes of a page, unpacked, up to which it is unpacked together with others.
+SMALL_PAGE = 1 << 14
 
 _ZSTD = pa.Codec("zstd")
 
@@ -64,139 +55,110 @@ class OtherLayout(DamagedShard):
 
 
 class Page(NamedTuple):
-    """A data page: how many values it has, and its unpacked bytes."""
+    """A data page: its first value's place in the row group, how many it has, its bytes unpacked, and them packed."""
 
+    first: int
     values: int
-    data: memoryview
+    size: int
+    packed: memoryview
 
 
-class Chunk(NamedTuple):
-    """What the footer says of a column in a row group.
+class Wanted(NamedTuple):
+    """A column to fill: how it is stored, values of a row, and the array for its values [value]."""
 
-    start: where its first page is in the file, the dictionary's where it has one. packed: bytes of all its pages there.
-    """
-
-    codec: int
-    values: int
-    has_dictionary: bool
-    start: int
-    packed: int
+    stored: Stored
+    width: int
+    values: np.ndarray
 
 
-class RowGroup(NamedTuple):
-    """The footer's entry for a row group."""
+def read_group(
+    data: pa.Buffer, group: RowGroup, row_format: RowFormat, into: Mapping[str, np.ndarray], checksums: bool = True
+) -> None:
+    """Fills arrays with columns of a row group. Raises OtherLayout, DamagedShard, both with arrays partly filled.
 
-    rows: int
-    chunks: list[Chunk]
-
-
-def read_footer(data: pa.Buffer, row_format: RowFormat, most_groups: int) -> list[RowGroup]:
-    """The row groups of a Parquet file. Raises DamagedShard for a file that is not built as a shard is.
-
-    most_groups: how many there may be, by what a row group takes of a footer at most.
-    """
-    with _otherwise("its footer is not that of a shard"):
-        (size,) = struct.unpack("<I", data[-8:-4].to_pybytes())
-        columns = len(row_format.columns)
-        if data[-4:].to_pybytes() != END or size > columns * (LARGEST_FOOTER + LARGEST_FOOTER_GROUP * most_groups):
-            raise ValueError
-        view = memoryview(data).cast("B")
-        footer, _ = read_struct(view, len(view) - 8 - size)  # FileMetaData: 2 schema, 4 row groups
-        if [(element.get(1), element.get(3)) for element in footer[2]] != _schema(row_format):
-            raise DamagedShard("its columns are not those of its manifest's spec")
-        groups = []
-        for group in footer[4]:  # RowGroup: 1 columns, 3 rows
-            if len(group[1]) != columns:
-                raise ValueError
-            groups.append(RowGroup(group[3], [_chunk(chunk) for chunk in group[1]]))
-        return groups
-
-
-def _schema(row_format: RowFormat) -> list[tuple[int | None, int]]:
-    """Physical type and repetition of every element of the schema."""
-    return LIST_OF_TOKENS + [(PHYSICAL[column.dtype], 1) for column in row_format.columns]
-
-
-def _chunk(fields: dict) -> Chunk:
-    """fields: a ColumnChunk: 1 another file's path, 3 what it holds, 8 and 9 how it is encrypted."""
-    if fields.keys() & {1, 8, 9}:
-        raise ValueError
-    column = fields[3]  # ColumnMetaData: 4 codec, 5 values, 7 bytes, 9 first data page, 11 dictionary page
-    has_dictionary = 11 in column
-    # As pyarrow has it: some writers name a dictionary page at 0, or after the data, where there is none.
-    start = min(column[9], column[11]) if column.get(11, 0) > 0 else column[9]
-    return Chunk(column[4], column[5], has_dictionary, start, column[7])
-
-
-def read_group(data: pa.Buffer, group: RowGroup, row_format: RowFormat, names: Sequence[str]) -> dict[str, np.ndarray]:
-    """Columns of a row group by name, each [row] or [row, token]. Raises OtherLayout, DamagedShard.
-
-    data: the file's bytes. names: the columns wanted.
+    data: the file's bytes. into: for each column wanted an array, [row] or [row, token], in one piece. checksums:
+    whether pages are compared with theirs, which finds nothing where all of `data` matched a hash.
     """
     if any(chunk.codec != ZSTD or chunk.has_dictionary for chunk in group.chunks):
         raise OtherLayout(UNLIKE)
-    found = {}
-    for column, chunk in zip(row_format.columns, group.chunks, strict=True):
-        if column.name not in names:
-            continue
-        if column.name == "input_ids":
-            width = row_format.row_tokens
-            values = _column(data, chunk, TOKENS, np.empty(group.rows * width, column.dtype), width)
-            found[column.name] = values.reshape(-1, width)
-        else:
-            values = np.empty(group.rows, column.dtype)
-            found[column.name] = _column(data, chunk, BY_BYTES[values.itemsize], values, 1)
-    return found
+    with otherwise(UNLIKE, OtherLayout):
+        pages: list[tuple[Page, Wanted]] = []
+        for column, chunk in zip(row_format.columns, group.chunks, strict=True):
+            if column.name in into:
+                values = into[column.name]
+                is_tokens = values.ndim == 2
+                stored, width = (TOKENS, row_format.row_tokens) if is_tokens else (BY_BYTES[values.itemsize], 1)
+                wanted = Wanted(stored, width, values.reshape(-1))
+                pages += [(page, wanted) for page in _pages(data, chunk.start, wanted, checksums)]
+        for (page, wanted), unpacked in zip(pages, _unpacked([page for page, _ in pages]), strict=True):
+            _decode(unpacked, page, wanted)
 
 
-def _column(data: pa.Buffer, chunk: Chunk, column: Stored, values: np.ndarray, width: int) -> np.ndarray:
-    """Fills values [value], `width` of them a row, and returns them."""
-    done = 0
-    with _otherwise(UNLIKE, OtherLayout):
-        for page in _pages(data, chunk.start, len(values), column, width):
-            rest = page.data
-            if column == TOKENS:  # a list has levels that say where rows begin
-                begin = partial(_rows_begin, first=done % width, count=page.values, width=width)
-                rest = _after_levels(rest, begin)
-            rest = _after_levels(rest, partial(_none_is_null, defined=column.defined, count=page.values))
-            _unpack(rest, column, values[done : done + page.values])
-            done += page.values
-    return values
-
-
-def _pages(data: pa.Buffer, at: int, left: int, column: Stored, width: int) -> Iterator[Page]:
-    """The pages that hold the next `left` values, bounded, checked and unpacked."""
-    view = memoryview(data).cast("B")
-    while left:
+def _pages(data: pa.Buffer, at: int, column: Wanted, checksums: bool) -> Iterator[Page]:
+    """The pages that hold a column's values, their headers bounded and checked."""
+    view, first, most = memoryview(data).cast("B"), 0, len(column.values)
+    while first < most:
         # PageHeader: 1 type (0 is a data page), 2 bytes unpacked, 3 packed, 4 checksum, 5 values, encoding, of levels.
         header, at = read_struct(view, at)
-        size, packed, values = header[2], header[3], header[5][1]
-        if header[1] != 0 or [header[5][n] for n in (2, 3, 4)] != [column.encoding, RLE, RLE]:
+        size, checksum, kind = header[2], header[4] & 0xFFFFFFFF, header[5]
+        values, end = kind[1], at + header[3]
+        if header[1] != 0 or end < at or (kind[2], kind[3], kind[4]) != (column.stored.encoding, RLE, RLE):
             raise ValueError
-        if not 1 <= values <= left:
+        if not 1 <= values <= most - first:
             raise DamagedShard("a page has more values than its rows")
-        if not 0 <= size <= values * column.size + LEVEL_BYTES * (values // width + 2):
+        if not 0 <= size <= values * column.stored.size + LEVEL_BYTES * (values // column.width + 2):
             raise OtherLayout("a page is larger than its values can be")
-        page = data[at : at + packed]
-        if zlib.crc32(page) != header[4] & 0xFFFFFFFF:
+        if checksums and zlib.crc32(view[at:end]) != checksum:
             raise DamagedShard("a page does not match its checksum")
-        yield Page(values, memoryview(_ZSTD.decompress(page, size)).cast("B"))
-        left, at = left - values, at + packed
+        yield Page(first, values, size, view[at:end])
+        first, at = first + values, end
 
 
-def _unpack(packed: memoryview, column: Stored, values: np.ndarray) -> None:
-    """Fills values [value] from the bytes that they are stored in."""
-    count, width = len(values), values.dtype.itemsize
-    if len(packed) != count * column.size:
+def _unpacked(pages: Sequence[Page]) -> Iterator[memoryview]:
+    """The unpacked bytes of each page.
+
+    Small pages are unpacked in one call, as zstd's frames may follow each other: it takes ten microseconds to begin,
+    more than these pages take.
+    """
+    small = [page for page in pages if page.size <= SMALL_PAGE]
+    together, at = _unzip(b"".join(page.packed for page in small), sum(page.size for page in small)), 0
+    for page in pages:
+        if page.size > SMALL_PAGE:
+            yield _unzip(page.packed, page.size)
+        else:
+            yield together[at : at + page.size]
+            at += page.size
+
+
+def _unzip(packed: memoryview | bytes, size: int) -> memoryview:
+    """Raises OSError unless `packed` unpacks to `size` bytes."""
+    return memoryview(_ZSTD.decompress(pa.py_buffer(packed), size)).cast("B") if size else memoryview(b"")
+
+
+def _decode(data: memoryview, page: Page, column: Wanted) -> None:
+    """Fills a page's part of a column from its unpacked bytes."""
+    stored, count = column.stored, page.values
+    if column.stored == TOKENS:  # a list has levels that say where rows begin
+        begin = partial(_rows_begin, first=page.first % column.width, count=count, width=column.width)
+        data = _after_levels(data, begin)
+    data = _after_levels(data, partial(_none_is_null, defined=stored.defined, count=count))
+    if len(data) != count * stored.size:
         raise DamagedShard("a page does not hold its values")
-    if column.encoding == PLAIN:
-        values[:] = np.frombuffer(packed, values.dtype.newbyteorder("<"))
+    _join(np.frombuffer(data, np.uint8), stored, column.values[page.first : page.first + count])
+
+
+def _join(data: np.ndarray, stored: Stored, values: np.ndarray) -> None:
+    """Fills values [value] from the bytes that they are stored in: uint8[byte]."""
+    if stored.encoding == PLAIN:
+        values[:] = data.view(values.dtype.newbyteorder("<"))
         return
-    streams = np.frombuffer(packed, np.uint8).reshape(column.size, count)  # all lowest bytes, all second ones, ...
-    if width < column.size and streams[width:].max():
+    width = values.itemsize
+    streams = data.reshape(stored.size, len(values))  # all lowest bytes, all second ones, ...
+    if width < stored.size and streams[width:].max():
         raise DamagedShard("a page has values that are too large")
-    values[:] = streams[width - 1]
-    for stream in streams[: width - 1][::-1]:
+    np.multiply(streams[width - 1], 256, out=values, dtype=values.dtype)  # one pass, where `=` and `<<=` take two
+    values |= streams[width - 2]
+    for stream in streams[: width - 2][::-1]:
         values <<= 8
         values |= stream
 
@@ -212,7 +174,15 @@ def _after_levels(page: memoryview, regular: Callable[[bytes], bool]) -> memoryv
 @lru_cache
 def _rows_begin(levels: bytes, first: int, count: int, width: int) -> bool:
     """Whether values first, first + 1, ... of a list column are those of rows of `width`: level 0 begins a row."""
-    return bool((_levels(levels, 1, count) == ((first + np.arange(count)) % width != 0)).all())
+    rows, rest = divmod(count, width)
+    if rows > 1 and first == rest == 0:
+        one = levels[: len(levels) // rows]
+        # Where all rows are written alike, and none of a row's runs goes on in the next, one row tells of all.
+        if one * rows == levels and sum(length for length, _ in _runs(one, 1)) == width:
+            return _rows_begin(one, 0, width, width)
+    wanted = np.ones(count, np.uint8)
+    wanted[-first % width :: width] = 0
+    return bool((_levels(levels, 1, count) == wanted).all())
 
 
 @lru_cache
@@ -221,28 +191,31 @@ def _none_is_null(levels: bytes, defined: int, count: int) -> bool:
 
 
 def _levels(levels: bytes, bits: int, count: int) -> np.ndarray:
-    """Levels of `bits` bits in Parquet's mix of runs and packed groups of eight: uint8[count]."""
-    found, done, at = np.empty(count, np.uint8), 0, 0
-    while done < count:
+    """The first `count` levels of `bits` bits: uint8[count]."""
+    found, done = np.empty(count, np.uint8), 0
+    for length, run in _runs(levels, bits):
+        found[done : done + length] = run[: count - done]
+        done += length
+        if done >= count:
+            return found
+    raise DamagedShard(CUT_SHORT)
+
+
+def _runs(levels: bytes, bits: int) -> Iterator[tuple[int, np.ndarray]]:
+    """The runs of Parquet's mix of repeated levels and packed groups of eight.
+
+    Of each its length and its levels, uint8[length], or uint8[1] for a repeated one.
+    """
+    at = 0
+    while at < len(levels):
         header, at = read_unsigned(levels, at)
         packed, length = header & 1, header >> 1
         some = levels[at : at + (length * bits if packed else 1)]
+        if not length or len(some) < (length * bits if packed else 1):
+            raise DamagedShard(CUT_SHORT)
         if packed:
             digits = np.unpackbits(np.frombuffer(some, np.uint8), bitorder="little").reshape(-1, bits)
-            run = (digits << np.arange(bits, dtype=np.uint8)).sum(axis=1)[: count - done]
+            yield length * 8, (digits << np.arange(bits, dtype=np.uint8)).sum(axis=1)
         else:
-            run = np.full(min(length, count - done), some[0])
-        if not len(run):
-            raise DamagedShard("a page's levels are cut short")
-        found[done : done + len(run)] = run
-        done, at = done + len(run), at + len(some)
-    return found
-
-
-@contextmanager
-def _otherwise(line: str, error: type[DamagedShard] = DamagedShard) -> Iterator[None]:
-    """Says this of whatever cannot be read."""
-    try:
-        yield
-    except (LookupError, TypeError, ValueError, AttributeError, OSError, struct.error, pa.ArrowException):
-        raise error(line) from None
+            yield length, np.frombuffer(some, np.uint8)
+        at += len(some)

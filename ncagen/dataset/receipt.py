@@ -68,6 +68,7 @@ def write_receipt(
     """
     folder = folder_at(place)
     manifest = read_manifest(folder)
+    _check_room(folder, 0, manifest.rows)
     size, left = len(_text(manifest, [])) - 1, manifest.rows  # the last shard has no comma after it
     _check_room(folder, size, left)
     gaps = []
@@ -96,7 +97,7 @@ def _check_room(folder: Folder, size: int, rows: int) -> None:
 
 def read_receipt(path: Path) -> Receipt:
     """A receipt, or a plain manifest.json. Raises NcagenError naming the file, in one clear line."""
-    manifest, value = parse(_read(path), str(path))
+    manifest, value = parse(_read(path), str(path), Folder(path.absolute().parent))
     records = {_key(record): record for record in manifest.records}
     if "receipt_version" not in value:
         return Receipt(manifest, records, None)

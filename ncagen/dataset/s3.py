@@ -5,13 +5,13 @@ URL; without credentials requests are not signed, which is enough for a public b
 on is one line.
 
 An object is sent with one PUT, so it is stored complete or not at all, and an interrupted PUT leaves nothing behind. It
-is read with one GET. Not covered: objects of more than 5 GB, which one PUT cannot send.
+is read with one GET, all of it or a range. Not covered: objects of more than 5 GB, which one PUT cannot send.
 """
 
 import errno
 import os
 import urllib.parse
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from functools import cached_property, lru_cache
 from pathlib import PurePosixPath
@@ -21,7 +21,7 @@ import pyarrow as pa
 
 from ncagen.dataset.atomic_write import is_temporary
 from ncagen.dataset.shard import one_line
-from ncagen.dataset.stores import WritableStore, check_size, create_by_looking
+from ncagen.dataset.stores import RangesIgnored, WritableStore, check_size, create_by_looking, exactly
 from ncagen.errors import NcagenError
 from ncagen.hints import needed_by
 
@@ -80,7 +80,19 @@ class S3Store(WritableStore):
 
     def read(self, name: str, max_bytes: int, checked: bool) -> pa.Buffer:
         with self._errors("read", name):
-            return self._read(name, max_bytes)
+            return self._read(name, lambda size: check_size(size, max_bytes))
+
+    def read_range(self, name: str, start: int, size: int) -> pa.Buffer:
+        def check(sent: int) -> None:
+            if sent > size:
+                raise RangesIgnored(self.path(name))
+
+        try:
+            with self._errors("read", name):
+                found = self._read(name, check, Range=f"bytes={start}-{start + size - 1}")
+        except _NoSuchRange:
+            raise OSError(errno.EIO, f"it ends before byte {start}") from None
+        return exactly(found, size, self.path(name))
 
     def names(self) -> list[str]:
         """Keys that end with a slash stand for folders, and are left out."""
@@ -130,14 +142,17 @@ class S3Store(WritableStore):
     def _key(self, name: str) -> dict[str, str]:
         return {"Bucket": self._bucket, "Key": self._prefix + name}
 
-    def _read(self, name: str, max_bytes: int) -> pa.Buffer:
-        """Reads a body, and requests it again if it breaks off; botocore retries all errors before that."""
+    def _read(self, name: str, check: Callable[[int], None], **request: str) -> pa.Buffer:
+        """Reads a body, and requests it again if it breaks off; botocore retries all errors before that.
+
+        check: raises OSError for a number of bytes that is not to be read.
+        """
         of = _exceptions()
         for tries_left in reversed(range(TRIES)):
-            answer = self._client.get_object(**self._key(name))
+            answer = self._client.get_object(**self._key(name), **request)
             try:
                 with closing(answer["Body"]) as stream:
-                    check_size(answer["ContentLength"], max_bytes)
+                    check(answer["ContentLength"])
                     return _body(stream, answer["ContentLength"])
             except (of.IncompleteReadError, of.ReadTimeoutError, of.ResponseStreamingError):
                 if not tries_left:

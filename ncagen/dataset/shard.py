@@ -1,15 +1,18 @@
 """Encodes rows as the bytes of a Parquet or Arrow shard file and decodes them, with the hashes of both.
 
 A shard carries its record (its spec, split, band and number, the candidates tried for it, the hash of its rows) in its
-schema, so the file alone shows which dataset it belongs to and whether it is complete. Nothing in it depends on time,
-host or path. `atomic_write` and `folder` write the bytes to disk. Only numpy and pyarrow are used.
+schema, so the file alone shows which dataset it belongs to and whether it is complete. Its footer has the hash of every
+row group's bytes, so that a reader can fetch and check one without the others. Nothing in it depends on time, host or
+path. `atomic_write` and `folder` write the bytes to disk. Only numpy and pyarrow are used.
 
 `content_sha256` is over the values and is the same for both file formats and every toolchain; the bytes of a Parquet
 file change with the version of pyarrow, those of an Arrow file have not changed so far.
 """
 
 import hashlib
+import io
 import json
+import re
 import struct
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -26,7 +29,10 @@ from ncagen.row_format import RowFormat, Rows
 from ncagen.spec import BuildSpec
 
 FORMATS = ("parquet", "arrow")
+SPLITS = ("train", "validation")
 RECORD_KEY = b"ncagen"
+# The key, in a Parquet file's metadata and an Arrow file's schema, of its row groups' sizes and hashes: a JSON list.
+GROUPS_KEY = b"ncagen_row_groups"
 
 # Shard k takes its rows from the candidates k * 2**32, k * 2**32 + 1, ...
 SHARD_CANDIDATES = 2**32
@@ -57,6 +63,8 @@ _PARQUET = {
 _NEWER = {"use_content_defined_chunking": False, "max_rows_per_page": ROW_GROUP_ROWS}
 _PARQUET |= {name: value for name, value in _NEWER.items() if name in signature(pq.write_table).parameters}
 
+_SHA256 = re.compile("[0-9a-f]{64}")
+
 _ARROW = {"metadata_version": pa.ipc.MetadataVersion.V5, "compression": None}
 
 
@@ -79,6 +87,39 @@ class Record:
     content_sha256: str
 
 
+@dataclass(frozen=True)
+class File:
+    """A shard's file: its size in bytes and the hash of them; size and hash of its footer, the last of these bytes.
+
+    A file without the latter, as another program may have written it, is fetched whole.
+    """
+
+    bytes: int
+    sha256: str
+    footer_bytes: int | None = None
+    footer_sha256: str | None = None
+
+    @classmethod
+    def of(cls, data: pa.Buffer, file_format: str) -> "File":
+        """Describes a file as `shard.to_bytes` makes it."""
+        size = footer_bytes(data, file_format)
+        footer = hashlib.sha256(data[data.size - size :]).hexdigest()
+        return cls(data.size, hashlib.sha256(data).hexdigest(), size, footer)
+
+    def to_dict(self) -> dict:
+        """Plain values, as in manifest.json: without a footer where none is known."""
+        return {name: value for name, value in vars(self).items() if value is not None}
+
+    def is_valid(self) -> bool:
+        """Whether these are sizes and hashes."""
+        if type(self.bytes) is not int or not 0 <= self.bytes < 2**63 or not is_sha256(self.sha256):
+            return False
+        if self.footer_bytes is None and self.footer_sha256 is None:
+            return True
+        sized = type(self.footer_bytes) is int and 0 < self.footer_bytes <= self.bytes
+        return sized and is_sha256(self.footer_sha256)
+
+
 def relative_path(spec: BuildSpec, file_format: str, split: str, band: str, shard: int) -> str:
     """The path of a shard in its dataset's folder."""
     return f"data/{band}/{split}-{shard:05d}-of-{spec.shards(split):05d}.{file_format}"
@@ -97,13 +138,48 @@ def content_sha256(rows: Rows) -> str:
 def to_bytes(rows: Rows, record: Record, file_format: str) -> pa.Buffer:
     """The file of a shard, in memory."""
     table = _table(rows, record)
+    return _parquet(table) if file_format == "parquet" else _arrow(table)
+
+
+def _parquet(table: pa.Table) -> pa.Buffer:
+    """A Parquet file, with size and hash of each row group's bytes in the footer's key-value metadata.
+
+    They are counted as written: some versions of pyarrow put more than the column chunks there.
+    """
+    sink, groups = io.BytesIO(), []
+    options = parquet_options(table.column_names)
+    size = options.pop("row_group_size")  # the writer's is an argument of each write
+    with pq.ParquetWriter(sink, table.schema, **options) as writer:
+        for first in range(0, len(table), size):
+            start = sink.tell()
+            writer.write_table(table.slice(first, size), size)
+            with sink.getbuffer() as written:
+                groups.append(_described(written[start:]))
+        writer.add_key_value_metadata({GROUPS_KEY: _compact(groups)})
+    return pa.py_buffer(sink.getvalue())
+
+
+def _arrow(table: pa.Table) -> pa.Buffer:
+    """An Arrow file, with size and hash of each record batch's message in the schema, which the footer repeats."""
+    groups = [_described(batch.serialize()) for batch in table.to_batches(max_chunksize=ROW_GROUP_ROWS)]
+    table = table.replace_schema_metadata({**table.schema.metadata, GROUPS_KEY: _compact(groups)})
     sink = pa.BufferOutputStream()
-    if file_format == "parquet":
-        pq.write_table(table, sink, **parquet_options(rows.columns))
-    else:
-        with pa.ipc.new_file(sink, table.schema, options=pa.ipc.IpcWriteOptions(**_ARROW)) as writer:
-            writer.write_table(table, max_chunksize=ROW_GROUP_ROWS)
+    with pa.ipc.new_file(sink, table.schema, options=pa.ipc.IpcWriteOptions(**_ARROW)) as writer:
+        writer.write_table(table, max_chunksize=ROW_GROUP_ROWS)
     return sink.getvalue()
+
+
+def _described(part: memoryview | pa.Buffer) -> tuple[int, str]:
+    return len(part), hashlib.sha256(part).hexdigest()
+
+
+def footer_bytes(data: pa.Buffer, file_format: str) -> int:
+    """How many of a file's last bytes are its footer: what has to be known before a row group can be found.
+
+    Its length comes before the final magic: four bytes and PAR1 in Parquet, four and ARROW1 in Arrow.
+    """
+    tail = 8 if file_format == "parquet" else 10
+    return int.from_bytes(data[data.size - tail : data.size - tail + 4].to_pybytes(), "little") + tail
 
 
 def from_bytes(data: pa.Buffer | bytes, file_format: str, row_format: RowFormat) -> tuple[Rows, Record]:
@@ -142,6 +218,11 @@ def damage() -> Iterator[None]:
         raise DamagedShard(f"it cannot be read: {one_line(error)}") from None
 
 
+def is_sha256(value: object) -> bool:
+    """Whether it is a hash as ncagen writes them: 64 hex digits."""
+    return type(value) is str and _SHA256.fullmatch(value) is not None
+
+
 def one_line(error: Exception) -> str:
     """The first line of an error, printable and of limited length: it may quote an untrusted file."""
     line = (str(error).splitlines() or [type(error).__name__])[0]
@@ -178,9 +259,12 @@ def _values(array: pa.Array) -> np.ndarray:
 
 def _table(rows: Rows, record: Record) -> pa.Table:
     columns = [_array(column) for column in rows.columns.values()]
-    text = json.dumps(asdict(record), sort_keys=True, separators=(",", ":"))
     fields = [pa.field(name, column.type) for name, column in zip(rows.columns, columns, strict=True)]
-    return pa.Table.from_arrays(columns, schema=pa.schema(fields, metadata={RECORD_KEY: text}))
+    return pa.Table.from_arrays(columns, schema=pa.schema(fields, metadata={RECORD_KEY: _compact(asdict(record))}))
+
+
+def _compact(value: object) -> str:
+    return json.dumps(value, sort_keys=True, separators=(",", ":"))
 
 
 def _array(column: np.ndarray) -> pa.Array:

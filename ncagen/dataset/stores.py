@@ -6,9 +6,10 @@
     filesystems.FsspecStore   what fsspec reaches: gs://, az://, memory://, sftp://, hf://, ...
 
 `urls.open_store` chooses one, `folder.Folder` formats their errors. Names within a store use forward slashes. A store
-reads files whole, and writes them whole or not at all; nothing here caches on disk, appends or reads ranges.
+reads files whole or by range, and writes them whole or not at all; nothing here caches on disk or appends.
 """
 
+import errno
 import time
 from abc import ABC, abstractmethod
 
@@ -57,6 +58,10 @@ class ReadableStore(ABC):
         """All bytes of a file of at most `max_bytes`. checked: the caller compares them with a hash before use."""
 
     @abstractmethod
+    def read_range(self, name: str, start: int, size: int) -> pa.Buffer:
+        """Bytes `start` to `start + size` - 1 of a file, in one request. Raises RangesIgnored where it sends others."""
+
+    @abstractmethod
     def names(self) -> list[str]:
         """Every file except temporary ones, sorted; empty if the folder is missing or not listable."""
 
@@ -85,6 +90,22 @@ def check_size(size: int, max_bytes: int) -> None:
     """Raises OSError for a file of more than `max_bytes` bytes."""
     if size > max_bytes:
         raise OSError(f"it has {size} bytes, the limit is {max_bytes}")
+
+
+class RangesIgnored(OSError):
+    """A server that sends all of a file where a range was requested."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__(errno.EIO, "the server sends whole files, not the requested range", path)
+
+
+def exactly(data: pa.Buffer, size: int, path: str) -> pa.Buffer:
+    """The bytes of a file's range, if they are as many as requested. Raises OSError, RangesIgnored."""
+    if data.size > size:
+        raise RangesIgnored(path)
+    if data.size < size:
+        raise OSError(errno.EIO, f"it ends early: {data.size} of {size} bytes requested are there", path)
+    return data
 
 
 def create_by_looking(store: WritableStore, name: str, data: pa.Buffer) -> bool:

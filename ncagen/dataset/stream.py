@@ -16,20 +16,24 @@ from itertools import islice
 import numpy as np
 
 from ncagen.dataset.division import TAILS, Division
+from ncagen.dataset.fetch_ahead import FetchAhead, by_epoch
 from ncagen.dataset.formats import Formats, Part
+from ncagen.dataset.gather import distinct
 from ncagen.dataset.layout import Layout
 from ncagen.dataset.mixture import Mixture
 from ncagen.dataset.options import LAYOUT, check_data, check_layout, redirect
 from ncagen.dataset.passes import Memory, Passes, Span
-from ncagen.dataset.shuffle import ORDER_VERSION, WINDOW, Shuffle
+from ncagen.dataset.shuffle import LANES, ORDER_VERSION, WINDOW, Shuffle
 from ncagen.dataset.tokens import Tokens
 from ncagen.errors import NcagenError
 from ncagen.numbers import whole
 
 STATE = ("epoch", "position", "seed", "fingerprint")
 
-# Rows that are gathered at a time: half a window, so that batches are cut from few large copies.
+# Rows that are gathered at a time, so that batches are cut from few large copies.
 READ_ROWS = 2048
+
+MOST_LANES = 2**16
 
 LAST_EPOCH = 2**32 - 1  # the order's counter of epochs has 32 bits
 LAST_POSITION = 2**62  # positions are int64, and a batch beyond one must be too
@@ -60,6 +64,7 @@ class Stream:
         seed: int = 0,
         shuffle: bool = True,
         window: int | None = WINDOW,
+        lanes: int = LANES,
         epochs: int | None = 1,
         rank: int = 0,
         world: int = 1,
@@ -69,7 +74,9 @@ class Stream:
         """batch_size: sequences of a batch of one rank; a sequence is a row, or as many as the layout packs.
 
         layout: what a batch holds of its rows; without one, all columns as they are stored. seed: 0 to 2**32 - 1.
-        window: row groups of 256 rows that are shuffled together, None for all of the dataset; more hold more memory.
+        window: row groups of 256 rows that are shuffled together, None for all of a shard. lanes: how many parts of the
+        dataset are read side by side; a multiple of `world` has each shard read by one rank. More of both hold more
+        memory.
         epochs: how many a pass has, None for no end. rank, world: this process's number, and how many there are.
         tail: what becomes of the last rows of a pass where ranks would get different numbers: they are left out
         ("drop"), filled up with rows from the start of the last epoch ("repeat"), or given as they are ("uneven").
@@ -86,10 +93,11 @@ class Stream:
         self.seed = whole("seed", seed, 0, 2**32 - 1)
         self.parts = data.parts if isinstance(data, Mixture) else [data]
         self._formats = Formats(self.parts, layout)
-        window = None if window is None else whole("window", window, 1)
-        self._facts = _facts(self.parts, self.seed, shuffle, window)
+        window, lanes = None if window is None else whole("window", window, 1), whole("lanes", lanes, 1, MOST_LANES)
+        self._facts = _facts(self.parts, self.seed, shuffle, window, lanes)
         self.fingerprint = self.fingerprint_at(None)
-        self._orders = [Shuffle(part.group_sizes, self.seed, shuffle, window) for part in self.parts]
+        self._orders = [Shuffle(part.shards, self.seed, shuffle, window, lanes) for part in self.parts]
+        self._remote = FetchAhead(self.parts, self._orders)
         self._passes = Passes(len(data), self.epochs, self._memory())
         self._given: tuple[Division, int] | None = None  # of the iterator that gave a batch last, and how many
         world = whole("world", world, 1)
@@ -103,7 +111,7 @@ class Stream:
         """The data and the options that decide its batches, for `repr`."""
         rank, world = self.ranks()
         options: dict[str, object] = {"batch_size": self.batch_size, "layout": self.layout, "seed": self.seed}
-        options |= {name: self._facts[name] for name in ("shuffle", "window")}
+        options |= {name: self._facts[name] for name in ("shuffle", "window", "lanes")}
         options |= {"epochs": self.epochs, "rank": rank, "world": world, "tail": self.tail}
         listed = ", ".join(f"{name}={value!r}" for name, value in options.items())
         return f"{self.data!r}, {listed}, drop_last={self.drop_last}"
@@ -138,21 +146,31 @@ class Stream:
         """A division's batches with their numbers, from one on; of n workers, each gives every n-th."""
         while division.has(first):
             numbers = self.ahead(division, first, step)
-            yield from zip(numbers, self.read(division, numbers), strict=True)
+            yield from zip(numbers, self.read(division, numbers, step), strict=True)
             first += len(numbers) * step
 
     def ahead(self, division: Division, first: int, step: int) -> list[int]:
-        """The numbers of the batches that are best read at once: every `step`-th from `first` on, while there are."""
-        together = max(1, READ_ROWS // division.batch_rows)
+        """The numbers of the batches that are best read at once: every `step`-th from `first` on, while there are.
+
+        One where a pass begins and rows are fetched, for which it would otherwise wait.
+        """
+        is_first = self._remote.is_any and first < step
+        together = 1 if is_first else max(1, READ_ROWS // division.batch_rows)
         end = first + together * step
         return list(range(first, end if division.end is None else min(end, len(division)), step))
 
-    def read(self, division: Division, numbers: Sequence[int]) -> Iterator[Batch]:
-        """Some batches of a division, in their order. numbers: rising; only the last of all may be short."""
+    def read(self, division: Division, numbers: Sequence[int], step: int = 1) -> Iterator[Batch]:
+        """Some batches of a division, in their order. numbers: every `step`-th; only the last of all may be short.
+
+        Starts to fetch what the batches after them need, as soon as the first of them was given.
+        """
+        self._remote.hold(1 if isinstance(self.data, Mixture) else division.world)
         part, rows = self._read(division.positions(numbers))
         for start in range(0, len(numbers) * division.batch_rows, division.batch_rows):
             here = slice(start, start + division.batch_rows)
             yield self._formats.lay_out(part[here], {name: column[here] for name, column in rows.items()})
+            if not start and (later := self._remote.later(division, numbers, step)):
+                self._remote.fetch(*self._give(division.positions(later)))
 
     def take(self, positions: np.ndarray) -> Batch:
         """The rows at any positions, counted over all epochs, as a batch has them. positions: int64[row]."""
@@ -234,9 +252,9 @@ class Stream:
         own, world = self.ranks()
         pack = self.layout.pack if self.layout else 1
         rows = self.batch_size * pack
-        return Division(
-            *span, len(self.data), own if rank is None else rank, world, rows, pack, self.tail, self.drop_last
-        )
+        lanes = 1 if isinstance(self.data, Mixture) else self._orders[0].lanes
+        number = own if rank is None else rank
+        return Division(*span, len(self.data), number, world, rows, pack, self.tail, self.drop_last, lanes)
 
     def ranks(self) -> tuple[int, int]:
         """This process's rank, and how many there are."""
@@ -272,20 +290,15 @@ class Stream:
             return np.zeros(len(positions), np.int64), positions
         part, before = np.empty(len(positions), np.int64), np.empty(len(positions), np.int64)
         epochs = positions // len(self.data)
-        for epoch in np.unique(epochs):
+        for epoch in distinct(epochs):
             here = epochs == epoch
             part[here], before[here] = self.data.at(self.seed, int(epoch), positions[here] - epoch * len(self.data))
         return part, before
 
     def _row_numbers(self, part: int, before: np.ndarray) -> np.ndarray:
         """The row numbers of a part, by how many rows of it came before."""
-        order = self._orders[part]
-        rows = np.empty(len(before), np.int64)
-        epochs = before // order.length
-        for epoch in np.unique(epochs):
-            here = epochs == epoch
-            rows[here] = order.rows(int(epoch), before[here] - epoch * order.length)
-        return rows
+        rows = [self._orders[part].rows(*some) for some in by_epoch(before, self._orders[part].length)]
+        return np.concatenate(rows) if rows else before
 
 
 class StreamIterator(Iterator[Batch]):
@@ -312,9 +325,10 @@ class StreamIterator(Iterator[Batch]):
         return self._stream.state_in(self._division, self._given)
 
 
-def _facts(parts: list[Part], seed: int, shuffle: bool, window: int | None) -> dict:
+def _facts(parts: list[Part], seed: int, shuffle: bool, window: int | None, lanes: int) -> dict:
     """The facts that decide the order of each part."""
-    facts: dict = {"order": ORDER_VERSION, "seed": seed, "shuffle": shuffle, "window": window if shuffle else None}
+    facts: dict = {"order": ORDER_VERSION, "seed": seed, "shuffle": shuffle}
+    facts |= {"window": window, "lanes": lanes} if shuffle else {"window": None, "lanes": None}
     facts["parts"] = [_identity(part) for part in parts]
     return facts
 

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from ncagen.dataset.layout import Layout
-from ncagen.dataset.shard import ROW_GROUP_ROWS
+from ncagen.dataset.shuffle import Shards
 from ncagen.errors import NcagenError
 from ncagen.numbers import shown, whole
 from ncagen.row_format import RowFormat
@@ -25,6 +25,8 @@ from ncagen.row_format import RowFormat
 DTYPES = ("uint16", "uint32")
 SEQ_LEN = 1024
 LLM_C_MAGIC, LLM_C_HEADER = 20240520, 1024  # llm.c's dev/data/data_common.py: 256 int32, the first is the magic
+
+SHARD_ROWS = 4096  # as `ncagen build` has it where nothing else is given
 
 _READ_TOKENS = 2**22  # hashed at a time
 
@@ -87,10 +89,10 @@ class Tokens:
         return "the array" if self._path is None else str(self._path)
 
     @property
-    def group_sizes(self) -> np.ndarray:
-        """Rows that are shuffled as a group, as those of a dataset are: int64[group]."""
-        whole_groups, rest = divmod(len(self), ROW_GROUP_ROWS)
-        return np.asarray([ROW_GROUP_ROWS] * whole_groups + [rest] * (rest > 0), np.int64)
+    def shards(self) -> Shards:
+        """Rows that are shuffled as those of a dataset's shards of the usual size are."""
+        whole_shards, rest = divmod(len(self), SHARD_ROWS)
+        return Shards(np.asarray([SHARD_ROWS] * whole_shards + [rest] * (rest > 0), np.int64))
 
     @property
     def identity(self) -> list:

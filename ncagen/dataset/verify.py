@@ -5,6 +5,7 @@ this row) are in a `RowChecks`, which the caller passes in. Not covered: whether
 published; compare `dataset_sha256` for that.
 """
 
+import hashlib
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -12,13 +13,16 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
+import pyarrow as pa
 
 from ncagen import philox
 from ncagen.dataset.card import CARD, LADDER, PICTURE
 from ncagen.dataset.folder import Folder, folder_at
+from ncagen.dataset.index import INDEX
 from ncagen.dataset.manifest import BUILDING, MANIFEST, Manifest, read_manifest
-from ncagen.dataset.reader import open_shard
-from ncagen.dataset.shard import SHARD_CANDIDATES, DamagedShard, Record, content_sha256
+from ncagen.dataset.open_shard import read_shard
+from ncagen.dataset.shard import SHARD_CANDIDATES, DamagedShard, File, Record, content_sha256
+from ncagen.dataset.shard_file import ShardFile
 from ncagen.errors import NcagenError
 from ncagen.row_format import Measure, RowFormat, Rows
 from ncagen.selection import inside
@@ -92,6 +96,8 @@ def verify(
             report.rebuilt += rebuilt
             report.problems += [f"{manifest.path(record)}: {problem}" for problem in problems]
             progress(record.rows)
+    if manifest.index and not _is_file(folder, INDEX, manifest.index):
+        report.problems.append(f"{INDEX}: its bytes do not match their hash")
     report.problems += [f"{name}: does not belong to the dataset" for name in _foreign(folder, manifest)]
     return report
 
@@ -112,14 +118,25 @@ def _check(
 
 def _foreign(folder: Folder, manifest: Manifest) -> list[str]:
     """The files in a folder that do not belong to the dataset; temporary files are not counted."""
-    expected = {*manifest.files, MANIFEST, BUILDING, CARD, LADDER, *HUB_FILES}
+    index = [INDEX] if manifest.index else []
+    expected = {*manifest.files, MANIFEST, BUILDING, CARD, LADDER, *index, *HUB_FILES}
     return [name for name in folder.names() if name not in expected and not name.startswith(HUB_FOLDER)]
+
+
+def _is_file(folder: Folder, name: str, wanted: File) -> bool:
+    """Whether a file has a size and hash. Raises NcagenError where it cannot be read."""
+    try:
+        return hashlib.sha256(folder.read(name, wanted.bytes)).hexdigest() == wanted.sha256
+    except OSError as error:
+        raise NcagenError(f"{folder.path(name)} cannot be read: {error.strerror or error}") from None
 
 
 def _checked_file(folder: Folder, manifest: Manifest, record: Record) -> Rows:
     """Rows of a file whose size, hash, record and content are the manifest's."""
     try:
-        rows = open_shard(folder, manifest, record).rows()
+        data = read_shard(folder, manifest, record)
+        rows = ShardFile(data, manifest.file_format, manifest.row_format, record, hash_checked=True).rows()
+        _check_ranges(data, manifest, record)
     except ConnectionError as error:  # which says nothing about the file
         raise NcagenError(f"{folder}: {error.strerror}") from None
     except OSError as error:
@@ -127,6 +144,19 @@ def _checked_file(folder: Folder, manifest: Manifest, record: Record) -> Rows:
     if content_sha256(rows) != record.content_sha256:
         raise DamagedShard("its rows do not match their hash")
     return rows
+
+
+def _check_ranges(data: pa.Buffer, manifest: Manifest, record: Record) -> None:
+    """Compares what readers that fetch a file by range compare: footer and row groups. Raises DamagedShard."""
+    file = manifest.files[manifest.path(record)]
+    if file.footer_bytes is None:
+        return
+    footer = data[data.size - file.footer_bytes :]
+    if hashlib.sha256(footer).hexdigest() != file.footer_sha256:
+        raise DamagedShard("its footer does not match its hash")
+    for span in ShardFile(footer, manifest.file_format, manifest.row_format, record, True, fetch=lambda _: ()).spans:
+        if hashlib.sha256(data[span.start :][: span.size]).hexdigest() != span.sha256:
+            raise DamagedShard("a row group does not match its hash")
 
 
 def row_problems(manifest: Manifest, record: Record, rows: Rows, checks: RowChecks) -> list[str]:

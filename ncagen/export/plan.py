@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from ncagen.dataset.folder import Folder
-from ncagen.dataset.manifest import SPLITS, Manifest
+from ncagen.dataset.manifest import Manifest
 from ncagen.dataset.reader import Dataset
 from ncagen.export.files import File, Part
 from ncagen.row_format import Rows
@@ -60,8 +60,7 @@ class Export:
     @cached_property
     def splits(self) -> dict[str, Dataset]:
         """The dataset's splits, train first."""
-        there = dict.fromkeys(record.split for record in self.manifest.records)
-        return {split: Dataset(self.folder, split, self.band) for split in SPLITS if split in there}
+        return {split: Dataset(self.folder, split, self.band) for split in self.manifest.splits}
 
     def shards(self, split: str) -> range:
         """The numbers of a split's shards."""

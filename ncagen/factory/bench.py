@@ -20,7 +20,8 @@ import numpy as np
 
 from ncagen.dataset import atomic_write
 from ncagen.dataset.folder import Folder
-from ncagen.factory.make_shard import BuildJob, describe, pack
+from ncagen.dataset.manifest import File
+from ncagen.factory.make_shard import BuildJob, pack
 from ncagen.factory.scheduler import build, threads
 from ncagen.philox import STREAMS
 from ncagen.row_format import Rows, band_measure
@@ -118,7 +119,7 @@ def _stages(spec: BuildSpec, file_format: str) -> tuple[dict[str, float], float,
     rows = Rows.concatenate(parts)
     with tempfile.TemporaryDirectory(prefix="ncagen-bench-") as folder, stopwatch("write"):
         _, data = pack(spec, file_format, "train", "bench", 0, rows, Tally(kept=len(rows)))
-        describe(data)
+        File.of(data, file_format)
         atomic_write.write(Path(folder) / "shard", data)
     microseconds = {stage: seconds / CANDIDATES * 1e6 for stage, seconds in stopwatch.seconds.items()}
     return microseconds, len(rows) / CANDIDATES, texts

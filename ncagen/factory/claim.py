@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 
 from ncagen.dataset import card
 from ncagen.dataset.folder import Folder
+from ncagen.dataset.index import INDEX, index_head, shard_count, shard_keys
 from ncagen.dataset.manifest import (
     BUILDING,
     MANIFEST,
@@ -24,7 +25,6 @@ from ncagen.dataset.manifest import (
     build_of,
     differences,
     read_manifest,
-    shard_keys,
     without_duplicates,
 )
 from ncagen.dataset.shard import RECORD_KEY, relative_path
@@ -49,7 +49,7 @@ def check(job: BuildJob) -> bool:
 
 def check_size(spec: BuildSpec) -> None:
     """Refuses more files than a manifest may list, before the work and not when it cannot be read."""
-    files = len(spec.bands) * sum(spec.shards(split) for split in SPLITS)
+    files = shard_count(spec)
     if files > MOST_FILES:
         least = -(-spec.rows_per_shard * files // MOST_FILES)
         raise NcagenError(
@@ -167,12 +167,21 @@ def _refuse_foreign(job: BuildJob) -> None:
     for name in job.folder.names():
         if name == BUILDING:  # written since it was looked for: the claim will meet it and say whose it is
             continue
-        if not (name in ours and _belongs(job, name)) and not (name == card.CARD and _is_card(job)):
+        known = (name == card.CARD and _is_card(job)) or (name == INDEX and _is_index(job))
+        if not known and not (name in ours and _belongs(job, name)):
             raise NcagenError(f"{job.folder} holds unrelated files ({name}): use another --out")
 
 
 def _is_card(job: BuildJob) -> bool:
     return job.spec.canonical().encode() in job.folder.read(card.CARD, SMALL_BYTES).to_pybytes()
+
+
+def _is_index(job: BuildJob) -> bool:
+    head = index_head(job.spec)
+    try:
+        return job.folder.read_range(INDEX, 0, len(head)).to_pybytes() == head
+    except OSError:
+        return False
 
 
 def _belongs(job: BuildJob, name: str) -> bool:

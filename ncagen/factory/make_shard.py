@@ -4,7 +4,6 @@ Which rows a shard holds is `search`'s job; this module keeps what is intact, ma
 that comes with a receipt accepts no shard but those that the receipt names.
 """
 
-import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -72,7 +71,7 @@ def make(job: BuildJob, split: str, shard: int, report: Report, device: str = "c
                 " which was altered or comes from another version of ncagen"
             )
         job.folder.write(name, data)
-        made[band.name] = record, describe(data)
+        made[band.name] = record, File.of(data, job.file_format)
     return [found for found in made.values() if found is not None]
 
 
@@ -104,17 +103,13 @@ def intact(job: BuildJob, split: str, band: Band, shard: int) -> tuple[Record, F
     name = record.spec_sha256, record.split, record.band, record.shard
     if name != (job.spec.sha256, split, band.name, shard) or not job.accepts(record):
         return None
-    return (record, describe(data)) if shards.to_bytes(rows, record, job.file_format).equals(data) else None
+    same = shards.to_bytes(rows, record, job.file_format).equals(data)
+    return (record, File.of(data, job.file_format)) if same else None
 
 
 def max_bytes(job: BuildJob) -> int:
     """More bytes than any shard of the job takes: the rows as they are, twice, and its schema and footer."""
     return 2 * job.spec.rows_per_shard * job.row_format.row_bytes + 2**20
-
-
-def describe(data: pa.Buffer) -> File:
-    """Size and hash of a file's bytes."""
-    return File(data.size, hashlib.sha256(data).hexdigest())
 
 
 def _fill(

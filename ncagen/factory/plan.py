@@ -10,9 +10,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ncagen.dataset.manifest import SPLITS
+from ncagen.dataset.manifest import SPLITS, File
 from ncagen.errors import NcagenError
-from ncagen.factory.make_shard import describe, pack
+from ncagen.factory.make_shard import pack
 from ncagen.philox import STREAMS
 from ncagen.row_format import Measure, band_measure
 from ncagen.selection import BANDS, Band, Tally, inside
@@ -137,7 +137,7 @@ def _row_cost(spec: BuildSpec, batch: Batch, file_format: str) -> tuple[float, f
     begun = time.perf_counter()
     rows = batch.rows(np.arange(len(batch.candidates)))
     _, data = pack(spec, file_format, "train", "pilot", 0, rows, Tally(kept=len(rows)))
-    size = describe(data).bytes
+    size = File.of(data, file_format).bytes
     return (time.perf_counter() - begun) / len(rows), size / len(rows)
 
 

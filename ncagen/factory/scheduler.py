@@ -14,17 +14,14 @@ from contextlib import closing
 import pyarrow as pa
 
 from ncagen.dataset import card
+from ncagen.dataset.index import shard_keys
 from ncagen.dataset.manifest import (
     BUILDING,
-    MANIFEST,
     MOST_BYTES,
-    SPLITS,
-    File,
     Manifest,
-    shard_keys,
     toolchain,
 )
-from ncagen.dataset.shard import Record
+from ncagen.dataset.shard import SPLITS, File, Record
 from ncagen.errors import NcagenError
 from ncagen.factory.claim import check, claim, explain
 from ncagen.factory.events import Event, Finished, Progress, ShardDone, ShardResult, ShardTask
@@ -162,22 +159,23 @@ def _failed(failed: dict[ShardTask, Exception], state: str) -> ShardsFailed:
 
 
 def _finish(job: BuildJob, results: list[tuple[Record, File]]) -> Manifest:
-    """Writes the card and then the manifest, unless the very same are there."""
+    """Writes the card, then the index if there is one, then the manifest, unless the very same are there."""
     by_key = {(record.split, record.band, record.shard): (record, file) for record, file in results}
     pairs = [by_key[key] for key in shard_keys(job.spec)]
     records = tuple(record for record, _ in pairs)
     files = {job.name(record.split, record.band, record.shard): file for record, file in pairs}
     source = source_of(job.spec)
     manifest = Manifest(job.spec, source.row_format, source.measures, records, job.file_format, toolchain(), files)
-    for name, text in ((card.CARD, card.text(manifest, source.card())), (MANIFEST, manifest.to_json())):
-        if not _holds(job, name, text.encode()):
-            job.folder.write(name, pa.py_buffer(text.encode()))
+    documents = {card.CARD: card.text(manifest, source.card()).encode(), **manifest.documents()}
+    for name, data in documents.items():
+        if not _holds(job, name, data):
+            job.folder.write(name, pa.py_buffer(data))
     job.folder.remove(BUILDING)
     return manifest
 
 
-def _holds(job: BuildJob, name: str, text: bytes) -> bool:
+def _holds(job: BuildJob, name: str, data: bytes) -> bool:
     try:
-        return job.folder.read(name, MOST_BYTES).to_pybytes() == text
+        return job.folder.read(name, MOST_BYTES).to_pybytes() == data
     except FileNotFoundError:
         return False

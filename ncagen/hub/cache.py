@@ -17,8 +17,7 @@ import huggingface_hub
 import pyarrow as pa
 
 from ncagen.dataset.local import mapped
-from ncagen.dataset.manifest import File
-from ncagen.dataset.shard import DamagedShard
+from ncagen.dataset.shard import DamagedShard, File
 from ncagen.errors import NcagenError
 from ncagen.hub.remote import KIND
 from ncagen.hub.retry import RetryPolicy

@@ -16,9 +16,10 @@ import pyarrow as pa
 from ncagen.dataset.atomic_write import write
 from ncagen.dataset.card import CARD, PICTURE
 from ncagen.dataset.folder import Folder
+from ncagen.dataset.index import INDEX
 from ncagen.dataset.local import mapped
-from ncagen.dataset.manifest import MANIFEST, MOST_BYTES, File, Manifest, read_manifest
-from ncagen.dataset.shard import DamagedShard
+from ncagen.dataset.manifest import MANIFEST, MOST_BYTES, Manifest, read_manifest
+from ncagen.dataset.shard import DamagedShard, File
 from ncagen.errors import NcagenError
 from ncagen.hub.cache import FETCHES, drop_wrong, is_of, named_right, right
 from ncagen.hub.folders import Cached
@@ -40,7 +41,7 @@ def pull(source: Cached, out: Path | None, retry: RetryPolicy, progress: Progres
     """
     manifest = read_manifest(Folder(source))
     if out is None:
-        for path, file in manifest.files.items():
+        for path, file in manifest.hashed_files():
             source.read(path, file.bytes)
             progress(file.bytes)
         return manifest
@@ -54,7 +55,7 @@ def pull(source: Cached, out: Path | None, retry: RetryPolicy, progress: Progres
 def _fill(source: Cached, out: Path, manifest: Manifest, retry: RetryPolicy, progress: Progress) -> None:
     """Fetches every missing file into the folder. Raises OSError for errors of the disk."""
     _check_folder(out, manifest)
-    for path, file in manifest.files.items():
+    for path, file in manifest.hashed_files():
         if not _right(out / path, file):
             _fetch(source, out, path, file, retry)
         progress(file.bytes)
@@ -90,7 +91,7 @@ def _check_folder(out: Path, manifest: Manifest) -> None:
         if there.files == manifest.files:
             return
         raise NcagenError(f"{out} holds another dataset (sha256 {there.dataset_sha256}): use another --out")
-    ours = {*manifest.files, CARD, PICTURE}
+    ours = {*manifest.files, INDEX, CARD, PICTURE}
     for found in sorted(out.rglob("*")) if out.is_dir() else []:
         name = found.relative_to(out).as_posix()
         if found.is_file() and name not in ours and not name.startswith(f"{DOWNLOADS}/"):

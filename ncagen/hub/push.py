@@ -1,7 +1,7 @@
 """Pushes a finished, verified dataset to the Hub, so that readers see either the old one or the new one.
 
-    1. stage     commit the shards to a staging branch, in groups: what has arrived is stored, so a stopped push resumes
-                 from any machine and sends nothing twice
+    1. stage     commit the shards and their index to a staging branch, in groups: what has arrived is stored, so a
+                 stopped push resumes from any machine and sends nothing twice
     2. compare   the Hub's hashes of that branch with the manifest's, before anything is visible to readers
     3. publish   one commit on the revision that people read: the shards by reference, the card, the manifest, and the
                  removal of old shards that are no longer part of it. It names its parent, so it cannot mix with another
@@ -21,6 +21,7 @@ from huggingface_hub import CommitOperationAdd, CommitOperationCopy, CommitOpera
 
 from ncagen.dataset.card import CARD
 from ncagen.dataset.folder import Folder
+from ncagen.dataset.index import INDEX
 from ncagen.dataset.manifest import MANIFEST, read_manifest
 from ncagen.errors import NcagenError
 from ncagen.hub.card import CardExtras
@@ -149,7 +150,7 @@ def _difference(job: Push, there: Files, uploads: list[UploadFile]) -> Plan:
         raise NcagenError(f"{job.name} holds files that are not a dataset of ncagen ({foreign[0]}): use another name")
     send = tuple(upload for upload in uploads if not upload.same(there.get(upload.path)))
     others = there.keys() - {upload.path for upload in uploads}
-    old = sorted(filter(_SHARD.fullmatch, others))
+    old = sorted(path for path in others if path == INDEX or _SHARD.fullmatch(path))
     if strays := sorted(path for path in others.difference(old) if _TAKEN.fullmatch(path)):
         raise NcagenError(
             f"{job.name} holds {strays[0]}, which is not a shard's name and would be read as rows: delete it there,"

@@ -7,9 +7,11 @@ from the usual login: ncagen never reads one.
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from huggingface_hub import CommitOperationAdd, CommitOperationCopy, CommitOperationDelete, HfApi
+from huggingface_hub import CommitOperationAdd, CommitOperationCopy, CommitOperationDelete, HfApi, hf_hub_url
+from huggingface_hub.constants import HF_HUB_DOWNLOAD_TIMEOUT
 from huggingface_hub.errors import HfHubHTTPError
 from huggingface_hub.hf_api import RepoFile
+from huggingface_hub.utils import build_hf_headers, hf_raise_for_status, http_backoff
 
 from ncagen.version import VERSION
 
@@ -67,6 +69,18 @@ class Remote:
         entries = self._api.list_repo_tree(self.name, recursive=True, revision=revision, repo_type=KIND)
         files = (entry for entry in entries if isinstance(entry, RepoFile))
         return {file.path: RemoteFile(file.size, file.lfs.sha256 if file.lfs else None, file.blob_id) for file in files}
+
+    def read_range(self, path: str, revision: str, start: int, size: int) -> bytes:
+        """Bytes `start` to `start + size` - 1 of a file of a commit, or whatever the server sends; one request.
+
+        The library's file system would list the file's folder first.
+        """
+        url = hf_hub_url(self.name, path, repo_type=KIND, revision=revision)
+        headers = build_hf_headers(library_name="ncagen", library_version=VERSION)
+        headers["Range"] = f"bytes={start}-{start + size - 1}"
+        response = http_backoff("GET", url, headers=headers, timeout=HF_HUB_DOWNLOAD_TIMEOUT)
+        hf_raise_for_status(response)
+        return response.content
 
     def branch(self, branch: str, start: str) -> None:
         """Makes a branch at a commit; no change if it exists."""

@@ -1,4 +1,4 @@
-"""Lists the files of a push: the shards from their folder, the manifest, and the card with the dataset's name.
+"""Lists the files of a push: the shards and their index, the manifest, and the card with the dataset's name.
 
 Each file has its hash, so it can be compared with the Hub's without sending or fetching anything.
 """
@@ -55,8 +55,8 @@ class UploadFile:
 
 
 def shards(folder: Folder, manifest: Manifest) -> list[UploadFile]:
-    """Every shard, in the manifest's order."""
-    return [UploadFile(path, folder, file.bytes, file.sha256) for path, file in manifest.files.items()]
+    """Every shard, in the manifest's order, and its index, if there is one."""
+    return [UploadFile(path, folder, file.bytes, file.sha256) for path, file in manifest.hashed_files()]
 
 
 def documents(folder: Folder, manifest: Manifest, name: str, extras: CardExtras) -> list[UploadFile]:

@@ -13,6 +13,7 @@ from fractions import Fraction
 import numpy as np
 
 from ncagen.dataset.reader import Dataset
+from ncagen.dataset.shard import ROW_GROUP_ROWS
 
 MOST_ROWS, MOST_TOKENS = 4096, 2**22  # read
 SAMPLE_ROWS = 256  # of them, listed one by one
@@ -162,13 +163,11 @@ def hundredths(scores: np.ndarray, denominator: Fraction) -> list[int]:
 
 
 def spread(dataset: Dataset, shape: RowShape) -> Iterator[np.ndarray]:
-    """Yields the row numbers of some row groups, evenly spread, starting with the first: int64[row] each."""
-    sizes = dataset.group_sizes
+    """Yields the numbers of some groups of rows, evenly spread, starting with the first: int64[row] each."""
     most = most_rows(shape.row_tokens)
-    ends = np.cumsum(sizes)
-    for group in evenly(len(sizes), max(1, most // int(sizes.max()))):
-        first = ends[group] - sizes[group]
-        yield np.arange(first, min(ends[group], first + most))
+    firsts = np.arange(0, len(dataset), ROW_GROUP_ROWS)
+    for group in evenly(len(firsts), max(1, most // ROW_GROUP_ROWS)):
+        yield np.arange(firsts[group], min(firsts[group] + min(most, ROW_GROUP_ROWS), len(dataset)))
 
 
 def most_rows(row_tokens: int) -> int:

@@ -90,7 +90,7 @@ def test_a_worker_that_is_killed_at_a_step_is_replaced(smoke, tmp_path, step, on
 @pytest.mark.parametrize(
     ("step", "on", "how", "said"),
     [
-        ("generate", "train 1", "raise", "RuntimeError: train 1 is poisoned"),
+        pytest.param(*("generate", "train 1", "raise"), "RuntimeError: train 1 is poisoned", marks=pytest.mark.nightly),
         (
             *("write", SHARD, "kill"),
             "Crashed: the process that made it is gone: it was killed, or its code crashed",
@@ -129,6 +129,7 @@ with connect(sys.argv[2], None, order, "torch", 1.0) as executor:
 """
 
 
+@pytest.mark.nightly
 def test_a_poisoned_shard_on_an_actor_does_not_blame_its_neighbours(head, smoke, tmp_path):
     """An actor makes several units at a time, and all of them go with it."""
     folder = tmp_path / "a"
@@ -232,6 +233,7 @@ def test_nodes_that_are_lost_as_often_as_a_shard_is_tried_are_no_fault_of_its(he
     assert_recovered(folder, smoke())
 
 
+@pytest.mark.nightly
 def test_a_spot_machine_that_is_taken_away_is_waited_for(head, longer, tmp_path):
     """SIGTERM, and SIGKILL half a second later, to all that there is to work with."""
     folder = tmp_path / "a"

@@ -33,12 +33,13 @@ class Refused(Exception):
 
 
 class Request(NamedTuple):
-    """What a client did. sent: bytes of the body."""
+    """What a client did. sent: bytes of the body. answered: bytes of the answer's body."""
 
     method: str
     path: str
     status: int
     sent: int
+    answered: int = 0
 
 
 class Hub:
@@ -139,8 +140,8 @@ class Handler(BaseHTTPRequestHandler):
         return b"".join(parts)
 
     def _answer(self, code: int, answer: object, headers: dict, sent: int) -> None:
-        self.hub.requests.append(Request(self.command, self.path, code, sent))
         data = answer if isinstance(answer, bytes) else json.dumps(answer).encode()
+        self.hub.requests.append(Request(self.command, self.path, code, sent, len(data)))
         kind = "application/octet-stream" if isinstance(answer, bytes) else "application/json"
         self.send_response(code)
         for name, value in {"Content-Type": kind, "Content-Length": str(len(data)), **headers}.items():

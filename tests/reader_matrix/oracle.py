@@ -39,7 +39,7 @@ class Oracle:
         tokens = self.data.rows(np.arange(len(self.data)))["input_ids"][:, :LENGTH].astype(np.int64)
         self._number = {row.tobytes(): number for number, row in enumerate(tokens)}
         assert len(self.data) == len(self._number) == ROWS and len(self.held_out) == VALIDATION
-        self._order = Shuffle(self.data.group_sizes, SEED)
+        self._order = Shuffle(self.data.shards, SEED)
 
     def order(self, epoch: int) -> list[int]:
         """The row number at each position of an epoch."""
