@@ -46,7 +46,7 @@ def plot(path: Path, ladder: Ladder | None, models: Sequence[Rung]) -> None:
     axes.set_ylabel("loss, nats a patch")
     axes.set_ylim(bottom=0)
     if models:
-        axes.legend(loc="lower left", frameon=False)
+        axes.legend(loc="best", frameon=False)
     metadata = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}  # the same figures give the same file
     figure.savefig(path, dpi=150, metadata=metadata.get(path.suffix.lower()))
 
