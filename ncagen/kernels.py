@@ -29,6 +29,7 @@ _SOURCES = (
     "sources/nca/simd.py",
     "sources/nca/structure_kernels.py",
     "deflate/*.py",
+    "evaluate/rungs/fit_kernels.py",
 )
 
 

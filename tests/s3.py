@@ -23,6 +23,7 @@ from urllib.parse import urlsplit
 import boto3
 import pyarrow as pa
 import pytest
+import s3fs
 
 KEYS = {"AWS_ACCESS_KEY_ID": "testing", "AWS_SECRET_ACCESS_KEY": "testing-secret"}
 
@@ -142,6 +143,7 @@ def environment_of(**more: str) -> dict[str, str]:
 
 def use(environment: dict[str, str], monkeypatch) -> None:
     """Makes this process use a store, with nothing about AWS but what is given."""
+    s3fs.S3FileSystem.clear_instance_cache()  # it keeps clients of earlier stores, whose addresses are not in its key
     for name in [name for name in os.environ if name.startswith("AWS_")]:
         monkeypatch.delenv(name)
     for name, value in environment.items():
