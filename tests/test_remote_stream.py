@@ -80,6 +80,7 @@ def test_ranks_together_fetch_the_dataset_once(world, large, counted):
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:This DataLoader will create")
 def test_workers_of_a_node_fetch_the_dataset_once(large, counted, tmp_path):
     def read(place: str) -> list:
         loader = Loader(ncagen.open(place, cache_dir=tmp_path / "cache"), 32, seed=1, num_workers=4)
