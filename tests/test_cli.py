@@ -532,6 +532,7 @@ from ncagen.commands import build_runner
 from ncagen.dataset import verify
 from ncagen.factory import scheduler, plan
 from ncagen.factory.settings import from_settings
+from ncagen.sources.nca import noise_share
 from ncagen.view import terminal
 if "--workers=1" in sys.argv:  # the one that gets as far as to need kernels
     plan.pilot(from_settings({{"tokens": 1, "band": "high"}}))
