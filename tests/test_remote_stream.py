@@ -60,7 +60,7 @@ def test_the_first_batch_takes_three_requests(file_format, world, store, place, 
 
 
 def test_row_groups_are_fetched_before_they_are_needed(large, store, place):
-    """Those of most lanes: a lane has seven row groups, in pieces of two."""
+    """Those of most lanes: a lane has parts of three or four row groups."""
     uploaded(store, place, large)
     dataset = ncagen.open(place)
     fetched = [len(dataset._remote._parts) for _ in Stream(dataset, 32, seed=4)]

@@ -17,7 +17,7 @@ torch = pytest.importorskip("torch")
 
 from ncagen.adapters.torch import Batches, Generated, Loader, Rows  # noqa: E402
 
-OPTIONS = "seed=5, shuffle=True, window=2, lanes=48, epochs=1, rank=0, world=1, tail='drop', drop_last=False"
+OPTIONS = "seed=5, shuffle=True, window=1, lanes=48, epochs=1, rank=0, world=1, tail='drop', drop_last=False"
 
 
 def test_a_stream_shows_its_data_and_options(high):

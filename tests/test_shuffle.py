@@ -180,7 +180,7 @@ def test_a_pass_holds_few_row_groups_at_a_time():
     open_at = np.cumsum(
         np.bincount(first, minlength=order.length + 1) - np.bincount(last + 1, minlength=order.length + 1)
     )
-    assert open_at.max() <= 48 * 2 + 48  # a window more for the lanes that are between two
+    assert open_at.max() <= 48 + 48  # a window more for the lanes that are between two
 
 
 def test_rows_of_a_shard_part():
@@ -189,7 +189,7 @@ def test_rows_of_a_shard_part():
     position = np.empty(order.length, np.int64)
     position[order.rows(0, np.arange(order.length))] = np.arange(order.length)
     apart = np.abs(np.diff(position.reshape(400, 4096), axis=1))
-    assert np.median(apart) > 48 * 512 / 4
+    assert np.median(apart) > 48 * 256 / 4
     assert np.percentile(apart, 1) >= 48
 
 

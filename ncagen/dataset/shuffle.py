@@ -37,7 +37,7 @@ from ncagen.dataset.shard import ROW_GROUP_ROWS
 from ncagen.philox import philox
 
 ORDER_VERSION = 3
-WINDOW = 2  # row groups
+WINDOW = 1  # row groups
 # Divisible by 1, 2, 3, 4, 6, 8, 12, 16 and 24. A single reader holds LANES * WINDOW row groups of half a megabyte each.
 LANES = 48
 TOGETHER = 16  # row groups, as many as a shard of the usual size has
