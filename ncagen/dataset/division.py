@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ncagen.dataset.shuffle import lane_order
+from ncagen.dataset.shuffle import lane_places
 
 TAILS = ("drop", "repeat", "uneven")
 
@@ -86,9 +86,8 @@ class Division:
         first = self.start + number * rows
         if self.end is not None and first + rows > self.end:
             return self._strided(number * self.batch_rows + np.arange(self.batch_rows))
-        places = np.argsort(lane_order(self.lanes))
         positions = first + np.arange(rows)
-        by_lane = np.argsort(places[positions % self.length % self.lanes], kind="stable")
+        by_lane = np.argsort(lane_places(self.lanes)[positions % self.length % self.lanes], kind="stable")
         return np.sort(positions[by_lane[self.rank * self.batch_rows : (self.rank + 1) * self.batch_rows]])
 
     def after(self, batches: int) -> int:

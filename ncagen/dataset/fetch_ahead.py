@@ -23,12 +23,12 @@ class FetchAhead:
 
     def __init__(self, parts: Sequence[Part], orders: Sequence[Shuffle]):
         """orders: of each part."""
-        self._parts = [(part, order) for part, order in zip(parts, orders, strict=True) if isinstance(part, Dataset)]
-        self._remote = {
+        self._parts = {
             number: (part, order)
             for number, (part, order) in enumerate(zip(parts, orders, strict=True))
-            if isinstance(part, Dataset) and not part.folder.maps
+            if isinstance(part, Dataset)
         }
+        self._remote = {number: pair for number, pair in self._parts.items() if not pair[0].folder.maps}
 
     @property
     def is_any(self) -> bool:
@@ -37,7 +37,7 @@ class FetchAhead:
 
     def hold(self, world: int) -> None:
         """Has each part keep the decoded row groups that one of `world` ranks reads from at a time."""
-        for part, order in self._parts:
+        for part, order in self._parts.values():
             part.hold(order.open_row_groups(world))
 
     def later(self, division: Division, numbers: Sequence[int], step: int) -> list[int]:

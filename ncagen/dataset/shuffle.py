@@ -98,6 +98,14 @@ def lane_order(lanes: int) -> tuple[int, ...]:
     return tuple(first + prime * lane for first in range(prime) for lane in lane_order(lanes // prime))
 
 
+@lru_cache
+def lane_places(lanes: int) -> np.ndarray:
+    """The place of each lane in `lane_order`: int64[lane], not to be written to."""
+    places = np.argsort(lane_order(lanes))
+    places.flags.writeable = False
+    return places
+
+
 @dataclass(frozen=True)
 class Shards:
     """The rows of a dataset by shard and row group; rows are numbered in this order.
@@ -188,7 +196,7 @@ class Shuffle:
         self._first_rows = np.cumsum(shards.rows) - shards.rows
         self._is_together = shards.groups <= TOGETHER
         # Neighbours in `lane_order` run in opposite directions.
-        self._forwards = np.argsort(lane_order(lanes)) % 2 == 0
+        self._forwards = lane_places(lanes) % 2 == 0
         # Positions p are divided so that a rank reads few lanes; 1 where any division is as good.
         self.lanes = lanes if shuffle and not self._is_together else 1
         self._together: LruCache[int, np.ndarray] = LruCache(_HELD_EPOCHS)
@@ -251,7 +259,7 @@ class Shuffle:
 
     def _located(self, epoch: int, positions: np.ndarray) -> Iterator[tuple[int, np.ndarray, np.ndarray, np.ndarray]]:
         """For each section: its number, which positions it has, and their lanes and offsets within it: int64[n]."""
-        sections = self._sections.get(epoch, lambda: self._sections_of(epoch))
+        sections = self._sections_in(epoch)
         borders = [section.position for section in sections[1:]]
         which = np.searchsorted(borders, positions, side="right")
         for number, section in enumerate(sections):
@@ -264,6 +272,10 @@ class Shuffle:
     def _shard_order(self, epoch: int) -> np.ndarray:
         """The shards that have a row, in an epoch's order: int64[shard]."""
         return shuffled(self._seed, SHARDS, epoch, np.flatnonzero(self._shards.rows))
+
+    def _sections_in(self, epoch: int) -> list[Section]:
+        """The sections of an epoch, computed once."""
+        return self._sections.get(epoch, lambda: self._sections_of(epoch))
 
     def _sections_of(self, epoch: int) -> list[Section]:
         order = self._shard_order(epoch)
@@ -309,7 +321,7 @@ class Shuffle:
         return [piece.row + by_keys(some) for piece, some in zip(pieces, found, strict=True)]
 
     def _piece(self, epoch: int, number: int, lane: int, offset: int) -> Piece:
-        section = self._sections.get(epoch, lambda: self._sections_of(epoch))[number]
+        section = self._sections_in(epoch)[number]
         at = int(np.searchsorted(section.starts, offset, side="right")) - 1
         shard, before = int(section.shards[at]), int(section.starts[at])
         windows = self._windows.get((epoch, shard), partial(self._windows_of, epoch, shard))
