@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 import ncagen
 from ncagen.dataset.division import Division
 from ncagen.dataset.mixture import CYCLE, Mixture
+from ncagen.dataset.order_keys import keys, words
 from ncagen.dataset.passes import Passes, Span
-from ncagen.dataset.shuffle import Shards, Shuffle, keys, lane_order, words
+from ncagen.dataset.shuffle import Shards, Shuffle, lane_order
 from ncagen.dataset.stream import Stream
 
 

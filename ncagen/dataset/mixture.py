@@ -16,9 +16,9 @@ from fractions import Fraction
 import numpy as np
 
 from ncagen.dataset.formats import Part
+from ncagen.dataset.order_keys import SLOTS, shuffled
 from ncagen.dataset.reader import Dataset
 from ncagen.dataset.schedule import Line, Points, Schedule, units
-from ncagen.dataset.shuffle import SLOTS, shuffled
 from ncagen.dataset.tokens import Tokens
 from ncagen.errors import NcagenError
 from ncagen.numbers import shares, shown, whole

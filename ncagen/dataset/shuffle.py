@@ -1,11 +1,6 @@
 """Defines the order of rows in an epoch: a pure function of the dataset's shards, the seed and the epoch.
 
-    key(number, epoch) = the first 64 bits of Philox at counter (0, epoch, number), key (seed, stream)
-    row_key(row, epoch) = 32-bit word row mod 4 of Philox at counter (0, epoch, row div 4), key (seed, ROWS)
-
-Where keys are equal, the lower number comes first.
-
-1. Shards are sorted by their keys. So are the windows of a shard: every `window` consecutive row groups.
+1. Shards are sorted by their keys (`order_keys`). So are the windows of a shard: every `window` consecutive row groups.
 2. Position p of an epoch belongs to lane p mod `lanes`. The first shard is a section, all the others are a second one.
    A section's rows, in the order of 1, are cut into one span for each lane; `lane_order` puts the lanes' spans in a
    row.
@@ -33,8 +28,8 @@ import numpy as np
 
 from ncagen.dataset.gather import distinct
 from ncagen.dataset.lru import LruCache
+from ncagen.dataset.order_keys import SHARDS, WINDOWS, by_keys, row_keys, shuffled
 from ncagen.dataset.shard import ROW_GROUP_ROWS
-from ncagen.philox import philox
 
 ORDER_VERSION = 3
 WINDOW = 1  # row groups
@@ -42,47 +37,7 @@ WINDOW = 1  # row groups
 LANES = 48
 TOGETHER = 16  # row groups, as many as a shard of the usual size has
 
-# Streams of Philox beyond those of the splits (philox.py).
-SHARDS, ROWS, SLOTS, WINDOWS = 16, 17, 18, 19
-
 _HELD_EPOCHS = 2
-_PLACE = np.uint64(2**32 - 1)
-
-
-def words(seed: int, stream: int, epoch: int, numbers: np.ndarray) -> np.ndarray:
-    """Random 32-bit words, addressed by number and epoch. numbers: int64[n]. Returns uint32[n, word], four words."""
-    counter = np.zeros((len(numbers), 4), np.uint32)
-    counter[:, 1] = epoch
-    counter[:, 2] = numbers & 0xFFFFFFFF
-    counter[:, 3] = numbers >> 32
-    return philox(counter, (seed, stream))
-
-
-def keys(seed: int, stream: int, epoch: int, numbers: np.ndarray) -> np.ndarray:
-    """Random 64-bit numbers, addressed by number and epoch. numbers: int64[n]. Returns uint64[n]."""
-    bits = words(seed, stream, epoch, numbers).astype(np.uint64)
-    return bits[:, 0] | bits[:, 1] << np.uint64(32)
-
-
-def row_keys(seed: int, epoch: int, firsts: np.ndarray, ends: np.ndarray) -> list[np.ndarray]:
-    """The keys of runs of rows, each from `first` to before `end`: uint32[row] each. firsts, ends: int64[run]."""
-    blocks = [np.arange(first // 4, (end + 3) // 4) for first, end in zip(firsts, ends, strict=True)]
-    found = words(seed, ROWS, epoch, np.concatenate(blocks))
-    parts = np.split(found, np.cumsum([len(some) for some in blocks])[:-1])
-    return [part.reshape(-1)[first % 4 :][: end - first] for part, first, end in zip(parts, firsts, ends, strict=True)]
-
-
-def by_keys(keys: np.ndarray) -> np.ndarray:
-    """The places of keys in their order, of equal ones in their own: int64[row]. keys: uint32[row]."""
-    # Sorting numbers is some times faster than np.argsort.
-    return (np.sort(keys.astype(np.uint64) << np.uint64(32) | np.arange(len(keys), dtype=np.uint64)) & _PLACE).view(
-        np.int64
-    )
-
-
-def shuffled(seed: int, stream: int, epoch: int, numbers: np.ndarray) -> np.ndarray:
-    """The numbers in the order of their keys; equal keys keep their order. numbers: int64[n], and so returned."""
-    return numbers[np.argsort(keys(seed, stream, epoch, numbers), kind="stable")]
 
 
 @lru_cache
