@@ -9,3 +9,7 @@ class NcagenError(Exception):
 
 class SpecError(NcagenError):
     """A setting that no dataset can have."""
+
+
+class SelfCheckFailed(NcagenError):
+    """This machine or its device does not compute what ncagen defines."""

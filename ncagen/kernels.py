@@ -22,6 +22,7 @@ _OPTIONS = {"nogil": True, "error_model": "numpy", "_nrt": False}
 _SOURCES = (
     "kernels.py",
     "philox.py",
+    "philox_kernels.py",
     "sources/nca/cpu_kernels.py",
     "sources/nca/entropy.py",
     "sources/nca/entropy_kernels.py",

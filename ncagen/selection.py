@@ -8,6 +8,7 @@ import re
 from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
 
@@ -22,21 +23,30 @@ DOMAINS = {"web": "high", "math": "high", "code": "medium"}
 
 HIGHEST_RATIO = 2  # the shortest scored text is 40 bytes, which gzip turns into 63 at most
 
+NORMALISED = "normalised-"  # how the names of bands begin whose limits are shares of what noise scores
+
 # Of a source without a measure: every candidate is a row.
 ALL = "all"
 
 
 @dataclass(frozen=True)
 class Band:
-    """Ratios of a measure from `low` up to, but not including, `high`; `name` is the folder its rows go to."""
+    """Ratios of a measure from `low` up to, but not including, `high`; `name` is the folder its rows go to.
+
+    of: empty, or the mean score of uniform noise as an exact fraction such as "61727/64". Then the limits are shares of
+    this score, and mean the same for every alphabet.
+    """
 
     name: str
     low: float
     high: float
+    of: str = ""
 
     @classmethod
-    def parse(cls, text: str) -> "Band":
-        """A band from its name ("high") or its limits ("0.35-0.45"). Raises SpecError."""
+    def parse(cls, text: str, of: str = "") -> "Band":
+        """A band from its name ("high") or its limits ("0.35-0.45"). of: as above. Raises SpecError."""
+        if of:
+            return cls._normalised(text.removeprefix(NORMALISED), of)
         if text in BANDS:
             return cls(text, *BANDS[text])
         if text == ALL:
@@ -51,12 +61,36 @@ class Band:
             raise SpecError(f"band {text!r} is out of range: use limits from 0 to {HIGHEST_RATIO}, as in 0.35-0.45")
         return cls("-".join(f"{Decimal(repr(limit)).normalize():f}" for limit in (low, high)), low, high)
 
+    @classmethod
+    def _normalised(cls, limits: str, of: str) -> "Band":
+        """A band of shares of what noise scores."""
+        try:
+            exact = str(Fraction(of)) == of and Fraction(of) > 0
+        except (ValueError, ZeroDivisionError):
+            exact = False
+        if not exact:
+            raise SpecError(f"band {limits!r} is normalised by {of!r}, which is not an exact score above 0")
+        plain = cls.parse(limits)
+        if plain.name in (*BANDS, ALL):
+            raise SpecError(
+                f"normalised band {limits!r} has no limits: use shares of what noise scores, as in 0.75-0.95"
+            )
+        return cls(NORMALISED + plain.name, plain.low, plain.high, of)
+
     def limits(self, measure: Measure | None) -> tuple[int, int]:
-        """The scores in this band, first and one past the last, exactly: ceil(limit * denominator)."""
+        """The scores in this band, first and one past the last, exactly: ceil(limit * denominator).
+
+        The denominator is that of the measure, or `of` where the band is normalised.
+        """
         if measure is None:
             return 0, 2**31
-        first, end = (math.ceil(Fraction(repr(limit)) * measure.denominator) for limit in (self.low, self.high))
+        whole = Fraction(self.of) if self.of else measure.denominator
+        first, end = (math.ceil(Fraction(repr(limit)) * whole) for limit in (self.low, self.high))
         return first, end
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, as they stand in a spec; `of` only where the band is normalised."""
+        return {name: value for name, value in vars(self).items() if name != "of" or value}
 
 
 @dataclass

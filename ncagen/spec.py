@@ -22,11 +22,12 @@ PLAIN = (bool, int, float, str)
 MOST_SETTINGS = 256
 
 RANGES = {
+    "test": (0, 10**15),
     "tokens": (1, 10**15),
     "validation": (0, 10**15),
     "seed": (0, 2**32 - 1),
     "rows_per_shard": (1, 10**6),
-    "seq_len": (1000, 16384),
+    "seq_len": (64, 131072),
 }
 
 
@@ -63,7 +64,10 @@ class SourceSettings:
 
 @dataclass(frozen=True)
 class BuildSpec:
-    """What a dataset holds. `tokens` and `validation` count training tokens (rows of `seq_len`) in each band."""
+    """What a dataset holds. tokens, validation, test: training tokens (rows of `seq_len`) of each split in each band.
+
+    A dataset without a split `train` has a split `test`.
+    """
 
     source: SourceSettings
     tokens: int
@@ -72,30 +76,32 @@ class BuildSpec:
     seed: int = 0
     seq_len: int = 1024
     rows_per_shard: int = 4096
+    test: int = 0
 
     def __post_init__(self):
         for name, (least, most) in RANGES.items():
             value = getattr(self, name)
             if type(value) is not int:
                 raise SpecError(f"{name} {value!r} is not a whole number")
-            if not least <= value <= most:
+            if not least <= value <= most and not (name == "tokens" and value == 0 < self.test):
                 raise SpecError(f"{name} {value} is out of range: use {least} to {most}")
         if not self.bands:
             raise SpecError("no band is given: use --band high")
         names = [band.name for band in self.bands]
         for band in self.bands:
             if (
-                Band.parse(band.name) != band or not type(band.low) is type(band.high) is float
+                Band.parse(band.name, band.of) != band or not type(band.low) is type(band.high) is float
             ):  # the name is a folder's
                 raise SpecError(f"band {band.name!r} does not have the limits {band.low} and {band.high}")
             if names.count(band.name) > 1:
                 raise SpecError(f"band {band.name!r} is given twice")
-        if self.shards("train") >= 2**31 or self.shards("validation") >= 2**31:
+        if any(self.shards(split) >= 2**31 for split in ("train", "validation", "test")):
             raise SpecError("this is over 2147483647 shards: use more rows_per_shard")
 
     def rows(self, split: str) -> int:
         """Rows of a split in each band."""
-        return -(-{"train": self.tokens, "validation": self.validation}[split] // self.seq_len)
+        tokens = {"train": self.tokens, "validation": self.validation, "test": self.test}[split]
+        return -(-tokens // self.seq_len)
 
     def shards(self, split: str) -> int:
         """Shards of a split in each band."""
@@ -106,9 +112,9 @@ class BuildSpec:
         return min(self.rows_per_shard, self.rows(split) - shard * self.rows_per_shard)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values, as they stand in a manifest; `from_dict` reads them back."""
-        found = {field.name: getattr(self, field.name) for field in fields(self)}
-        return found | {"source": self.source.to_dict(), "bands": [dict(vars(band)) for band in self.bands]}
+        """Plain values, as they stand in a manifest, `test` only where it has rows; `from_dict` reads them back."""
+        found = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "test" or self.test}
+        return found | {"source": self.source.to_dict(), "bands": [band.to_dict() for band in self.bands]}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "BuildSpec":

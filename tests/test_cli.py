@@ -444,7 +444,7 @@ BAD = [
     ),
     ("--tokens 1M --band high --temperature -1", "temperature -1.0 is out of range: use 0 to 1"),
     ("--tokens 1M --band high --temperature hot", "Invalid value for '--temperature': 'hot' is not a valid float."),
-    ("--tokens 1M --band high --seq-len 17k", "seq_len 17408 is out of range: use 1000 to 16384"),
+    ("--tokens 1M --band high --seq-len 129k", "seq_len 132096 is out of range: use 64 to 131072"),
     ("--tokens 1M --band high --format csv", "Invalid value for '--format': 'csv' is not one of 'parquet', 'arrow'."),
     ("--tokens 1M --band high --workers 0", "Invalid value for '--workers': 0 is not in the range x>=1."),
     ("missing.toml", "spec file 'missing.toml' cannot be read: No such file or directory"),

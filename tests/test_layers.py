@@ -10,7 +10,7 @@ from conftest import ROOT
 
 # From the ground up. A part may import parts of its own floor and of those below.
 FLOORS = (
-    ("compile_notice", "cores", "errors", "hints", "kernels", "numbers", "philox", "version"),
+    ("compile_notice", "cores", "errors", "hints", "kernels", "numbers", "philox", "philox_kernels", "version"),
     ("row_format",),
     ("selection",),
     ("deflate", "spec"),

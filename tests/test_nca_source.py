@@ -12,9 +12,10 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from ncagen.deflate.lengths import gzip_length
+from ncagen.deflate.noise import NOISE_SAMPLES
 from ncagen.row_format import Column, Measure, RowFormat, Rows
 from ncagen.sources.nca import definition, tokens
-from ncagen.sources.nca.noise import NOISE_SAMPLES, noise_lengths
+from ncagen.sources.nca.noise import noise_lengths
 from ncagen.sources.nca.settings import STARTS, Settings
 from ncagen.sources.nca.source import Nca
 

@@ -5,8 +5,8 @@ import hashlib
 import numpy as np
 import pytest
 
-from ncagen import philox
-from ncagen.sources.nca import cpu, cpu_kernels
+from ncagen import philox, philox_kernels
+from ncagen.sources.nca import cpu
 from ncagen.sources.nca.settings import Settings
 
 # Random123's kat_vectors for philox4x32 with 10 rounds: counter, key, block.
@@ -27,7 +27,7 @@ def numba_block(counter, key):
     words = np.zeros(8, np.uint16)
     block, purpose, low, high = counter
     address = (np.uint64(v) for v in (*key, purpose, low | high << 32, block))
-    cpu_kernels.philox_block(*address, words, np.uint64(0))
+    philox_kernels.philox_block(*address, words, np.uint64(0))
     return words
 
 

@@ -24,6 +24,7 @@ from ncagen.factory.check_dataset import verify
 from ncagen.factory.settings import from_settings
 from ncagen.row_format import Column, Measure, RowFormat, Rows, SourceCard
 from ncagen.sources.source import Option, Stage, no_stage
+from ncagen.spec import BuildSpec
 from ncagen.view import webpage
 
 END = 10  # the id of a document's end
@@ -53,6 +54,7 @@ class Digits:
 
     name: ClassVar[str] = "digits"
     version: ClassVar[int] = 1
+    needs_band: ClassVar[bool] = False
     options: ClassVar[tuple[Option, ...]] = (Option("digits", int, "Digits in use.  [10]"),)
     measures: ClassVar[tuple[Measure, ...]] = ()
 
@@ -71,6 +73,9 @@ class Digits:
 
     def to_dict(self) -> dict[str, Any]:
         return {"digits": self.digits}
+
+    def for_build(self, spec: BuildSpec) -> "Digits":
+        return self
 
     @property
     def row_format(self) -> RowFormat:

@@ -12,9 +12,11 @@ from hypothesis import strategies as st
 
 pytest.importorskip("numba")
 
+from ncagen.deflate import selfcheck as lengths_selfcheck
+from ncagen.errors import SelfCheckFailed
 from ncagen.sources.nca import batch, cpu, entropy, selfcheck
 from ncagen.sources.nca.devices import backend
-from ncagen.sources.nca.selfcheck import SelfCheckFailed, check
+from ncagen.sources.nca.selfcheck import check
 from ncagen.sources.nca.settings import Settings
 
 PROCESSOR = "this processor does not compute what ncagen defines: {}; no row was made here: use another machine,"
@@ -52,8 +54,8 @@ def test_the_default_settings_are_compared_in_full():
 
 @pytest.mark.skipif("ng" in zlib.ZLIB_RUNTIME_VERSION, reason="zlib-ng gives other lengths")
 def test_the_known_lengths_are_those_of_zlib():
-    texts = [row.astype("<u4").tobytes() for row in selfcheck.known_tokens()]
-    assert tuple(len(zlib.compress(text, 9)) + 12 for text in texts) == selfcheck.KNOWN_LENGTHS
+    texts = [row.astype("<u4").tobytes() for row in lengths_selfcheck.known_tokens()]
+    assert tuple(len(zlib.compress(text, 9)) + 12 for text in texts) == lengths_selfcheck.KNOWN_LENGTHS
 
 
 class Changed:

@@ -114,10 +114,10 @@ def test_any_text_is_a_number_of_tokens_or_one_line(text):
 
 def test_row_lengths_are_read():
     assert [parse_seq_len(text) for text in ("1024", "8k", "16K", 2048)] == [1024, 8192, 16384, 2048]
-    assert message(parse_seq_len, "8m") == "seq_len '8m' is not a length: use 1k to 16k, as in 1024 or 8k"
-    assert message(parse_seq_len, "-1") == "seq_len '-1' is not a length: use 1k to 16k, as in 1024 or 8k"
-    assert message(order, seq_len="17k") == "seq_len 17408 is out of range: use 1000 to 16384"
-    assert message(order, seq_len=999) == "seq_len 999 is out of range: use 1000 to 16384"
+    assert message(parse_seq_len, "8m") == "seq_len '8m' is not a length: use 64 to 128k, as in 1024 or 8k"
+    assert message(parse_seq_len, "-1") == "seq_len '-1' is not a length: use 64 to 128k, as in 1024 or 8k"
+    assert message(order, seq_len="129k") == "seq_len 132096 is out of range: use 64 to 131072"
+    assert message(order, seq_len=63) == "seq_len 63 is out of range: use 64 to 131072"
 
 
 def test_bands_are_read_by_name_or_limits():
@@ -211,7 +211,7 @@ def test_an_unknown_setting_gets_the_nearest():
     assert message(order, temprature=1) == "setting 'temprature' is not known: did you mean 'temperature'?"
     assert message(order, **{"seq-length": 1}) == "setting 'seq_length' is not known: did you mean 'seq_len'?"
     assert message(order, fromat="arrow") == "setting 'fromat' is not known: did you mean 'format'?"
-    assert message(order, zzz=1).startswith("setting 'zzz' is not known: known are tokens, validation, seed, ")
+    assert message(order, zzz=1).startswith("setting 'zzz' is not known: known are tokens, validation, test, seed, ")
     assert order(**{"seq-len": "2k"}).seq_len == 2048
 
 
@@ -375,7 +375,7 @@ def test_a_spec_of_another_version_is_refused():
     other = BuildSpec.from_dict(values | {"source": values["source"] | {"version": 2}})
     assert message(source_of, other) == "source nca of version 2 is not this ncagen's: it makes version 1"
     assert message(BuildSpec.from_dict, values | {"sede": 1}) == (
-        "setting 'sede' is not known: known are source, tokens, bands, validation, seed, seq_len, rows_per_shard"
+        "setting 'sede' is not known: known are source, tokens, bands, validation, seed, seq_len, rows_per_shard, test"
     )
     del values["bands"]
     assert message(BuildSpec.from_dict, values) == "the spec is incomplete: 'bands'"

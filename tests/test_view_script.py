@@ -15,7 +15,7 @@ from conftest import ROOT
 
 from ncagen import philox
 from ncagen.deflate.lengths import gzip_length
-from ncagen.sources.nca.noise import NOISE_SAMPLES
+from ncagen.deflate.noise import NOISE_SAMPLES
 from ncagen.sources.nca.settings import PRESETS, Settings
 from ncagen.sources.nca.source import Nca
 from ncagen.view.bundle import bundle

@@ -24,7 +24,7 @@ from ncagen.sources import source_of
 from ncagen.sources.nca.source import Nca
 from ncagen.sources.source import Source
 
-TRAIN, VALIDATION = SPLITS
+TRAIN, VALIDATION, _ = SPLITS
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,9 @@ import numpy as np
 
 from ncagen.errors import NcagenError
 from ncagen.sources.nca.options import parse_grid
-from ncagen.sources.nca.settings import DELIMITERS, SCORED_GRIDS, SCORED_TOKEN_BYTES, Patching, Settings
+from ncagen.sources.nca.settings import DELIMITERS, SCORED_GRIDS, Patching, Settings
 from ncagen.sources.nca.tokens import patch_grids
+from ncagen.sources.scored import TOKEN_BYTES
 
 
 @dataclass(frozen=True)
@@ -87,7 +88,7 @@ class Shape(Patching):
     @property
     def scored_bytes(self) -> int:
         """Number of bytes that are scored."""
-        return self.scored_frames * self.patches * SCORED_TOKEN_BYTES
+        return self.scored_frames * self.patches * TOKEN_BYTES
 
     def aligned(self, tokens: np.ndarray) -> np.ndarray:
         """Returns bool[row], true for rows with delimiters in place and nowhere else. tokens: integers [row, token]."""

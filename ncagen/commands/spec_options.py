@@ -6,7 +6,7 @@ import click
 
 from ncagen.dataset.shard import FORMATS
 from ncagen.errors import SpecError
-from ncagen.factory.settings import Option, read_spec_file, source_options
+from ncagen.factory.settings import SOURCES, Option, read_spec_file, source_options
 from ncagen.selection import BANDS, DOMAINS
 
 
@@ -20,11 +20,17 @@ def spec_options(command):
             help=f"{', '.join(f'{n} ({lo:g}-{hi:g})' for n, (lo, hi) in BANDS.items())} or limits such as 0.35-0.45;"
             " repeatable, all are filled in one pass.",
         ),
+        click.option(
+            "--band-normalised",
+            multiple=True,
+            help="Limits as shares of what uniform noise of the same alphabet scores, such as 0.75-0.95; repeatable.",
+        ),
         click.option("--for", "domain", help=f"The paper's best band for {', '.join(DOMAINS)}."),
         click.option("--validation", help="Validation tokens in each band, from other rules; 0 for none.  [1M]"),
+        click.option("--test", help="Test tokens in each band, from other rules again.  [0]"),
         click.option("--seed", type=int, help="Any number below 2**32.  [0]"),
-        click.option("--source", help="Where rows come from: nca.  [nca]"),
-        click.option("--seq-len", help="Training tokens of a row, 1k to 16k (k is 1024).  [1024]"),
+        click.option("--source", help=f"Where rows come from: {', '.join(SOURCES)}.  [nca]"),
+        click.option("--seq-len", help="Training tokens of a row, 64 to 128k (k is 1024).  [1024]"),
         click.option("--rows-per-shard", type=int, help="[4096]"),
         *map(_flag, source_options()),
         click.option("--format", "file_format", type=click.Choice(FORMATS), help="[parquet]"),
@@ -50,8 +56,9 @@ def settings_of(spec_file: Path | None, flags: dict) -> dict:
     for flag, setting in (("domain", "for"), ("file_format", "format")):
         if flag in given:
             given[setting] = given.pop(flag)
-    if "band" in given:
-        given["band"] = list(given["band"])
+    for name in ("band", "band_normalised"):
+        if name in given:
+            given[name] = list(given[name])
     if spec_file is None:
         return given
     settings = read_spec_file(spec_file)

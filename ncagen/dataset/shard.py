@@ -29,7 +29,7 @@ from ncagen.row_format import RowFormat, Rows
 from ncagen.spec import BuildSpec
 
 FORMATS = ("parquet", "arrow")
-SPLITS = ("train", "validation")
+SPLITS = ("train", "validation", "test")
 RECORD_KEY = b"ncagen"
 # The key, in a Parquet file's metadata and an Arrow file's schema, of its row groups' sizes and hashes: a JSON list.
 GROUPS_KEY = b"ncagen_row_groups"

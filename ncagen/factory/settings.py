@@ -8,6 +8,7 @@ import difflib
 import re
 import tomllib
 from collections.abc import Mapping
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -15,14 +16,14 @@ from typing import Any
 from ncagen.errors import SpecError
 from ncagen.selection import ALL, BANDS, DOMAINS, Band
 from ncagen.sources import SOURCES, source_of
-from ncagen.sources.nca.facts import GZIP_BYTES
+from ncagen.sources.scored import GZIP_BYTES
 from ncagen.sources.source import Option, Source
 from ncagen.spec import BuildSpec, SourceSettings
 
 DEFAULT_SOURCE = "nca"
 
-BUILD_SETTINGS = ("tokens", "validation", "seed", "seq_len", "rows_per_shard")
-OTHER_SETTINGS = ("source", "band", "bands", "for")
+BUILD_SETTINGS = ("tokens", "validation", "test", "seed", "seq_len", "rows_per_shard")
+OTHER_SETTINGS = ("source", "band", "bands", "band_normalised", "for")
 FILE_SETTINGS = ("format", "out")  # what a TOML file may hold beside the settings of its rows
 
 _SUFFIXES = {"": 1, "K": 10**3, "M": 10**6, "B": 10**9, "T": 10**12}
@@ -40,15 +41,17 @@ def from_settings(settings: Mapping[str, Any]) -> BuildSpec:
     source = _source(settings.pop("source", DEFAULT_SOURCE))
     options = [option.name for option in source.options]
     _refuse_unknown(settings, [*BUILD_SETTINGS, *OTHER_SETTINGS, *options, *FILE_SETTINGS])
-    if "tokens" not in settings:
+    if "tokens" not in settings and "test" not in settings:
         raise SpecError("tokens is missing: say how many, as in --tokens 164M")
     build: dict[str, Any] = {name: settings[name] for name in BUILD_SETTINGS if name in settings}
-    build["tokens"] = parse_tokens(build["tokens"])
-    build["validation"] = parse_tokens(build.get("validation", BuildSpec.validation), "validation", least=0)
+    build["test"] = parse_tokens(build.get("test", BuildSpec.test), "test", least=0)
+    build["tokens"] = parse_tokens(build.get("tokens", 0), least=0 if build["test"] else 1)
+    validation = BuildSpec.validation if build["tokens"] else 0
+    build["validation"] = parse_tokens(build.get("validation", validation), "validation", least=0)
     build["seq_len"] = parse_seq_len(build.get("seq_len", BuildSpec.seq_len))
     made = source.from_options({name: settings[name] for name in options if name in settings}, build["seq_len"])
-    bands = _bands(settings, bool(made.measures))
-    spec = BuildSpec(source=settings_of_source(made), bands=bands, **build)
+    spec = BuildSpec(source=settings_of_source(made), bands=_bands(settings, made), **build)
+    spec = replace(spec, source=settings_of_source(made.for_build(spec)))
     check_bands(spec)
     return spec
 
@@ -79,8 +82,15 @@ def check_bands(spec: BuildSpec) -> None:
 
 
 def source_options() -> tuple[Option, ...]:
-    """The options of every source, each name once, for the command line."""
-    found = {option.name: option for source in SOURCES.values() for option in source.options}
+    """The options of every source, each name once, for the command line; those of other sources than the default's
+    say whose they are."""
+    found: dict[str, Option] = {}
+    for source in SOURCES.values():
+        for option in source.options:
+            doc = option.doc if source.name == DEFAULT_SOURCE else f"{source.name}: {option.doc}"
+            if option.name in found:
+                doc = f"{found[option.name].doc} {doc}"
+            found[option.name] = replace(option, doc=doc)
     return tuple(found.values())
 
 
@@ -103,7 +113,7 @@ def parse_seq_len(text: str | int) -> int:
     """A row's training length from text such as 1024 or 8k (k is 1024 here). Raises SpecError."""
     match = re.fullmatch(r"([0-9]{1,9})(k?)", str(text).strip().lower())
     if not match:
-        raise SpecError(f"seq_len {str(text)!r} is not a length: use 1k to 16k, as in 1024 or 8k")
+        raise SpecError(f"seq_len {str(text)!r} is not a length: use 64 to 128k, as in 1024 or 8k")
     return int(match[1]) * (1024 if match[2] else 1)
 
 
@@ -123,18 +133,37 @@ def _source(name: object) -> type[Source]:
     return SOURCES[str(name)]
 
 
-def _bands(settings: Mapping[str, Any], measured: bool) -> tuple[Band, ...]:
-    """The bands in band, bands and for; where nothing is measured, the one of all rows."""
-    named = [settings[key] for key in ("band", "bands") if key in settings]
-    texts = [str(text) for entry in named for text in (entry if isinstance(entry, list | tuple) else [entry])]
+def _bands(settings: Mapping[str, Any], source: Source) -> tuple[Band, ...]:
+    """The bands in band, bands, band_normalised and for; the one of all rows where there are none."""
+    texts = _texts(settings, "band", "bands")
     domain = settings.get("for")
     if domain is not None:
         if domain not in list(DOMAINS):
             raise SpecError(f"domain {domain!r} is not known: use {', '.join(DOMAINS)}")
         texts.append(DOMAINS[domain])
-    if not texts and measured:
+    shares = dict.fromkeys(_texts(settings, "band_normalised"))
+    if not texts and not shares and source.measures and source.needs_band:
         raise SpecError("no band is given: use --band high (web text, math), --band medium (code) or --for code")
-    return tuple(Band.parse(text) for text in dict.fromkeys(texts or [ALL]))
+    bands = [Band.parse(text) for text in dict.fromkeys(texts if texts or shares else [ALL])]
+    return *bands, *(Band.parse(text, _noise_score(text, source)) for text in shares)
+
+
+def _texts(settings: Mapping[str, Any], *keys: str) -> list[str]:
+    """The values of some settings, each a text or a list of them."""
+    named = [settings[key] for key in keys if key in settings]
+    return [str(text) for entry in named for text in (entry if isinstance(entry, list | tuple) else [entry])]
+
+
+def _noise_score(text: str, source: Source) -> str:
+    """The mean score of noise, as an exact fraction. Raises SpecError where bands do not select by such a score."""
+    Band.parse(text)  # refuses what is no range before anything is computed
+    scores = source.noise_scores()
+    if not len(scores):
+        raise SpecError(
+            f"band-normalised {text!r} is a share of what noise scores, and noise has no score in source"
+            f" {source.name} with these settings: use --band"
+        )
+    return str(Fraction(int(scores.sum()), len(scores)))
 
 
 def _refuse_unknown(settings: Mapping[str, Any], known: list[str]) -> None:

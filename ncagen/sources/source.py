@@ -13,6 +13,7 @@ from typing import Any, ClassVar, Protocol
 import numpy as np
 
 from ncagen.row_format import Measure, RowFormat, Rows, SourceCard
+from ncagen.spec import BuildSpec
 
 Stage = Callable[[str], AbstractContextManager]
 """Takes the name of a stage and returns a context manager; the stage runs inside it, so `bench` can measure it."""
@@ -91,6 +92,9 @@ class Source(Protocol):
 
     options: ClassVar[tuple[Option, ...]]
 
+    needs_band: ClassVar[bool]
+    """Whether a build has to name a band; otherwise it may leave them out, and keeps every candidate."""
+
     @property
     def seq_len(self) -> int:
         """Tokens of a row that a model reads as input."""
@@ -111,6 +115,12 @@ class Source(Protocol):
 
     def to_dict(self) -> dict[str, Any]:
         """Returns every setting except `seq_len` as a plain value: part of the hashed spec."""
+
+    def for_build(self, spec: BuildSpec) -> "Source":
+        """Returns the source with the settings that depend on a build, such as its seed, bands and shards.
+
+        spec: the build, with the settings of this source. Raises SpecError for a build that the source cannot make.
+        """
 
     @property
     def row_format(self) -> RowFormat:

@@ -24,7 +24,7 @@ from ncagen.evaluate.cache import largest
 from ncagen.evaluate.report import page_table
 from ncagen.selection import BANDS, DOMAINS, Band
 from ncagen.sources import source_of
-from ncagen.sources.nca.facts import GZIP_BYTES
+from ncagen.sources.scored import GZIP_BYTES
 from ncagen.sources.source import Source
 from ncagen.version import VERSION
 from ncagen.view import nca_twin

@@ -13,10 +13,12 @@ import numpy as np
 
 from ncagen.deflate.lengths import token_gzip_lengths
 from ncagen.row_format import Rows
+from ncagen.sources import scored
 from ncagen.sources.nca import cpu, entropy, structure, tokens
-from ncagen.sources.nca.facts import GZIP_BYTES, GZIP_RATIO, LINEAR_GAP, ORACLE, gzip_measure, measure, stores_oracle
+from ncagen.sources.nca.facts import LINEAR_GAP, ORACLE, gzip_measure, measure, stores_oracle
 from ncagen.sources.nca.rules import Rules
-from ncagen.sources.nca.settings import SCORED_TOKEN_BYTES, Settings
+from ncagen.sources.nca.settings import Settings
+from ncagen.sources.scored import GZIP_BYTES, GZIP_RATIO
 from ncagen.sources.source import Stage, no_stage
 
 
@@ -116,7 +118,7 @@ class NcaBatch:
 
     def scored_bytes(self) -> list[bytes]:
         """Returns the scored bytes of each candidate: its scored patches as little-endian int32."""
-        return [row.tobytes() for row in self.patches.astype(f"<u{SCORED_TOKEN_BYTES}")]
+        return scored.scored_bytes(self.patches)
 
 
 def run(

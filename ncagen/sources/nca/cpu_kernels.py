@@ -8,6 +8,7 @@ import numpy as np
 
 from ncagen import philox
 from ncagen.kernels import kernel, trailing_zeros
+from ncagen.philox_kernels import draw, philox_block
 from ncagen.sources.nca import simd
 from ncagen.sources.nca.entropy_kernels import cell_entropy, pair_entropy
 from ncagen.sources.nca.rules import (
@@ -19,9 +20,6 @@ from ncagen.sources.nca.rules import (
 )
 from ncagen.sources.nca.simd import BLOCK, IN_REGISTERS, LANES
 
-_MULTIPLIER_0, _MULTIPLIER_1 = (np.uint64(m) for m in philox.MULTIPLIERS)
-_WEYL_0, _WEYL_1 = (np.uint64(w) for w in philox.WEYL)
-_ROUNDS = philox.ROUNDS
 _PERCEPTION, _HIDDEN, _OUTPUT, _START_WEIGHTS, _START_CELLS, _NOISE = (
     philox.PERCEPTION,
     philox.HIDDEN,
@@ -37,42 +35,6 @@ _ONE = np.uint64(1)
 
 
 @kernel
-def philox_block(seed, stream, purpose, number, block, words, at):
-    """Writes the eight 16-bit words of one block to words[at : at + 8]."""
-    c0 = np.uint64(block)
-    c1 = np.uint64(purpose)
-    c2 = np.uint64(number) & _LOW
-    c3 = np.uint64(number) >> _32
-    k0 = np.uint64(seed)
-    k1 = np.uint64(stream)
-    for _ in range(_ROUNDS):
-        left = c0 * _MULTIPLIER_0
-        right = c2 * _MULTIPLIER_1
-        c0 = (right >> _32) ^ c1 ^ k0
-        c1 = right & _LOW
-        c2 = (left >> _32) ^ c3 ^ k1
-        c3 = left & _LOW
-        k0 = (k0 + _WEYL_0) & _LOW
-        k1 = (k1 + _WEYL_1) & _LOW
-    at = np.uint64(at)
-    words[at] = c0
-    words[at + np.uint64(1)] = c0 >> _SIXTEEN
-    words[at + np.uint64(2)] = c1
-    words[at + np.uint64(3)] = c1 >> _SIXTEEN
-    words[at + np.uint64(4)] = c2
-    words[at + np.uint64(5)] = c2 >> _SIXTEEN
-    words[at + np.uint64(6)] = c3
-    words[at + np.uint64(7)] = c3 >> _SIXTEEN
-
-
-@kernel
-def _draw(seed, stream, purpose, number, count, words):
-    """Fills the first `count` of words: uint16[count, and up to seven more]."""
-    for at in range(np.uint64(0), np.uint64(count), np.uint64(8)):
-        philox_block(seed, stream, purpose, number, at >> np.uint64(3), words, at)
-
-
-@kernel
 def sample_rules(seed, stream, numbers, wrap, tables, words, perception, hidden, output):
     """Draws rules into perception, hidden and output, with the shapes of `cpu._flat`. tables: int16[layer, 65536]."""
     batch, places, size = perception.shape
@@ -81,7 +43,7 @@ def sample_rules(seed, stream, numbers, wrap, tables, words, perception, hidden,
     inputs = size + around + around
     for b in range(batch):
         number = numbers[b]
-        _draw(seed, stream, _PERCEPTION, number, places * inputs, words)
+        draw(seed, stream, _PERCEPTION, number, places * inputs, words)
         for place in range(np.uint64(places)):
             at = place * inputs
             for i in range(size):
@@ -89,10 +51,10 @@ def sample_rules(seed, stream, numbers, wrap, tables, words, perception, hidden,
             for c in range(around):  # channel 0 is state n-1 again, the last is state 0: see rules.fold_wrap
                 perception[b, place, size - around + c] += tables[0, words[at + c]]
                 perception[b, place, c] += tables[0, words[at + around + size + c]]
-        _draw(seed, stream, _HIDDEN, number, hidden.shape[1], words)
+        draw(seed, stream, _HIDDEN, number, hidden.shape[1], words)
         for i in range(np.uint64(hidden.shape[1])):
             hidden[b, i] = tables[1, words[i]]
-        _draw(seed, stream, _OUTPUT, number, output.shape[1], words)
+        draw(seed, stream, _OUTPUT, number, output.shape[1], words)
         for i in range(np.uint64(output.shape[1])):
             output[b, i] = tables[2, words[i]]
 
@@ -103,12 +65,12 @@ def sample_starts(seed, stream, candidates, states, uniform, table, words, ends,
     for b in range(batch):
         total = np.uint64(states)
         if not uniform:
-            _draw(seed, stream, _START_WEIGHTS, candidates[b], states, words)
+            draw(seed, stream, _START_WEIGHTS, candidates[b], states, words)
             total = np.uint64(0)
             for s in range(np.uint64(states)):
                 total += np.uint64(table[words[s]])
                 ends[s] = total
-        _draw(seed, stream, _START_CELLS, candidates[b], cells, words)
+        draw(seed, stream, _START_CELLS, candidates[b], cells, words)
         for c in range(np.uint64(cells)):
             point = np.uint64(words[c]) * total >> _SIXTEEN
             state = point

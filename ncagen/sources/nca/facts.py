@@ -3,9 +3,9 @@
 from fractions import Fraction
 
 from ncagen.row_format import Column, Measure, RowFormat
+from ncagen.sources import scored
 from ncagen.sources.nca.settings import Settings
 
-GZIP_BYTES, GZIP_RATIO = "gzip_bytes", "gzip_ratio"
 ORACLE = "oracle_micronats"
 LINEAR_GAP, LINEAR_GAP_RATIO = "linear_gap", "linear_gap_ratio"
 
@@ -19,8 +19,7 @@ def row_format(settings: Settings) -> RowFormat:
         unpredictable=settings.tokens_per_grid,
         structural=(settings.patch_ids, settings.patch_ids + 1),
         facts=(
-            Column(GZIP_BYTES, "int32", "length of the compressed grids"),
-            Column(GZIP_RATIO, "float32", f"`{GZIP_BYTES}` by {settings.scored_bytes:,}"),
+            *scored.gzip_columns(settings.scored_bytes, "length of the compressed grids"),
             *_extra(settings),
         ),
     )
@@ -54,4 +53,4 @@ def measure(settings: Settings) -> Measure:
 
 def gzip_measure(settings: Settings) -> Measure:
     """Returns the gzip length in bytes, over the scored bytes as a ratio."""
-    return Measure(GZIP_BYTES, GZIP_RATIO, Fraction(settings.scored_bytes))
+    return scored.gzip_measure(settings.scored_bytes)

@@ -23,7 +23,8 @@ import numpy as np
 
 from ncagen import philox
 from ncagen.deflate.lengths import defined_length, token_gzip_lengths
-from ncagen.errors import NcagenError
+from ncagen.deflate.selfcheck import AGAIN, known_lengths
+from ncagen.errors import SelfCheckFailed
 from ncagen.sources.nca import batch, cpu, definition, entropy, oracle, tokens
 from ncagen.sources.nca.facts import ORACLE, stores_oracle
 from ncagen.sources.nca.rules import sample_rules
@@ -46,15 +47,6 @@ CELLS_AND_STATES = 1 << 16  # of all candidates' grids together; above it, fewer
 # Limits of the trajectories that are compared. The default settings (10, 1 and 1024) are within them.
 LONGEST_WARMUP, LONGEST_STRIDE, LONGEST_ROW = 16, 2, 1024
 
-# Alphabets of the known tokens, and their lengths by madler's zlib at level 9, which tests/test_selfcheck.py computes.
-ALPHABETS = (1, 2, 3, 10, 100, 1000, 10_000, 60_000)
-KNOWN_TOKENS = 360
-KNOWN_LENGTHS = (32, 104, 155, 227, 348, 527, 635, 691)
-
-
-class SelfCheckFailed(NcagenError):
-    """This machine or its device does not compute what ncagen defines."""
-
 
 def check(settings: Settings, backend: batch.Backend = cpu) -> None:
     """Compares a backend with the definition for these settings, once in a process. Raises SelfCheckFailed."""
@@ -66,19 +58,9 @@ def _check_once(settings: Settings, backend: batch.Backend) -> None:
     for name, table in backend.tables().items():
         if hashlib.sha256(table.astype(table.dtype.newbyteorder("<")).tobytes()).hexdigest() != TABLE_SHA256[name]:
             _fail(backend, f"its table of {name} values is another")
-    if not np.array_equal(token_gzip_lengths(known_tokens().astype(settings.token_dtype)), KNOWN_LENGTHS):
+    if not known_lengths(settings.token_dtype):
         _fail(backend, "known tokens have other gzip lengths")
     _check_rows(_shortened(settings), backend)
-
-
-def known_tokens() -> np.ndarray:
-    """Returns a row of tokens for each alphabet: uint16[row, token]. The second half mostly repeats the first."""
-    numbers = np.arange(len(ALPHABETS), dtype=np.uint64)
-    words = philox.words(0, philox.STREAMS["pilot"], philox.START_CELLS, numbers, KNOWN_TOKENS)
-    known = words % np.array(ALPHABETS, np.uint16)[:, None]
-    half = KNOWN_TOKENS // 2
-    known[:, half:] = np.where(words[:, half:] % 8 == 0, known[:, half:], known[:, :half])
-    return known
 
 
 def _check_rows(settings: Settings, backend: batch.Backend) -> None:
@@ -125,6 +107,5 @@ def _fail(backend: Any, what: str) -> NoReturn:
     name = "this processor" if backend is cpu else f"device {backend.device}"
     raise SelfCheckFailed(
         f"{name} does not compute what ncagen defines: {what}; no row was made here: use another machine"
-        f"{'' if backend is cpu else ', or --device cpu'}, or delete the __pycache__ folders of ncagen and install"
-        " ncagen[build] anew"
+        f"{'' if backend is cpu else ', or --device cpu'}, {AGAIN}"
     )

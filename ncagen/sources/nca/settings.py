@@ -9,6 +9,7 @@ from math import gcd
 from typing import Any
 
 from ncagen.errors import SpecError
+from ncagen.sources.scored import TOKEN_BYTES
 
 # `released` is what the authors' launcher ran, `paper` what their text states.
 PRESETS: dict[str, dict[str, Any]] = {
@@ -21,7 +22,6 @@ FACTS = ("oracle",)  # columns that a build stores where it is asked to
 MEASURES = ("gzip", "linear-gap")  # what bands select by
 DELIMITERS = 2  # start-of-grid and end-of-grid, the two ids above all patches
 SCORED_GRIDS = 10
-SCORED_TOKEN_BYTES = 4  # the released filter compresses little-endian int32 tokens
 MOST_VOCABULARY = 2**32
 
 # Temperature and bias are bounded so that logits stay inside int32 for every alphabet: see `rules`.
@@ -133,7 +133,7 @@ class Settings(Patching):
     @property
     def scored_bytes(self) -> int:
         """Number of bytes that are scored."""
-        return self.scored_frames * self.patches * SCORED_TOKEN_BYTES
+        return self.scored_frames * self.patches * TOKEN_BYTES
 
     @property
     def predicted_cells(self) -> int:

@@ -16,6 +16,7 @@ from ncagen.sources.nca import card, facts, options
 from ncagen.sources.nca.grids import NcaGrids
 from ncagen.sources.nca.settings import Settings
 from ncagen.sources.source import Batch, Option, Stage, no_stage
+from ncagen.spec import BuildSpec
 
 VERSION = 1
 
@@ -32,6 +33,7 @@ class Nca:
     name: ClassVar[str] = "nca"
     version: ClassVar[int] = VERSION
     options: ClassVar[tuple[Option, ...]] = options.OPTIONS
+    needs_band: ClassVar[bool] = True
 
     settings: Settings
 
@@ -58,6 +60,10 @@ class Nca:
         """Returns every setting except `seq_len` as a plain value: part of the hashed spec."""
         found = {name: getattr(self.settings, name) for name in STORED}
         return {name: value for name, value in found.items() if name not in OPTIONAL or value != OPTIONAL[name]}
+
+    def for_build(self, spec: BuildSpec) -> "Nca":
+        """Returns itself: no setting depends on the build."""
+        return self
 
     @property
     def seq_len(self) -> int:

@@ -5,7 +5,7 @@ import { make, shape } from "./elements.js";
 import { addLabels } from "./labels.js";
 
 const NAMES = { web: "Web text", math: "Math", code: "Code" };
-const NOISE = 0.670; // with the default settings: sources/nca/noise.py
+const NOISE = 0.670; // with the default settings: deflate/noise.py
 const LEFT = 84, RIGHT = 8, LINE = 46, TOP = 20;
 
 export function drawDomains(place, data) {
