@@ -16,7 +16,7 @@ from ncagen.spec import BuildSpec
 def bench(rounds, workers, as_json, **flags):
     """Measure this machine: rows written a second times the seconds of one zlib call, and where the time goes.
 
-    Unless flags say otherwise it builds four shards a worker of the high band, without validation.
+    Unless flags say otherwise it builds four shards a worker, of the high band for automata, without validation.
     """
     from ncagen.factory.bench import bench as run_bench
 
@@ -26,10 +26,11 @@ def bench(rounds, workers, as_json, **flags):
     even = workers * 4 * BuildSpec.rows_per_shard * BuildSpec.seq_len
     settings = settings_of(None, {"tokens": even, "validation": "0", **given})
     file_format = settings.pop("format", "parquet")
-    if not settings.get("band") and "for" not in settings:
-        settings["band"] = ["high"]
     from ncagen.factory.plan import pilot
-    from ncagen.factory.settings import from_settings
+    from ncagen.factory.settings import from_settings, source_named
+
+    if source_named(settings).needs_band and not settings.keys() & {"band", "band_normalised", "for"}:
+        settings["band"] = ["high"]
 
     spec = from_settings(settings)
 

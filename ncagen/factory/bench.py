@@ -20,7 +20,7 @@ import numpy as np
 
 from ncagen.dataset import atomic_write
 from ncagen.dataset.folder import Folder
-from ncagen.dataset.manifest import File
+from ncagen.dataset.manifest import SPLITS, File
 from ncagen.factory.make_shard import BuildJob, pack
 from ncagen.factory.scheduler import build, threads
 from ncagen.philox import STREAMS
@@ -53,7 +53,7 @@ def bench(spec: BuildSpec, file_format: str, workers: int, rounds: int) -> Bench
     """Builds the spec `rounds` times in a temporary folder, with zlib timed before and after each."""
     _, acceptance, scored = _stages(spec, file_format)
     stages, build_seconds, zlib_seconds = [], [], [_zlib_seconds(scored)]
-    rows = len(spec.bands) * (spec.rows("train") + spec.rows("validation"))
+    rows = len(spec.bands) * sum(spec.rows(split) for split in SPLITS)
     for _ in range(rounds):
         folder = Path(tempfile.mkdtemp(prefix="ncagen-bench-"))
         try:

@@ -38,7 +38,8 @@ def from_settings(settings: Mapping[str, Any]) -> BuildSpec:
     Raises SpecError with one line that says what to type instead.
     """
     settings = {key.replace("-", "_"): value for key, value in settings.items() if value is not None}
-    source = _source(settings.pop("source", DEFAULT_SOURCE))
+    source = source_named(settings)
+    settings.pop("source", None)
     options = [option.name for option in source.options]
     _refuse_unknown(settings, [*BUILD_SETTINGS, *OTHER_SETTINGS, *options, *FILE_SETTINGS])
     if "tokens" not in settings and "test" not in settings:
@@ -127,7 +128,9 @@ def read_spec_file(path: str | Path) -> dict[str, Any]:
         raise SpecError(f"spec file {str(path)!r} is not TOML: {error}") from None
 
 
-def _source(name: object) -> type[Source]:
+def source_named(settings: Mapping[str, Any]) -> type[Source]:
+    """The source that settings name, the default one if they name none. Raises SpecError."""
+    name = settings.get("source", DEFAULT_SOURCE)
     if name not in list(SOURCES):
         raise SpecError(f"source {name!r} is not known: use {', '.join(SOURCES)}")
     return SOURCES[str(name)]
