@@ -18,6 +18,11 @@ FACT_BYTES = {"int32": 4, "uint64": 8, "float32": 4}
 CANDIDATE = "uint64"
 
 MOST_ROW_TOKENS = 2**24
+
+# Rows of a row group: small enough that reading one row decodes little (256 rows of 1026 tokens are half a megabyte).
+# Of rows of 32,768 tokens or more fewer, so that a row group stays below 2**23 tokens.
+ROW_GROUP_ROWS, USUAL_ROW_BITS = 256, 15
+
 MOST_VOCABULARY = 2**32
 MOST_FACTS = 64
 MOST_STRUCTURAL = 4096
@@ -117,6 +122,11 @@ class RowFormat:
         return self.row_tokens * (2 if self.token_dtype == "uint16" else 4)
 
     @property
+    def group_rows(self) -> int:
+        """Rows of a row group in its files."""
+        return row_group_rows(self.row_tokens)
+
+    @property
     def columns(self) -> tuple[Column, ...]:
         """Every stored column, in the order of the files."""
         tokens = Column("input_ids", self.token_dtype, "the tokens")
@@ -144,6 +154,11 @@ class RowFormat:
             return cls(**{**values, "structural": tuple(values["structural"]), "facts": facts})
         except (TypeError, KeyError, AttributeError) as error:
             raise SpecError(f"the row format is incomplete: {error}") from None
+
+
+def row_group_rows(row_tokens: int) -> int:
+    """Rows of a row group: 256, and of rows of 2**15 tokens or more 256 * 2**15 / row_tokens, to a power of two."""
+    return max(1, ROW_GROUP_ROWS >> max(0, row_tokens.bit_length() - USUAL_ROW_BITS))
 
 
 class Rows:

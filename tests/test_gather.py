@@ -8,8 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ncagen.dataset.gather import Columns, HeldGroups, distinct, gather
-from ncagen.dataset.shard import ROW_GROUP_ROWS
-from ncagen.row_format import Column, RowFormat
+from ncagen.row_format import ROW_GROUP_ROWS, Column, RowFormat
 
 GROUPS = 6
 FORMAT = RowFormat(vocabulary=1000, row_tokens=5, seq_len=4, facts=(Column("size", "int32"),))

@@ -14,9 +14,9 @@ from measure import BATCH, by_node, fetched, fetched_by_lru, report
 
 from ncagen.dataset.division import Division
 from ncagen.dataset.reader import HELD_GROUPS
-from ncagen.dataset.shard import ROW_GROUP_ROWS
 from ncagen.dataset.shuffle import Shards, Shuffle
 from ncagen.dataset.stream import READ_ROWS
+from ncagen.row_format import ROW_GROUP_ROWS
 
 SEED = 1
 PART = 1 << 16  # positions that are looked up at a time

@@ -14,8 +14,8 @@ from ncagen.dataset.formats import Part
 from ncagen.dataset.reader import Dataset
 from ncagen.dataset.shuffle import Shuffle
 
-# Rows of each lane that are fetched ahead, and of all lanes at least.
-LANE_ROWS, LEAST_ROWS = 256, 2048
+# Row groups of each lane that are fetched ahead, and of all lanes at least.
+LANE_GROUPS, LEAST_GROUPS = 1, 8
 
 
 class FetchAhead:
@@ -48,7 +48,8 @@ class FetchAhead:
         """
         if not self.is_any:
             return []
-        rows = max(LEAST_ROWS, LANE_ROWS * division.lanes)
+        size = min(part.row_format.group_rows for part, _ in self._remote.values())
+        rows = size * max(LEAST_GROUPS, LANE_GROUPS * division.lanes)
         ahead = max(len(numbers), -(-rows // (division.batch_rows * division.world * step)))
         first = 1 if numbers[0] < step else 1 + ahead - len(numbers)
         later = range(numbers[-1] + first * step, numbers[-1] + (ahead + 1) * step, step)

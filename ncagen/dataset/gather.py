@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterable
 
 import numpy as np
 
-from ncagen.dataset.shard import ROW_GROUP_ROWS
 from ncagen.row_format import RowFormat
 
 Columns = dict[str, np.ndarray]
@@ -30,7 +29,7 @@ class HeldGroups:
 
     def __init__(self, row_format: RowFormat, most: int):
         """most: how many row groups are held."""
-        self._row_format, self._most = row_format, most
+        self._row_format, self._most, self._size = row_format, most, row_format.group_rows
         self._columns: Columns = {}
         self._places: OrderedDict[int, int] = OrderedDict()  # of each row group held; the one used last comes last
         self._free = list(range(most))
@@ -40,7 +39,7 @@ class HeldGroups:
         """Fills columns with rows, in their order. False, and nothing is filled, while another thread is in here.
 
         groups: the number of each row's row group, int64[row]. at: each row's place in it, int64[row]. fill: fills
-        columns of 256 rows with a row group, by its number; what it raises is raised. found: the columns wanted.
+        columns with room for a row group with one, by its number; what it raises is raised. found: the columns wanted.
         """
         if not self._lock.acquire(blocking=False):
             return False
@@ -51,7 +50,7 @@ class HeldGroups:
             for start in range(0, len(numbers), self._most):
                 places = self._hold(numbers[start : start + self._most], fill)
                 here = slice(None) if len(places) == len(numbers) else (start <= which) & (which < start + len(places))
-                rows = places[which[here] - start] * ROW_GROUP_ROWS + at[here]
+                rows = places[which[here] - start] * self._size + at[here]
                 for name, column in found.items():
                     self._take(name, rows, column, here)
         finally:
@@ -68,7 +67,7 @@ class HeldGroups:
 
     def _empty(self, names: Iterable[str]) -> None:
         """Lets go of all row groups and makes room for these columns."""
-        empty = self._row_format.empty(self._most * ROW_GROUP_ROWS).columns
+        empty = self._row_format.empty(self._most * self._size).columns
         self._columns = {name: empty[name] for name in names}
         self._places, self._free = OrderedDict(), list(range(self._most))
 
@@ -79,8 +78,8 @@ class HeldGroups:
                 self._places.move_to_end(number)
         for number in (number for number in numbers if number not in self._places):
             self._free = self._free or [self._places.popitem(last=False)[1]]
-            first = self._free[-1] * ROW_GROUP_ROWS
-            fill(number, {name: column[first : first + ROW_GROUP_ROWS] for name, column in self._columns.items()})
+            first = self._free[-1] * self._size
+            fill(number, {name: column[first : first + self._size] for name, column in self._columns.items()})
             self._places[number] = self._free.pop()
         for number in numbers:
             self._places.move_to_end(number)

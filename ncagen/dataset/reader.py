@@ -22,7 +22,6 @@ from ncagen.dataset.lru import LruCache
 from ncagen.dataset.manifest import Manifest, read_manifest
 from ncagen.dataset.open_shard import naming, open_shard
 from ncagen.dataset.ranges import RemoteShards
-from ncagen.dataset.shard import ROW_GROUP_ROWS
 from ncagen.dataset.shard_file import ShardFile
 from ncagen.dataset.shuffle import Shards
 from ncagen.dataset.stores import RangesIgnored
@@ -99,6 +98,7 @@ class Dataset:
                 f"{path} has no {split!r} rows in band {self.band!r}: it has {splits} in {', '.join(names)}"
             )
         self._length = self.manifest.spec.rows(split)
+        self._group_rows = self.row_format.group_rows
         self._selected: np.ndarray | None = None
         self.selection: str | None = None
         self._held = HELD_GROUPS
@@ -174,7 +174,7 @@ class Dataset:
         happens for row groups that are held or that the shard does not have, and where files are mapped or fetched
         whole.
         """
-        groups = range(-(-self.manifest.spec.shard_rows(self.split, shard) // ROW_GROUP_ROWS))[first:last]
+        groups = range(-(-self.manifest.spec.shard_rows(self.split, shard) // self._group_rows))[first:last]
         wanted = [group for group in groups if (shard, group) not in self._groups]
         if wanted and self._has_ranges:
             self._remote.prefetch(shard, wanted, self._held + AHEAD)
@@ -215,19 +215,19 @@ class Dataset:
         if self._selected is None:
             rows = np.full(count, per_shard)
             rows[-1] = len(self) - (count - 1) * per_shard
-            return Shards(rows)
+            return Shards(rows, group_rows=self._group_rows)
         shards, groups, _ = self._place(self._selected)
         sizes = np.bincount(shards * self._groups_per_shard + groups, minlength=count * self._groups_per_shard)
         return Shards(sizes.reshape(count, -1).sum(axis=1), sizes, self._groups_per_shard)
 
     @property
     def _groups_per_shard(self) -> int:
-        return -(-self.manifest.spec.rows_per_shard // ROW_GROUP_ROWS)
+        return -(-self.manifest.spec.rows_per_shard // self._group_rows)
 
     def _place(self, number):
         """Shard, row group and row within it of a row number, or of an array of them."""
         shard, within = divmod(number, self.manifest.spec.rows_per_shard)
-        return shard, *divmod(within, ROW_GROUP_ROWS)
+        return shard, *divmod(within, self._group_rows)
 
     def _gather(self, numbers: np.ndarray, found: dict[str, np.ndarray]) -> None:
         """Fills columns with rows of any numbers."""
@@ -241,7 +241,7 @@ class Dataset:
         done = 0
         while done < count:
             shard, group, at = self._place(first + done)
-            whole = min(ROW_GROUP_ROWS, self.records[shard].rows - group * ROW_GROUP_ROWS)
+            whole = min(self._group_rows, self.records[shard].rows - group * self._group_rows)
             rows = min(whole - at, count - done)
             some = {name: column[done : done + rows] for name, column in found.items()}
             if rows == whole:

@@ -25,7 +25,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ncagen.errors import NcagenError
-from ncagen.row_format import RowFormat, Rows
+from ncagen.row_format import ROW_GROUP_ROWS, RowFormat, Rows, row_group_rows
 from ncagen.spec import BuildSpec
 
 FORMATS = ("parquet", "arrow")
@@ -39,9 +39,6 @@ SHARD_CANDIDATES = 2**32
 
 # No line of an error is longer: what it quotes may be its author's.
 LINE = 300
-
-# Small enough that reading one row decodes little (256 rows of 1026 tokens are half a megabyte).
-ROW_GROUP_ROWS = 256
 
 # Byte-stream split puts the tokens' high bytes, which hardly vary, side by side; measured in docs/log.md. The first six
 # are pyarrow's defaults of today, named so that another default changes neither the bytes nor who can read them.
@@ -57,7 +54,7 @@ _PARQUET = {
     "use_dictionary": False,
     "write_page_checksum": True,
     "write_page_index": True,
-    "row_group_size": ROW_GROUP_ROWS,
+    "row_group_size": ROW_GROUP_ROWS,  # of usual rows; `to_bytes` has fewer in a row group where rows are long
 }
 # The same for options that came after the oldest pyarrow which is supported.
 _NEWER = {"use_content_defined_chunking": False, "max_rows_per_page": ROW_GROUP_ROWS}
@@ -137,18 +134,19 @@ def content_sha256(rows: Rows) -> str:
 
 def to_bytes(rows: Rows, record: Record, file_format: str) -> pa.Buffer:
     """The file of a shard, in memory."""
-    table = _table(rows, record)
-    return _parquet(table) if file_format == "parquet" else _arrow(table)
+    table, size = _table(rows, record), row_group_rows(rows.input_ids.shape[1])
+    return _parquet(table, size) if file_format == "parquet" else _arrow(table, size)
 
 
-def _parquet(table: pa.Table) -> pa.Buffer:
+def _parquet(table: pa.Table, size: int) -> pa.Buffer:
     """A Parquet file, with size and hash of each row group's bytes in the footer's key-value metadata.
 
-    They are counted as written: some versions of pyarrow put more than the column chunks there.
+    size: rows of a row group. Its bytes are counted as written: some versions of pyarrow put more than the column
+    chunks there.
     """
     sink, groups = io.BytesIO(), []
     options = parquet_options(table.column_names)
-    size = options.pop("row_group_size")  # the writer's is an argument of each write
+    del options["row_group_size"]  # the writer's is an argument of each write
     with pq.ParquetWriter(sink, table.schema, **options) as writer:
         for first in range(0, len(table), size):
             start = sink.tell()
@@ -159,13 +157,16 @@ def _parquet(table: pa.Table) -> pa.Buffer:
     return pa.py_buffer(sink.getvalue())
 
 
-def _arrow(table: pa.Table) -> pa.Buffer:
-    """An Arrow file, with size and hash of each record batch's message in the schema, which the footer repeats."""
-    groups = [_described(batch.serialize()) for batch in table.to_batches(max_chunksize=ROW_GROUP_ROWS)]
+def _arrow(table: pa.Table, size: int) -> pa.Buffer:
+    """An Arrow file, with size and hash of each record batch's message in the schema, which the footer repeats.
+
+    size: rows of a record batch.
+    """
+    groups = [_described(batch.serialize()) for batch in table.to_batches(max_chunksize=size)]
     table = table.replace_schema_metadata({**table.schema.metadata, GROUPS_KEY: _compact(groups)})
     sink = pa.BufferOutputStream()
     with pa.ipc.new_file(sink, table.schema, options=pa.ipc.IpcWriteOptions(**_ARROW)) as writer:
-        writer.write_table(table, max_chunksize=ROW_GROUP_ROWS)
+        writer.write_table(table, max_chunksize=size)
     return sink.getvalue()
 
 

@@ -28,7 +28,6 @@ from ncagen.dataset.parquet_pages import OtherLayout, read_group
 from ncagen.dataset.shard import (
     GROUPS_KEY,
     RECORD_KEY,
-    ROW_GROUP_ROWS,
     DamagedShard,
     Record,
     columns,
@@ -54,7 +53,7 @@ ARROW_MAGIC = b"ARROW1\0\0"
 
 def check_size(size: int, row_format: RowFormat, record: Record) -> None:
     """Raises DamagedShard for a file of more bytes than its rows can take, before it is opened."""
-    groups = -(-record.rows // ROW_GROUP_ROWS)
+    groups = -(-record.rows // row_format.group_rows)
     if size > (most := _most(record.rows, row_format) + (groups - 1) * SMALL_PAGES):
         raise DamagedShard(f"it has {size} bytes, and {record.rows} rows take {most} at most")
 
@@ -72,7 +71,7 @@ Fetch = Callable[[Sequence[int]], Sequence[pa.Buffer]]
 
 
 class ShardFile:
-    """An open shard, read in groups of 256 rows, the last of fewer. groups: how many. spans: theirs, from a footer."""
+    """An open shard, read in row groups. groups: how many. spans: theirs, from a footer."""
 
     def __init__(
         self,
@@ -90,7 +89,7 @@ class ShardFile:
         checksums of pages are compared, which finds nothing where the hash of these very bytes was; what is fetched was
         compared. Raises DamagedShard for a file that is not built as this shard's must be.
         """
-        self.record, self.groups = record, -(-record.rows // ROW_GROUP_ROWS)
+        self.record, self.groups = record, -(-record.rows // row_format.group_rows)
         self.hash_checked, self.checksums = hash_checked, checksums and fetch is None
         self.spans: list[Span] = []
         self._row_format, self._fetch = row_format, fetch
@@ -168,7 +167,8 @@ class ShardFile:
 
     def group_rows(self, number: int) -> int:
         """How many rows a row group has."""
-        return min(ROW_GROUP_ROWS, self.record.rows - number * ROW_GROUP_ROWS)
+        size = self._row_format.group_rows
+        return min(size, self.record.rows - number * size)
 
     def check_schema(self, schema: pa.Schema) -> None:
         """Raises DamagedShard unless the columns and the record are this shard's."""
@@ -225,7 +225,7 @@ def _open_parquet(data: pa.Buffer, row_format: RowFormat, shard: ShardFile) -> R
                 raise DamagedShard(f"{error}, and {WHOLE}") from None
             if not shard.hash_checked:
                 raise DamagedShard(f"{error}, and are read only where its hash is checked: {CHECKED}") from None
-        first = number * ROW_GROUP_ROWS
+        first = number * row_format.group_rows
         rows = _read_others(data, groups, row_format, range(first, first + shard.group_rows(number)))
         return {name: rows[name] for name in names}
 

@@ -29,7 +29,7 @@ import numpy as np
 from ncagen.dataset.gather import distinct
 from ncagen.dataset.lru import LruCache
 from ncagen.dataset.order_keys import SHARDS, WINDOWS, by_keys, row_keys, shuffled
-from ncagen.dataset.shard import ROW_GROUP_ROWS
+from ncagen.row_format import ROW_GROUP_ROWS
 
 ORDER_VERSION = 3
 WINDOW = 1  # row groups
@@ -65,27 +65,28 @@ def lane_places(lanes: int) -> np.ndarray:
 class Shards:
     """The rows of a dataset by shard and row group; rows are numbered in this order.
 
-    rows: of each shard, int64[shard]. group_sizes: rows of each row group, int64[group], where they are not 256
+    rows: of each shard, int64[shard]. group_sizes: rows of each row group, int64[group], where they are not group_rows
     and a rest; groups_per_shard: how many each shard has in it, but for the last.
     """
 
     rows: np.ndarray
     group_sizes: np.ndarray | None = None
     groups_per_shard: int = 0
+    group_rows: int = ROW_GROUP_ROWS
 
     def sizes(self, shard: int) -> np.ndarray:
         """Rows of each row group of a shard: int64[group]."""
         if self.group_sizes is not None:
             return self.group_sizes[shard * self.groups_per_shard : (shard + 1) * self.groups_per_shard]
-        groups, rest = divmod(int(self.rows[shard]), ROW_GROUP_ROWS)
-        return np.asarray([ROW_GROUP_ROWS] * groups + [rest] * (rest > 0), np.int64)
+        groups, rest = divmod(int(self.rows[shard]), self.group_rows)
+        return np.asarray([self.group_rows] * groups + [rest] * (rest > 0), np.int64)
 
     @property
     def groups(self) -> int:
         """Row groups of all shards that have a row."""
         if self.group_sizes is not None:
             return int((self.group_sizes > 0).sum())
-        return int((-(-self.rows // ROW_GROUP_ROWS)).sum())
+        return int((-(-self.rows // self.group_rows)).sum())
 
 
 class RowGroups(NamedTuple):
@@ -209,7 +210,7 @@ class Shuffle:
         if self.lanes == 1:
             return TOGETHER
         lanes = self._lanes // world if self._lanes % world == 0 else min(self._lanes, 2 + 2 * self._lanes // world)
-        groups = -(-int(self._shards.rows.max()) // ROW_GROUP_ROWS)
+        groups = -(-int(self._shards.rows.max()) // self._shards.group_rows)
         return lanes * min(self._window or groups, groups) + lanes // 2 + TOGETHER
 
     def _located(self, epoch: int, positions: np.ndarray) -> Iterator[tuple[int, np.ndarray, np.ndarray, np.ndarray]]:

@@ -13,7 +13,6 @@ from fractions import Fraction
 import numpy as np
 
 from ncagen.dataset.reader import Dataset
-from ncagen.dataset.shard import ROW_GROUP_ROWS
 
 MOST_ROWS, MOST_TOKENS = 4096, 2**22  # read
 SAMPLE_ROWS = 256  # of them, listed one by one
@@ -164,10 +163,10 @@ def hundredths(scores: np.ndarray, denominator: Fraction) -> list[int]:
 
 def spread(dataset: Dataset, shape: RowShape) -> Iterator[np.ndarray]:
     """Yields the numbers of some groups of rows, evenly spread, starting with the first: int64[row] each."""
-    most = most_rows(shape.row_tokens)
-    firsts = np.arange(0, len(dataset), ROW_GROUP_ROWS)
-    for group in evenly(len(firsts), max(1, most // ROW_GROUP_ROWS)):
-        yield np.arange(firsts[group], min(firsts[group] + min(most, ROW_GROUP_ROWS), len(dataset)))
+    most, size = most_rows(shape.row_tokens), dataset.row_format.group_rows
+    firsts = np.arange(0, len(dataset), size)
+    for group in evenly(len(firsts), max(1, most // size)):
+        yield np.arange(firsts[group], min(firsts[group] + min(most, size), len(dataset)))
 
 
 def most_rows(row_tokens: int) -> int:
