@@ -5,15 +5,18 @@ that may be intended. `none` means that the check does not apply, or that these 
 """
 
 from collections.abc import Callable
+from itertools import combinations
 from typing import NamedTuple
 
 import numpy as np
 
 from ncagen.audit import yardsticks
+from ncagen.audit.entropy import entropy, told
 from ncagen.audit.figures import Figures, Rows
 from ncagen.audit.neighbours import CLASSES, TESTABLE_BITS
-from ncagen.audit.parts import VALIDATION
+from ncagen.audit.parts import TRAIN
 from ncagen.audit.token_figures import TokenFigures
+from ncagen.dataset.shard import SPLITS
 from ncagen.selection import BANDS, ratio_counts
 from ncagen.sources.nca.noise import noise_lengths
 
@@ -197,26 +200,47 @@ def one_rule(found: Figures) -> Check:
 
 
 def leakage(found: Figures) -> Check:
-    """Checks that validation has no trajectory, no first grid and no rule of training."""
-    if len(_splits(found)) < 2:
+    """Checks that no split has a trajectory, a first grid or a rule of an earlier one."""
+    pairs = list(combinations(_splits(found), 2))
+    if not pairs:
         return Check("leakage", NONE, "there is only one split: use --validation with the file of the other", {})
-    train, validation = (_of_split(found, split) for split in _splits(found))
-    whole = int(np.isin(_moving(validation).whole, train.whole).sum())
-    later = int(np.isin(_moving(validation).later, train.later).sum())
-    first = int(np.isin(validation.first[~validation.same_start], train.first).sum())
-    rules = len({pair[2:] for pair in found.one_rule})
-    looked = len(validation.part)
-    numbers = {"whole": whole, "after_first_grid": later, "first_grid": first, "rules": rules, "looked": looked}
+    each = {pair: _shared(found, *pair) for pair in pairs}
+    numbers = {name: sum(some[name] for some in each.values()) for name in each[pairs[0]]}
+    shared = [name for name in numbers if name != "looked" and numbers[name]]
     numbers["streams_differ"] = found.source.streams
-    if not (whole or later or first or rules):
-        text = "no trajectory, first grid or rule was found in both splits"
+    if not shared:
+        text = f"no trajectory, first grid or rule was found in {'both' if len(pairs) == 1 else 'two'} splits"
         text += "; they are different streams of rules" * found.source.streams
         sampled = any(part.rows > found.looked[i] for i, part in enumerate(found.source.parts))
         return Check("leakage", OK, text + "; use --rows all to be sure" * sampled, numbers)
-    text = f"of {looked:,} validation rows {whole:,} are in training, {later:,} from the second grid on,"
-    text += f" {first:,} share a first grid, {rules:,} a rule"
-    intended = found.source.streams and not (whole or later)  # then the rules are similar, not equal
-    return Check("leakage", BAD if (whole or later or rules) and not intended else LOOK, text, numbers)
+    text = "; ".join(_leak(*pair, some) for pair, some in each.items() if sum(some.values()) > some["looked"])
+    intended = found.source.streams and not {"whole", "after_first_grid"} & set(shared)  # rules are similar, not equal
+    return Check("leakage", BAD if shared != ["first_grid"] and not intended else LOOK, text, numbers)
+
+
+def _shared(found: Figures, split: str, later: str) -> dict[str, int]:
+    """Counts the rows of the later split that share something with a row of the other, by what they share."""
+    known, rows = _of_split(found, split), _of_split(found, later)
+    names = [part.split for part in found.source.parts]
+    rules = {(c, d) for a, _, c, d in found.one_rule if (names[a], names[c]) == (split, later)}
+    return {
+        "whole": int(np.isin(_moving(rows).whole, known.whole).sum()),
+        "after_first_grid": int(np.isin(_moving(rows).later, known.later).sum()),
+        "first_grid": int(np.isin(rows.first[~rows.same_start], known.first).sum()),
+        "rules": len(rules),
+        "looked": len(rows.part),
+    }
+
+
+def _leak(split: str, later: str, numbers: dict[str, int]) -> str:
+    text = f"of {numbers['looked']:,} {later} rows {numbers['whole']:,} are in {in_words(split)},"
+    text += f" {numbers['after_first_grid']:,} from the second grid on, {numbers['first_grid']:,} share a first grid,"
+    return f"{text} {numbers['rules']:,} a rule"
+
+
+def in_words(split: str) -> str:
+    """The name of a split in a sentence."""
+    return "training" if split == TRAIN else split
 
 
 def ngrams(found: Figures) -> Check:
@@ -242,18 +266,6 @@ def ngrams(found: Figures) -> Check:
     return Check("n-grams", LOOK if shares[0] > COMMONEST_LOOK else OK, text, numbers)
 
 
-def told(before: np.ndarray, after: np.ndarray, ids: int) -> float:
-    """Estimates the bits that one token tells of another: how much lower H(after | before) is than of shuffled pairs.
-
-    before, after: uint64 of one shape, below ids <= 2**32. Both entropies are estimated from counts, far too low if
-    most pairs occur once. Their difference has less error.
-    """
-    before, after = before.ravel() * np.uint64(ids), after.ravel()
-    shuffled = np.random.Generator(np.random.PCG64(0)).permutation(after)
-    real, mixed = (entropy(np.unique(before + some, return_counts=True)[1]) for some in (after, shuffled))
-    return max(0.0, mixed - real)
-
-
 CHECKS: tuple[Callable[[Figures], Check], ...] = (
     aligned,
     in_range,
@@ -274,12 +286,6 @@ def check(found: Figures) -> list[Check]:
     if len(found.rows.part):
         return [each(found) for each in CHECKS]
     return [each(found) for each in NEED_NO_SOUND_ROWS]
-
-
-def entropy(counts: np.ndarray) -> float:
-    """Returns the entropy in bits of values that were counted. counts: int64[value]."""
-    shares = counts / counts.sum()
-    return float(-(shares * np.log2(shares)).sum())
 
 
 def _distribution(rows: Rows) -> dict:
@@ -305,7 +311,7 @@ def _agreement(numbers: dict) -> str:
 
 def _splits(found: Figures) -> list[str]:
     """Lists the splits with sound rows, train first."""
-    return [split for split in ("train", VALIDATION) if len(_of_split(found, split).part)]
+    return [split for split in SPLITS if len(_of_split(found, split).part)]
 
 
 def _of_split(found: Figures, split: str) -> Rows:

@@ -1,7 +1,8 @@
 """Reads the rows once: a few numbers for each, some whole rows for the n-grams, and rules that are in both splits.
 
-Memory use is a chunk of rows, about 110 bytes for each row read, and samples of fixed size. Validation is read first,
-so that training rows can be compared with its rules as they are read. Not covered: verdicts (`checks`).
+Memory use is a chunk of rows, about 110 bytes for each row read, and samples of fixed size. Training is read last,
+validation before it, so that rows can be compared with the rules of other splits as they are read. Not covered:
+verdicts (`checks`).
 """
 
 from collections.abc import Callable, Iterator
@@ -22,13 +23,15 @@ from ncagen.audit.neighbours import (
     pair_shares,
     step_bits,
 )
-from ncagen.audit.parts import VALIDATION, Audited
+from ncagen.audit.parts import TRAIN, Audited
 from ncagen.audit.shape import Shape
+from ncagen.dataset.shard import SPLITS
 from ncagen.deflate.lengths import token_gzip_lengths
 
 CHUNK_TOKENS = 1 << 18
 NGRAM_PATCHES = 1 << 21
-RULE_ROWS = 2000  # of validation, whose rules are searched in training
+# Of validation and test, whose rules are searched in training, and their patches, of long rows fewer.
+RULE_ROWS, RULE_PATCHES = 2000, 1 << 25
 RULE_PROOFS = 64  # pairs of rows that are compared exactly, for each chunk, most alike first
 LONGEST_PERIOD = 8
 
@@ -68,7 +71,7 @@ class Figures:
     """The results of one pass. looked: rows read of each part. misaligned, out_of_range: (part, row) of each such row.
 
     highest: the highest id. rows: columns of the sound rows. patches: some of them, [row, frame, patch]. one_rule:
-    (training part, row, validation part, row). offset: the first start-of-grid of the first misaligned row, None if it
+    (part, row, part of a later split, row). offset: the first start-of-grid of the first misaligned row, None if it
     has none.
     """
 
@@ -99,21 +102,24 @@ def look(source: Audited, most: int | None, progress: Callable[[int], None] = la
     """
     chosen = [chosen_rows(part.rows, most) for part in source.parts]
     found = Figures(source, looked={i: len(numbers) for i, numbers in enumerate(chosen)})
-    validation = {i for i, part in enumerate(source.parts) if part.split == VALIDATION}
-    every = -(-sum(map(len, chosen)) * source.shape.frames * source.shape.patches // NGRAM_PATCHES)
-    rare = -(-sum(len(chosen[i]) for i in validation) // RULE_ROWS)
+    splits = [part.split for part in source.parts]
+    row_patches = source.shape.frames * source.shape.patches
+    every = -(-sum(map(len, chosen)) * row_patches // NGRAM_PATCHES)
+    held_out = sum(len(numbers) for numbers, split in zip(chosen, splits, strict=True) if split != TRAIN)
+    rare = -(-held_out // max(1, min(RULE_ROWS, RULE_PATCHES // row_patches)))
     columns, kept = [], []
-    known: list[_Rules] = []
+    known: dict[str, _Rules] = {}
     for i, number, tokens in _sound(found, chosen, progress):
         patches = source.shape.patches_of(tokens)
         rules = _rules(source.shape, i, number, patches)
         columns.append(_rows(source.shape, number, patches, tokens, rules))
         kept.append(patches[::every])
-        if i in validation:
-            known.append(_Rules(*(column[::rare] for column in rules)))
-        elif known and source.shape.stride == 1:
-            known = [_joined(known)]
-            found.one_rule += _one_rule(rules, known[0])
+        others = [some for split, some in known.items() if split != splits[i]]
+        if others and source.shape.stride == 1:
+            found.one_rule += _one_rule(rules, _joined(others))
+        if splits[i] != TRAIN:
+            some = _Rules(*(column[::rare] for column in rules))
+            known[splits[i]] = _joined([known[splits[i]], some]) if splits[i] in known else some
     if columns:
         found.rows, found.patches = _joined(columns), np.concatenate(kept)
     return found
@@ -137,9 +143,9 @@ def _joined(parts: list[Columns]) -> Columns:
 
 
 def _sound(found: Figures, chosen: list[np.ndarray], progress: Callable[[int], None]) -> Iterator[tuple]:
-    """Yields part, numbers and tokens of sound rows by chunk, validation first; records the other rows in `found`."""
+    """Yields part, numbers and tokens of sound rows by chunk, the last split first; records others in `found`."""
     source = found.source
-    for i in sorted(range(len(chosen)), key=lambda i: source.parts[i].split != VALIDATION):
+    for i in sorted(range(len(chosen)), key=lambda i: -SPLITS.index(source.parts[i].split)):
         for numbers in _chunks(source.shape, chosen[i]):
             tokens = source.parts[i].read(numbers).astype(np.int64)
             sound = _judge(found, i, numbers, tokens)
@@ -223,7 +229,7 @@ def row_names(rows: np.ndarray) -> np.ndarray:
 
 
 def _one_rule(rows: _Rules, known: _Rules) -> list[tuple[int, int, int, int]]:
-    """Returns pairs of a chunk's rows and validation rows that are proved to share a rule: (part, row, part, row)."""
+    """Returns pairs of a chunk's rows and known ones that are proved to share a rule: (part, row, part, row)."""
     pairs = alike((rows.shares, known.shares), (rows.bits, known.bits))[:RULE_PROOFS]
     shown = [(a, b) for a, b in pairs if one_rule(rows.grids[a], known.grids[b])]
     return [(*rows.places[a].tolist(), *known.places[b].tolist()) for a, b in shown]

@@ -128,17 +128,17 @@ def is_dataset(name: str) -> bool:
 def of_files(place: str | os.PathLike, validation: str | os.PathLike | None, shape: Shape, dtype: str) -> Audited:
     """Opens flat files of tokens.
 
-    place: a file, or a folder with train and val files. validation: a file, instead of those of the folder. shape: a
-    row_tokens of 0 is replaced by the length that the files show. dtype: of files without a header, "uint16" or
-    "uint32". Raises NcagenError for files that are missing or cannot be read.
+    place: a file, or a folder with train, val and test files. validation: a file, instead of val files of the folder.
+    shape: a row_tokens of 0 is replaced by the length that the files show. dtype: of files without a header, "uint16"
+    or "uint32". Raises NcagenError for files that are missing or cannot be read.
     """
     path = Path(place)
     if not path.exists():
         raise NcagenError(f"{place} does not exist: use a dataset's folder, a file of tokens, or user/name on the Hub")
-    train, other = token_files(path)
-    files = {
-        split: [read(p, dtype, shape.vocabulary) for p in paths] for split, paths in _splits(train, other, validation)
-    }
+    paths = dict(zip(SPLITS, token_files(path), strict=True))
+    if validation is not None:
+        paths[VALIDATION] = [Path(validation)]
+    files = {split: [read(p, dtype, shape.vocabulary) for p in some] for split, some in paths.items()}
     first = files[TRAIN][0].tokens
     if shape.row_tokens:
         known_by = "as given"
@@ -149,10 +149,6 @@ def of_files(place: str | os.PathLike, validation: str | os.PathLike | None, sha
         shape = replace(shape, row_tokens=found)
     parts = [_part(file, split, shape.row_tokens) for split, some in files.items() for file in some]
     return Audited(str(place), shape, known_by, tuple(parts))
-
-
-def _splits(train: list[Path], other: list[Path], validation: str | os.PathLike | None):
-    return (TRAIN, train), (VALIDATION, other if validation is None else [Path(validation)])
 
 
 def _part(file: TokenFile, split: str, n: int) -> Part:

@@ -4,13 +4,15 @@ Not covered: how rows are made. `ncagen verify --regenerate` compares each row w
 """
 
 from collections.abc import Callable
+from itertools import combinations
 
 import numpy as np
 
 from ncagen.audit import yardsticks
-from ncagen.audit.checks import BAD, LOOK, NONE, OK, Check, entropy, id_check, ratio_check, told
-from ncagen.audit.parts import TRAIN, VALIDATION
+from ncagen.audit.checks import BAD, LOOK, NONE, OK, Check, id_check, in_words, ratio_check
+from ncagen.audit.entropy import entropy, told
 from ncagen.audit.token_figures import TokenFigures
+from ncagen.dataset.shard import SPLITS
 from ncagen.evaluate.sample import PARTS
 
 COMMONEST = 5  # ids that are listed
@@ -23,7 +25,7 @@ def in_range(found: TokenFigures) -> Check:
 
 def duplicates(found: TokenFigures) -> Check:
     """Checks that no row occurs twice in a split."""
-    copies = [i for split in (TRAIN, VALIDATION) for i in _copies(found, split)]
+    copies = [i for split in SPLITS for i in _copies(found, split)]
     numbers = {"copies": len(copies), "looked": len(found.names)}
     if not copies:
         return Check("duplicates", OK, "no row occurs twice in a split", numbers)
@@ -32,18 +34,24 @@ def duplicates(found: TokenFigures) -> Check:
 
 
 def leakage(found: TokenFigures) -> Check:
-    """Checks that no row of validation is in training."""
-    train, validation = _of_split(found, TRAIN), _of_split(found, VALIDATION)
-    if not (len(train) and len(validation)):
+    """Checks that no row of a split is in an earlier one."""
+    rows = {split: some for split in SPLITS if len(some := _of_split(found, split))}
+    pairs = list(combinations(rows, 2))
+    if not pairs:
         return Check("leakage", NONE, "only one split was read", {})
-    leaked = validation[np.isin(found.names[validation], found.names[train])]
-    numbers = {"whole": len(leaked), "looked": len(validation)}
-    if not len(leaked):
+    leaked = {(a, b): rows[b][np.isin(found.names[rows[b]], found.names[rows[a]])] for a, b in pairs}
+    numbers = {"whole": sum(map(len, leaked.values())), "looked": sum(len(rows[later]) for _, later in pairs)}
+    if not numbers["whole"]:
         sampled = any(part.rows > found.looked[i] for i, part in enumerate(found.source.parts))
-        text = "no row was found in both splits" + "; use --rows all to be sure" * sampled
-        return Check("leakage", OK, text, numbers)
-    text = f"{len(leaked):,} of {len(validation):,} validation rows are in training, the first is"
-    return Check("leakage", BAD, f"{text} {_place(found, int(leaked[0]))}", numbers)
+        text = f"no row was found in {'both' if len(pairs) == 1 else 'two'} splits"
+        return Check("leakage", OK, text + "; use --rows all to be sure" * sampled, numbers)
+    texts = [
+        f"{len(some):,} of {len(rows[later]):,} {later} rows are in {in_words(split)}, the first is"
+        f" {_place(found, int(some[0]))}"
+        for (split, later), some in leaked.items()
+        if len(some)
+    ]
+    return Check("leakage", BAD, "; ".join(texts), numbers)
 
 
 def ratios(found: TokenFigures) -> Check:

@@ -41,17 +41,17 @@ class TokenFile:
     promised: int | None = None
 
 
-def token_files(place: Path) -> tuple[list[Path], list[Path]]:
-    """Lists train and validation files of a folder, or the file as train. Raises NcagenError if there are none."""
+def token_files(place: Path) -> tuple[list[Path], list[Path], list[Path]]:
+    """Lists train, validation and test files of a folder, or the file as train. Raises NcagenError without train."""
     if place.is_file():
-        return [place], []
+        return [place], [], []
     files = sorted(path for path in place.iterdir() if path.suffix in SUFFIXES and path.is_file())
-    train, validation = ([path for path in files if word in path.name] for word in ("train", "val"))
+    train, validation, test = ([path for path in files if word in path.name] for word in ("train", "val", "test"))
     if not train:
         raise NcagenError(
             f"{place} holds neither a dataset (manifest.json) nor train*.bin: use a dataset's folder, or name a file"
         )
-    return train, validation
+    return train, validation, test
 
 
 def read(path: Path, dtype: str, vocabulary: int) -> TokenFile:

@@ -18,7 +18,7 @@ from ncagen.dataset.reader import Dataset
 @dataset_argument
 @click.option("--rows", type=int, default=100, help="Rows of each band, evenly spaced.  [100]")
 @click.option("--band", help="This band alone.")
-@click.option("--split", default="train", help="[train]")
+@click.option("--split", help="[train, where it has rows]")
 @click.option(
     "--rungs",
     help="Names, as in lookup,linear, or all, with the slow architecture (a second a row).  [all others]",
@@ -48,7 +48,9 @@ def evaluate(folder, revision, rows, band, split, rungs, seed, as_json, **flags)
     from ncagen.evaluate.plot import plot
 
     folder = folder_of(folder, revision)
-    bands = [band] if band else [band.name for band in read_manifest(folder).spec.bands]
+    manifest = read_manifest(folder)
+    split = split or manifest.first_split
+    bands = [band] if band else [band.name for band in manifest.spec.bands]
     if flags["check_training"]:
         evaluate_model.check_alone(flags)
         return evaluate_model.check(Dataset(folder, split, band), flags, as_json)

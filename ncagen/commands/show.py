@@ -22,7 +22,7 @@ from ncagen.selection import ratio_counts
 @dataset_argument
 @click.option("--row", type=int, help="Which row to draw.  [0]")
 @click.option("--grids", is_flag=True, help="Draw the row in a pipe or a file, too.")
-@click.option("--split", default="train", help="[train]")
+@click.option("--split", help="[train, where it has rows]")
 @click.option("--band", help="Which band; the first if left out.")
 @click.option("--animate", is_flag=True, help="Play the row in place, without the figures.")
 @click.option("--png", type=click.Path(path_type=Path), help="Write a picture of the row instead; needs Pillow.")
@@ -51,7 +51,7 @@ def show(folder, revision, row, grids, split, band, animate, png, gif, rows, as_
     if as_json:
         click.echo(json.dumps(terminal.summary(manifest), indent=1))
         return 0
-    dataset = Dataset(folder, split, band or manifest.spec.bands[0].name)
+    dataset = Dataset(folder, split or manifest.first_split, band or manifest.spec.bands[0].name)
     first = _row(dataset, row)
     if png or gif:
         _write(dataset, first, rows, png, gif)
@@ -133,7 +133,8 @@ def _write(dataset: Dataset, first: int, rows: int | None, png: Path | None, gif
         picture.png(drawn, ids, file)
         save(png, file.getvalue())
         names = f"row {first}" if len(ids) == 1 else f"rows {first} to {numbers[-1]}"
-        click.echo(f"{png}: {names} ({dataset.band} {dataset.split})")
+        cut = len(ids) > 1 and drawn.frames > picture.STRIP_FRAMES
+        click.echo(f"{png}: {names} ({dataset.band} {dataset.split})" + cut * f", {picture.STRIP_FRAMES} grids of each")
     if gif:
         file = io.BytesIO()
         picture.gif(drawn, ids[0], file)

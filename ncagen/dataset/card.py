@@ -12,12 +12,11 @@ unlike a picture, and it needs no second file.
 from collections.abc import Iterable, Sequence
 from math import ceil
 
-from ncagen.dataset.manifest import SPLITS, Manifest
+from ncagen.dataset.manifest import Manifest
 from ncagen.dataset.shard import Record, relative_path
 from ncagen.hints import install
 from ncagen.row_format import FACT_BYTES, Measure, SourceCard
 from ncagen.selection import Band
-from ncagen.spec import BuildSpec
 
 CARD = "README.md"
 LADDER = "ladder.json"  # which `ncagen evaluate` keeps beside the card
@@ -78,11 +77,10 @@ def size_category(rows: int) -> str:
 def _metadata(manifest: Manifest, source: SourceCard) -> Iterable[str]:
     """The YAML block at the top of the card."""
     spec = manifest.spec
-    total = len(spec.bands) * sum(spec.rows(split) for split in SPLITS)
     yield "license: mit"
     yield f"pretty_name: {source.pretty_name}"
     yield from ("task_categories:", "- text-generation")
-    yield from ("size_categories:", f"- {size_category(total)}")
+    yield from ("size_categories:", f"- {size_category(manifest.rows)}")
     yield "tags:"
     yield from (f"- {tag}" for tag in source.tags)
     yield "configs:"
@@ -90,7 +88,7 @@ def _metadata(manifest: Manifest, source: SourceCard) -> Iterable[str]:
         yield f"- config_name: {band.name}"
         yield from ["  default: true"] * (band == spec.bands[0])
         yield "  data_files:"
-        for split in _splits(spec):
+        for split in manifest.splits:
             # The count keeps out what another dataset left in the folder or the repository.
             shards = f"{split}-*-of-{spec.shards(split):05d}.{manifest.file_format}"
             yield from (f"  - split: {split}", f"    path: data/{band.name}/{shards}")
@@ -110,12 +108,12 @@ def _info(manifest: Manifest, band: Band) -> Iterable[str]:
     for column in others:
         yield from (f"  - name: {column.name}", f"    dtype: {column.dtype}")
     yield "  splits:"
-    for split in _splits(spec):
+    for split in manifest.splits:
         rows = spec.rows(split)
         yield from (f"  - name: {split}", f"    num_bytes: {rows * row_bytes}", f"    num_examples: {rows}")
     size = sum(manifest.files[manifest.path(record)].bytes for record in manifest.records if record.band == band.name)
     yield f"  download_size: {size}"
-    yield f"  dataset_size: {sum(spec.rows(split) for split in SPLITS) * row_bytes}"
+    yield f"  dataset_size: {sum(spec.rows(split) for split in manifest.splits) * row_bytes}"
 
 
 def _bands(manifest: Manifest, source: SourceCard) -> list[str]:
@@ -124,7 +122,7 @@ def _bands(manifest: Manifest, source: SourceCard) -> list[str]:
     lines = ["## Bands", "", f"| band | {ratio} | split | rows | training tokens | kept of the candidates |"]
     lines.append("|---|---|---|---|---|---|")
     for band in spec.bands:
-        for split in _splits(spec):
+        for split in manifest.splits:
             records = manifest.part(split, band.name)
             rows = sum(record.rows for record in records)
             lines.append(
@@ -146,14 +144,15 @@ def _histogram(manifest: Manifest, histogram: Sequence[str]) -> list[str]:
     if not histogram or manifest.measure is None:
         return []
     ratio = manifest.measure.ratio.replace("_", " ").capitalize()
-    return [f"{ratio}s of the rows for training:", "", "```", *histogram, "```"]
+    rows = "for training" if manifest.first_split == "train" else f"of the split {manifest.first_split}"
+    return [f"{ratio}s of the rows {rows}:", "", "```", *histogram, "```"]
 
 
 def _picture(manifest: Manifest, pictured: Sequence[int]) -> list[str]:
     if not pictured:
         return []
     rows = f"Rows {pictured[0]} to {pictured[-1]} of band {manifest.spec.bands[0].name}"
-    return [f"{rows}, each from left to right:", "", f"![{rows}]({PICTURE})"]
+    return [f"{rows}, each from left to right, long ones up to a width:", "", f"![{rows}]({PICTURE})"]
 
 
 def _yardsticks(lines: Sequence[str]) -> list[str]:
@@ -201,8 +200,9 @@ def _readers(manifest: Manifest) -> list[str]:
     """Which readers of Parquet open the files, as docs/conformance.md has it."""
     if manifest.file_format != "parquet":
         return []
-    files = relative_path(manifest.spec, "parquet", "train", manifest.spec.bands[0].name, 0)
-    files = files.replace("train-00000", "train-*")
+    split = manifest.first_split
+    files = relative_path(manifest.spec, "parquet", split, manifest.spec.bands[0].name, 0)
+    files = files.replace(f"{split}-00000", f"{split}-*")
     setting = " (`spark.sql.parquet.enableNestedColumnVectorizedReader=false`)"
     return [
         f"`{files}` also opens in pyarrow, pandas, Polars, DuckDB 2,",
@@ -215,7 +215,9 @@ def _readers(manifest: Manifest) -> list[str]:
 def _loading(manifest: Manifest, name: str | None) -> list[str]:
     """Loading with ncagen, with datasets, and in five trainers."""
     spec = manifest.spec
-    place, band = name or HOME, spec.bands[0].name
+    place, band, split = name or HOME, spec.bands[0].name, manifest.first_split
+    named = "" if split == "train" else f', split="{split}"'
+    opened = f'ncagen.open("{place}"{named}, band="{band}")'
     folder = "data/nca" if name else HOME
     exports = {"nanogpt": "nanoGPT"} if manifest.row_format.token_dtype == "uint16" else {"mds": "Composer"}
     exports |= {"megatron": "Megatron-LM", "olmo": "OLMo-core"}
@@ -225,14 +227,14 @@ def _loading(manifest: Manifest, name: str | None) -> list[str]:
         "```python",
         f"import ncagen  # numpy and pyarrow; from the Hub also huggingface_hub: {install('huggingface_hub')}",
         "",
-        f'rows = ncagen.open("{place}", band="{band}")  # every file is checked against its hash before a row is seen',
+        f"rows = {opened}  # every file is checked against its hash before a row is seen",
         'rows[0]["input_ids"]',
         "```",
         "",
         "```python",
         "from datasets import load_dataset",
         "",
-        f'rows = load_dataset("{place}", "{band}", split="train")  # streaming=True works too',
+        f'rows = load_dataset("{place}", "{band}", split="{split}")  # streaming=True works too',
         "```",
         "",
         "Beside text, `interleave_datasets` and `concatenate_datasets` want equal types:",
@@ -244,7 +246,7 @@ def _loading(manifest: Manifest, name: str | None) -> list[str]:
         "```python",
         "from ncagen.adapters.torch import Loader",
         "",
-        f'loader = Loader(ncagen.open("{place}", band="{band}"), batch_size=16, num_workers=2)',
+        f"loader = Loader({opened}, batch_size=16, num_workers=2)",
         'batch = next(iter(loader))  # batch["input_ids"], batch["labels"]',
         "```",
         "",
@@ -254,7 +256,7 @@ def _loading(manifest: Manifest, name: str | None) -> list[str]:
         "```python",
         "from ncagen.adapters.huggingface import transform",
         "",
-        f'train_dataset = rows.with_transform(transform(ncagen.open("{place}", band="{band}")))',
+        f"train_dataset = rows.with_transform(transform({opened}))",
         "```",
         "",
         f"{', '.join(exports.values())}, whose files and settings are written by:",
@@ -310,7 +312,3 @@ def _licence(source: SourceCard) -> list[str]:
         "",
         *source.citation,
     ]
-
-
-def _splits(spec: BuildSpec) -> list[str]:
-    return [split for split in SPLITS if spec.rows(split)]

@@ -116,6 +116,11 @@ class Manifest:
         """The splits that have rows."""
         return [split for split in SPLITS if self.spec.rows(split)]
 
+    @property
+    def first_split(self) -> str:
+        """The split that is shown where none is named: train, if it has rows."""
+        return self.splits[0]
+
     def part(self, split: str, band: str) -> Sequence[Record]:
         """The records of a split and band, in shard order; empty if there is no such part."""
         numbers = part(self.spec, split, band)

@@ -17,7 +17,8 @@ from ncagen.sources.nca.settings import DELIMITERS, Patching, Settings
 from ncagen.sources.nca.source import Nca
 
 PARTS = 16
-MOST_CORPUS = 2000  # rows that the frequencies of ids are estimated from
+# Rows that the frequencies of ids are estimated from, and their tokens, of rows of more than 16,384 fewer.
+MOST_CORPUS, CORPUS_TOKENS = 2000, 2**25
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,7 +65,8 @@ def numbers_of(length: int, rows: int, seed: int = 0) -> np.ndarray:
 def sample_of(dataset: Dataset, rows: int, seed: int = 0) -> Sample:
     """Reads a sample of a dataset. Raises NcagenError, DamagedShard."""
     numbers = numbers_of(len(dataset), rows, seed)
-    others = numbers_of(len(dataset), max(MOST_CORPUS, len(numbers)))
+    corpus_rows = min(MOST_CORPUS, max(1, CORPUS_TOKENS // dataset.row_format.row_tokens))
+    others = numbers_of(len(dataset), max(corpus_rows, len(numbers)))
     source = source_of(dataset.manifest.spec)
     ids = _tokens(dataset, numbers)
     if not isinstance(source, Nca):

@@ -27,7 +27,7 @@ def settings(export: Export, out: Path) -> list[str]:
     """Python for datatrove."""
     size = export.dtype.itemsize
     return [
-        f"DatatroveFolderDataset({str(out / 'train')!r}, seq_len={export.length - 1}, token_size={size},",
+        f"DatatroveFolderDataset({str(out / export.first_split)!r}, seq_len={export.length - 1}, token_size={size},",
         "                       filename_pattern='*.ds')",
         f"# an item has seq_len + 1 = {export.length} tokens, which is one row",
         f"# vocabulary {export.vocabulary:,}",

@@ -8,6 +8,7 @@ import numpy as np
 
 from ncagen.dataset.folder import Folder, folder_at
 from ncagen.dataset.layout import targets
+from ncagen.dataset.manifest import read_manifest
 from ncagen.dataset.reader import Dataset
 from ncagen.errors import NcagenError
 from ncagen.export import datatrove, hf, jsonl, litdata, llmc, mds, megatron, nanogpt, olmo
@@ -60,7 +61,7 @@ def plan(
 ) -> Export:
     """The export of a band. Raises NcagenError where the dataset or an option does not fit the format."""
     folder = folder_at(place)
-    dataset = Dataset(folder, "train", band)
+    dataset = Dataset(folder, read_manifest(folder).first_split, band)
     row_format, shaped = dataset.row_format, FORMATS[to]
     length = row_format.row_tokens if length is None else length
     _check_length(row_format, length, shaped.masks)

@@ -65,7 +65,7 @@ def _entry(export: Export, split: str, shard: int, done: Done) -> dict:
 def settings(export: Export, out: Path) -> list[str]:
     """Python for litdata, and what litgpt needs."""
     return [
-        f"StreamingDataset({str(out / 'train')!r}, item_loader=TokensLoader(block_size={export.length}))",
+        f"StreamingDataset({str(out / export.first_split)!r}, item_loader=TokensLoader(block_size={export.length}))",
         "# each item is one row; for litgpt, whose block_size is max_seq_length + 1:",
         f"# --data LitData --data.data_path {out} --data.split_names '[train,validation]'",
         f"# --train.max_seq_length {export.length - 1}",

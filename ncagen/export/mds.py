@@ -95,7 +95,8 @@ def _info(path: str, written: Written) -> dict:
 def settings(export: Export, out: Path) -> list[str]:
     """Python for mosaicml-streaming."""
     return [
-        f"StreamingDataset(local={str(out)!r}, split='train', shuffle=True, batch_size=8, validate_hash={HASH!r})",
+        f"StreamingDataset(local={str(out)!r}, split={export.first_split!r}, shuffle=True, batch_size=8,"
+        f" validate_hash={HASH!r})",
         f"# each sample is one row of {export.length} {export.dtype.name} ids below {export.vocabulary:,}:",
         "# inputs are row['input_ids'][:-1], labels row['input_ids'][1:]",
     ]

@@ -12,6 +12,7 @@ from ncagen.export.plan import Export
 
 MAGIC, VERSION = b"MMIDIDX\0\0", 1
 CODES = {"uint16": 8, "int32": 4}
+FLAGS = {"train": "train", "validation": "valid", "test": "test"}
 BLOCK = 2**20  # values of the index that are made at a time
 
 
@@ -44,11 +45,8 @@ def _block(start: int, end: int, dtype: str, values: Callable[[np.ndarray], np.n
 
 def settings(export: Export, out: Path) -> list[str]:
     """Flags of pretrain_gpt.py."""
-    lines = [f"--train-data-path {out}/train"]
-    if "validation" in export.splits:
-        lines.append(f"--valid-data-path {out}/validation")
     return [
-        *lines,
+        *(f"--{FLAGS[split]}-data-path {out}/{split}" for split in export.splits),
         f"--seq-length {export.length}",
         f"--max-position-embeddings {export.length}",
         "--tokenizer-type NullTokenizer",

@@ -1,4 +1,4 @@
-"""nanoGPT: train.bin and val.bin, headerless uint16, and meta.pkl with the vocabulary's size."""
+"""nanoGPT: train.bin, val.bin and test.bin, headerless uint16, and meta.pkl with the vocabulary's size."""
 
 import pickle
 from collections.abc import Iterator
@@ -7,7 +7,8 @@ from pathlib import Path
 from ncagen.export.files import Done, File, whole
 from ncagen.export.plan import Export
 
-NAMES = {"train": "train.bin", "validation": "val.bin"}
+NAMES = {"train": "train.bin", "validation": "val.bin", "test": "test.bin"}
+FLAGS = {"train": "--tokens", "validation": "--validation"}  # of a build, for files that train.py needs
 
 
 def files(export: Export, done: Done) -> Iterator[File]:
@@ -35,6 +36,8 @@ def settings(export: Export, out: Path) -> list[str]:
         lines.append(
             f"# and after y is stacked, so that a row's first {first} tokens have no loss: y[:, :{first - 1}] = -1"
         )
-    if "validation" not in export.splits:
-        lines.append("# there is no val.bin: train.py needs one, so build the dataset with --validation")
-    return lines
+    return lines + [
+        f"# there is no {NAMES[split]}: train.py needs one, so build the dataset with {flag}"
+        for split, flag in FLAGS.items()
+        if split not in export.splits
+    ]

@@ -30,10 +30,10 @@ def _masks(export: Export, split: str, shards: range) -> Iterator[Part]:
 
 def settings(export: Export, out: Path) -> list[str]:
     """Python for olmo_core."""
-    outside = export.vocabulary
+    outside, place = export.vocabulary, out / export.first_split
     return [
         "NumpyFSLDatasetConfig(",
-        f"    paths=[{str(out / 'train/tokens/*.npy')!r}], label_mask_paths=[{str(out / 'train/label_mask/*.npy')!r}],",
+        f"    paths=[{str(place / 'tokens/*.npy')!r}], label_mask_paths=[{str(place / 'label_mask/*.npy')!r}],",
         f"    expand_glob=True, sequence_length={export.length}, dtype=NumpyDatasetDType.{export.dtype.name},",
         f"    tokenizer=TokenizerConfig(vocab_size={outside + 1}, eos_token_id={outside}, pad_token_id={outside}))",
         f"# each instance is one row; {outside} stands for eos and pad, which no row has",

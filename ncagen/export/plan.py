@@ -62,6 +62,11 @@ class Export:
         """The dataset's splits, train first."""
         return {split: Dataset(self.folder, split, self.band) for split in self.manifest.splits}
 
+    @property
+    def first_split(self) -> str:
+        """The split that settings name where they name one: train, if it has rows."""
+        return self.manifest.first_split
+
     def shards(self, split: str) -> range:
         """The numbers of a split's shards."""
         return range(len(self.splits[split].records))

@@ -80,7 +80,7 @@ def nearest(folder: Path) -> Path:
 def explain(job: BuildJob, error: OSError) -> NcagenError:
     """Returns one clear line for an error of the disk or the store."""
     spec, place = job.spec, job.folder.local
-    shard = spec.shard_rows("train", 0) * job.row_format.row_bytes
+    shard = max(spec.shard_rows(split, 0) for split in SPLITS) * job.row_format.row_bytes
     if error.errno == errno.EFBIG:
         return NcagenError(
             f"a shard of up to {shard / 1e6:.1f} MB exceeds the file size limit: raise it (ulimit -f)"

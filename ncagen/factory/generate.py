@@ -100,7 +100,7 @@ def _checked(
     """The spec, the band and the first shard that are meant. Raises NcagenError."""
     spec = as_spec(spec, endless)
     if split not in SPLITS:
-        raise NcagenError(f"split {split!r} is not known: use {' or '.join(SPLITS)}")
+        raise NcagenError(f"split {split!r} is not known: use {', '.join(SPLITS)}")
     chosen = _band(spec, band)
     start_shard = whole("start_shard", start_shard, 0, 2**31 - 1)
     with needed_by("ncagen.generate"):

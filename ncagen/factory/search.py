@@ -16,10 +16,12 @@ from ncagen.philox import STREAMS
 from ncagen.row_format import Rows, band_measure
 from ncagen.selection import Band, Tally, choose
 from ncagen.sources import source_of
-from ncagen.sources.source import Batch
+from ncagen.sources.source import Batch, Source
 from ncagen.spec import BuildSpec
 
 FEWEST_CANDIDATES = 16  # a batch has a cost of its own
+# Of the rows that a source makes in one call, so that its memory is bounded where rows are long: 256 rows of 16,384.
+MOST_TOKENS = 2**22
 
 
 class Step(NamedTuple):
@@ -53,7 +55,7 @@ def search(
         for band in unfilled:
             chosen = choose(measure, band, batch.score, wanted - tallies[band].kept, tallies[band])
             if len(chosen):
-                kept[band] = batch.rows(chosen)
+                kept[band] = rows_of(source, batch, chosen)
         yield Step(size, kept)
         tried += size
 
@@ -67,7 +69,15 @@ def repeat(spec: BuildSpec, split: str, known: Mapping[Band, np.ndarray], device
         for first in range(0, len(candidates), size):
             batch: Batch = source.batch((spec.seed, STREAMS[split]), candidates[first : first + size], device=device)
             count = len(batch.candidates)
-            yield Step(count, {band: batch.rows(np.arange(count))})
+            yield Step(count, {band: rows_of(source, batch, np.arange(count))})
+
+
+def rows_of(source: Source, batch: Batch, chosen: np.ndarray) -> Rows:
+    """The rows of some candidates of a batch, made so many at a time as MOST_TOKENS allows. chosen: int64[row]."""
+    size = max(1, MOST_TOKENS // source.row_format.row_tokens)
+    if len(chosen) <= size:
+        return batch.rows(chosen)
+    return Rows.concatenate(batch.rows(chosen[first : first + size]) for first in range(0, len(chosen), size))
 
 
 def _candidates_needed(unfilled: list[Tally], wanted: int) -> int:

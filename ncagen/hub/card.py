@@ -35,14 +35,14 @@ class CardExtras:
 
 
 def count_ratios(place: str | os.PathLike | Folder, manifest: Manifest) -> np.ndarray:
-    """Counts the training rows by ratio, as `selection.ratio_counts` does: int64[bin]; empty without a measure.
+    """Counts the rows of the first split by ratio, as `selection.ratio_counts` does: int64[bin].
 
-    Only that column is decoded. Raises OSError.
+    Empty without a measure. Only that column is decoded. Raises OSError.
     """
     if manifest.measure is None:
         return np.zeros(0, np.int64)
     folder, name = folder_at(place), manifest.measure.ratio
-    paths = [manifest.path(record) for record in manifest.records if record.split == "train"]
+    paths = [manifest.path(record) for record in manifest.records if record.split == manifest.first_split]
     read = (folder.read(path, manifest.files[path].bytes, checked=True) for path in paths)
     found = [ratio_counts(_column(data, manifest.file_format, name)) for data in read]
     counts = np.zeros(max(map(len, found)), np.int64)

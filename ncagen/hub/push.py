@@ -38,10 +38,10 @@ GROUP_FILES, GROUP_BYTES = 64, 2**29
 SENT_FILES = 8
 
 # Names of shards. Those that the new dataset lacks belong to an older one, and are deleted.
-_SHARD = re.compile(r"data/[^/]+/(train|validation)-\d+-of-\d+\.(parquet|arrow)")
+_SHARD = re.compile(r"data/[^/]+/(train|validation|test)-\d+-of-\d+\.(parquet|arrow)")
 
 # Paths that a card's patterns match, including the wider patterns of older versions.
-_TAKEN = re.compile(r"data/[^/]+/(train|validation)-[^/]*\.(parquet|arrow)")
+_TAKEN = re.compile(r"data/[^/]+/(train|validation|test)-[^/]*\.(parquet|arrow)")
 
 Progress = Callable[[int], None]
 Files = Mapping[str, RemoteFile]

@@ -23,6 +23,7 @@ from ncagen.sources.source import Grids
 from ncagen.view.palette import palette
 
 PREVIEW_ROWS = 12
+STRIP_FRAMES = 512
 GAP = 1  # cells between grids, transparent in PNG
 ACROSS = 9  # grids in a line, in a picture of one row
 STRIP, SINGLE = 1100, 1000  # target widths in pixels, of many rows and of one
@@ -31,14 +32,14 @@ SECONDS = 0.125  # of a grid in a GIF
 
 
 def draw(folder: Folder, manifest: Manifest) -> tuple[bytes, range] | None:
-    """Draws the first training rows of the first band. Returns a PNG and the row numbers; None if rows are not grids.
+    """Draws the first rows of the first split and band. Returns a PNG and the row numbers; None if rows are not grids.
 
     Raises DamagedShard.
     """
     drawn = source_of(manifest.spec).grids()
     if drawn is None:
         return None
-    dataset = Dataset(folder, band=manifest.spec.bands[0].name)
+    dataset = Dataset(folder, manifest.first_split, manifest.spec.bands[0].name)
     rows = range(min(PREVIEW_ROWS, len(dataset)))
     file = io.BytesIO()
     png(drawn, dataset.rows(np.array(rows), ("input_ids",))["input_ids"], file)
@@ -48,6 +49,7 @@ def draw(folder: Folder, manifest: Manifest) -> tuple[bytes, range] | None:
 def png(drawn: Grids, input_ids: np.ndarray, file: Path | BinaryIO) -> None:
     """Writes a picture of rows, with grids from left to right; the grids of a single row take several lines.
 
+    Of several rows the first STRIP_FRAMES grids are drawn: viewers limit the width of a picture.
     input_ids: integers [row, token], well-formed rows.
     """
     grids = drawn.cells(input_ids)
@@ -56,8 +58,8 @@ def png(drawn: Grids, input_ids: np.ndarray, file: Path | BinaryIO) -> None:
         scale = _scale(SINGLE, min(ACROSS, drawn.frames) * across)
         lines = [grids[0][first : first + ACROSS] for first in range(0, drawn.frames, ACROSS)]
     else:
-        scale = _scale(STRIP, drawn.frames * across)
-        lines = list(grids)
+        lines = list(grids[:, :STRIP_FRAMES])
+        scale = _scale(STRIP, len(lines[0]) * across)
     ground = drawn.states
     high, wide = down * len(lines) - GAP, across * len(lines[0]) - GAP
     cells = np.full((high, wide), ground, np.uint16)

@@ -85,7 +85,8 @@ def page(place: str | os.PathLike | Folder) -> str:
     folder = folder_at(place)
     manifest = read_manifest(folder)
     known = shown(manifest)
-    parts = {band.name: Dataset(folder, band=band.name) for band in manifest.spec.bands}
+    split = manifest.first_split
+    parts = {band.name: Dataset(folder, split, band.name) for band in manifest.spec.bands}
     found = {name: asdict(figures(rows, known.shape, known.twin is None)) for name, rows in parts.items()}
     ladders = [page_table(ladder) for ladder in largest(folder, manifest.dataset_sha256)]
     return html(describe(manifest, known, folder.title) | {"figures": found, "ladders": ladders})
@@ -98,6 +99,7 @@ def describe(manifest: Manifest, known: Shown, name: str) -> dict:
         "version": VERSION,
         "name": name,
         "source": known.source,
+        "split": manifest.first_split,
         "twin": known.twin,
         "row": {
             "tokens": rows.row_tokens,

@@ -12,6 +12,7 @@ export class ComputedRows {
   /** onRow(row) is called with each row that is shown. */
   constructor(place, data, source, onRow) {
     this.figures = data.figures;
+    this.stream = STREAMS[data.split];
     this.source = source;
     this.onRow = onRow;
     this.turn = 0;
@@ -35,7 +36,7 @@ export class ComputedRows {
       + `${whole(gzipBytes)} gzip bytes, ratio ${(gzipBytes / source.scoredBytes).toFixed(3)}`;
     this.check.textContent = "Computing …";
     const stale = () => turn !== this.turn;
-    const row = await makeRowInSlices(source, STREAMS.train, BigInt(candidate), { stale });
+    const row = await makeRowInSlices(source, this.stream, BigInt(candidate), { stale });
     if (!row || stale()) return;
     this.tell(row, crc32(row.tokens) === crc && row.gzipBytes === gzipBytes);
     this.row = row;

@@ -1,14 +1,17 @@
 // Draws all grids of a row side by side; pointing at a patch shows its token.
 
 import { make } from "./elements.js";
+import { whole } from "./format.js";
 import { hideTip, showTip } from "./tooltip.js";
 
 const HEAD = 18, GAP = 10; // above each grid, for its step, and between grids
 const MOST_CELL = 8;
+const MOST_FRAMES = 512; // of longer rows the first are drawn: a browser limits the height of a canvas
 
 export class Film {
   constructor(source) {
     this.source = source;
+    this.frames = Math.min(source.frames, MOST_FRAMES);
     this.row = null;
     this.place = null;
     this.canvas = make("canvas", {
@@ -17,7 +20,9 @@ export class Film {
       pointerdown: (event) => this.point(event), keydown: (event) => this.key(event), blur: () => this.leave(),
     });
     this.readout = make("p", { id: "patch", class: "note readout", "aria-live": "polite" }, "\u00a0");
-    this.element = make("div", {}, make("div", { class: "film" }, this.canvas), this.readout);
+    const rest = this.frames < source.frames
+      ? make("p", { class: "note" }, `The first ${this.frames} of ${whole(source.frames)} grids.`) : null;
+    this.element = make("div", {}, make("div", { class: "film" }, this.canvas), rest, this.readout);
     new ResizeObserver(() => this.draw()).observe(this.canvas.parentElement);
   }
 
@@ -30,7 +35,7 @@ export class Film {
 
   /** The positions of the grids: cells of whole pixels, in as few lines as possible, from edge to edge. */
   layout() {
-    const { height, width, frames } = this.source, room = this.canvas.parentElement.clientWidth;
+    const { height, width } = this.source, { frames } = this, room = this.canvas.parentElement.clientWidth;
     const least = Math.max(room > 600 ? 104 : 72, width + GAP);
     const lines = Math.ceil(frames / Math.max(1, Math.floor(room / least))), across = Math.ceil(frames / lines);
     const fitting = Math.floor(((room + GAP) / across - GAP) / width);
@@ -53,7 +58,7 @@ export class Film {
     context.scale(scale, scale);
     const style = getComputedStyle(canvas);
     context.font = "11px ui-monospace, monospace";
-    this.row.frames.forEach((cells, frame) => {
+    this.row.frames.slice(0, this.frames).forEach((cells, frame) => {
       const [x, y] = this.corner(frame, at);
       context.fillStyle = style.color;
       context.fillText(`${frame ? "" : "step "}${source.stepOf(frame)}`, x, y - 5);
@@ -80,18 +85,19 @@ export class Film {
 
   point(event) {
     if (!this.row) return;
-    const at = this.layout(), { height, width, patch, frames } = this.source;
+    const at = this.layout(), { height, width, patch } = this.source;
     const column = Math.floor(event.offsetX / at.pace), line = Math.floor(event.offsetY / at.line);
     const frame = line * at.across + column;
     const [left, top] = this.corner(frame, at), within = (v) => Math.floor(v / (patch * at.cell));
     const [x, y] = [within(event.offsetX - left), within(event.offsetY - top)];
-    const inside = column < at.across && frame < frames && x >= 0 && x < width / patch && y >= 0 && y < height / patch;
+    const inside = column < at.across && frame < this.frames
+      && x >= 0 && x < width / patch && y >= 0 && y < height / patch;
     if (!inside) return this.leave();
     this.select(frame, (y * width) / patch + x, event.clientX, event.clientY);
   }
 
   key(event) {
-    const { width, patch, frames } = this.source, across = width / patch, count = this.source.frameTokens - 2;
+    const { width, patch } = this.source, across = width / patch, count = this.source.frameTokens - 2;
     const moves = {
       ArrowRight: 1, ArrowLeft: -1, ArrowDown: across, ArrowUp: -across, PageDown: count, PageUp: -count,
     };
@@ -99,7 +105,7 @@ export class Film {
     if (!(event.key in moves) || !this.row) return;
     event.preventDefault();
     const now = this.place ? this.place.frame * count + this.place.patch + moves[event.key] : 0;
-    const next = Math.max(0, Math.min(frames * count - 1, now));
+    const next = Math.max(0, Math.min(this.frames * count - 1, now));
     this.place = { frame: Math.floor(next / count), patch: next % count };
     const rect = this.canvas.getBoundingClientRect(), [x, y, size] = this.box(this.layout());
     this.select(this.place.frame, this.place.patch, rect.left + x + size, rect.top + y + size);

@@ -8,14 +8,13 @@ import { addLabels } from "./labels.js";
 const LEFT = 4, RIGHT = 196, LEAST_TOP = 0.72;
 
 export class Gauge {
-  constructor(band) {
-    this.band = band;
+  constructor() {
     this.element = shape("svg", { class: "gauge", viewBox: "0 0 200 30", role: "img" });
   }
 
-  /** Draws everything except the live score, after the gauge is in the page. */
-  draw(ratio, noise, inside) {
-    const { band, element } = this;
+  /** Draws everything except the live score, after the gauge is in the page. band: its limits as ratios. */
+  draw(band, ratio, noise, inside) {
+    const { element } = this;
     this.top = Math.max(LEAST_TOP, noise * 1.08, ratio);
     const box = (low, high, kind) => {
       const [left, right] = [this.at(low), this.at(high)];

@@ -45,10 +45,10 @@ function fillHead(data, source) {
   }
 }
 
-function fillFacts({ parts, row, bands, manifest, details, figures }) {
-  const training = parts.filter((part) => part.split === "train").reduce((sum, part) => sum + part.rows, 0);
+function fillFacts({ parts, row, bands, manifest, details, figures, split }) {
+  const rows = parts.filter((part) => part.split === split).reduce((sum, part) => sum + part.rows, 0);
   const facts = [
-    ["training tokens", whole(training * row.seqLen)],
+    [`${split === "train" ? "training" : split} tokens`, whole(rows * row.seqLen)],
     ["bands", bands.join(", ")],
     ["vocabulary", `${whole(row.vocabulary)} ids`],
     ["size", `${whole(Math.round(manifest.bytes / 1e5) / 10)} MB of ${manifest.format}`],

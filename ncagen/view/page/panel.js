@@ -1,6 +1,6 @@
 // One running automaton of one band: its picture, its gauge, its score, and the search for another rule.
 
-import { bandLengths, bandLimits, bandTone } from "./band.js";
+import { bandLengths, bandLimits, bandOf, bandTone } from "./band.js";
 import { make } from "./elements.js";
 import { whole } from "./format.js";
 import { Gauge } from "./gauge.js";
@@ -12,12 +12,13 @@ export class Panel {
   constructor(live, band, number) {
     this.live = live;
     this.band = band;
+    this.stream = STREAMS[live.data.split];
     this.search = 0;
     this.canvas = make("canvas", { width: live.source.width, height: live.source.height });
     this.square = make("button", {
       type: "button", class: "square", "aria-label": `Another ${band.name} rule`, click: () => this.another(),
     }, this.canvas);
-    this.gauge = new Gauge(band);
+    this.gauge = new Gauge();
     this.texts = Object.fromEntries(["ratio", "bytes", "live", "candidate", "step"].map((name) => [name, make("dd")]));
     this.span = make("dt");
     this.note = make("p", { class: "note", "aria-live": "polite" });
@@ -40,7 +41,7 @@ export class Panel {
     if (sample) return this.show(BigInt(sample.candidates[Math.floor(Math.random() * sample.candidates.length)]));
     const stale = this.begin();
     this.note.textContent = "Looking for a rule.";
-    const found = await findCandidate(live.source, band, (tried) => {
+    const found = await findCandidate(live.source, this.stream, bandOf(band, live.source, live.own), (tried) => {
       if (stale()) return true;
       if (tried % 10 === 0) this.note.textContent = `Looking for a rule: ${whole(tried)} tried.`;
       return false;
@@ -53,7 +54,7 @@ export class Panel {
 
   /** Shows a candidate from its first recorded grid on. */
   async show(candidate) {
-    const stale = this.begin(), found = await scoreCandidate(this.live.source, candidate);
+    const stale = this.begin(), found = await scoreCandidate(this.live.source, this.stream, candidate);
     if (!stale()) this.turnTo(found);
   }
 
@@ -70,7 +71,7 @@ export class Panel {
   }
 
   restart() {
-    this.automaton = this.source.play(STREAMS.train, this.candidate, this.first);
+    this.automaton = this.source.play(this.stream, this.candidate, this.first);
     this.recent = [this.source.patchTokens(this.automaton.cells)];
     this.liveBytes = null;
     this.describe();
@@ -99,7 +100,8 @@ export class Panel {
 
   /** Writes the texts that do not change while a rule runs. */
   describe() {
-    const { live, band, source } = this, bytes = source.scoredBytes, ratio = this.gzipBytes / bytes;
+    const { live, source } = this, bytes = source.scoredBytes, ratio = this.gzipBytes / bytes;
+    const band = bandOf(this.band, source, live.own);
     const [first, end] = bandLengths(band, bytes), inside = this.gzipBytes >= first && this.gzipBytes < end;
     this.span.textContent = `last ${source.scoredFrames} grids`;
     this.texts.ratio.replaceChildren(make("b", {}, ratio.toFixed(3)));
@@ -108,6 +110,6 @@ export class Panel {
     const row = live.rowOf(band, this.candidate);
     this.note.textContent = row !== null ? `Row ${whole(row)} of the dataset.`
       : inside ? "Not a row of this dataset." : "Outside of this band.";
-    this.gauge.draw(ratio, source.noiseRatio, inside);
+    this.gauge.draw(band, ratio, source.noiseRatio, inside);
   }
 }
