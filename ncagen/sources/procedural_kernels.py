@@ -11,8 +11,8 @@ a function that writes an answer gets these two, writes from `at` + 1 on, and re
 import numpy as np
 
 from ncagen.kernels import inlined, kernel
+from ncagen.philox_kernels import philox_block
 from ncagen.sources import procedural_tasks as tasks
-from ncagen.sources.nca.cpu_kernels import philox_block
 
 _COPY, _REVERSE, _SORT, _SET, _UNION, _DELETE, _STACK, _ADDITION = range(len(tasks.TASKS))
 _TASK, _LENGTH, _SECOND, _SYMBOLS = tasks.TASK, tasks.LENGTH, tasks.SECOND, tasks.SYMBOLS
@@ -208,10 +208,11 @@ def _sequence(key, number, example, task, limits, alphabet, words, line, start, 
 
 
 @kernel
-def rows(key, candidates, chosen, limits, alphabet, words, line, table, tokens):
+def rows(key, candidates, chosen, marked, limits, alphabet, words, line, table, tokens):
     """Writes the row of each candidate.
 
-    key: seed and stream. candidates: uint64[row]. chosen: int64[task], numbers of tasks. limits: the fewest and most
+    key: seed and stream. candidates: uint64[row]. chosen: int64[task], numbers of tasks. marked: whether examples begin with a
+    marker. limits: the fewest and most
     symbols of an input and digits of a number. tokens: uint16[row, token].
     """
     count, length = tokens.shape
@@ -220,7 +221,7 @@ def rows(key, candidates, chosen, limits, alphabet, words, line, table, tokens):
         while at < length:
             _draw(key, candidates[row], example, 0, _SYMBOLS, words)
             task = chosen[_below(words, _TASK, len(chosen))]
-            if len(chosen) > 1:
+            if marked:
                 line[at] = alphabet + 3 + task
                 at += 1
             if task == _ADDITION:

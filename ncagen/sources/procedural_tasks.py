@@ -23,7 +23,6 @@ import numpy as np
 from ncagen import philox
 
 POP = 0  # the operation of `stack` that removes the symbol on top
-STRUCTURAL = 2  # the separator and the end, which follow the symbols
 
 # What the words of an example are: which task, how many symbols or digits, and what `delete` removes or how many
 # digits the second number has. The fourth is not used. Symbols begin with the second block.
@@ -40,7 +39,7 @@ Ids = list[int]
 class Sizes:
     """What the examples are made of: the settings of the source as numbers.
 
-    tasks: numbers of tasks, their positions in `TASKS`. alphabet: number of symbols. lengths: the fewest and the most
+    tasks: numbers of tasks, their positions in `TASKS`; each is drawn as often as it occurs. alphabet: number of symbols. lengths: the fewest and the most
     symbols of an input. digits: the fewest and the most digits of a number.
     """
 
@@ -72,7 +71,12 @@ class Sizes:
     @property
     def marked(self) -> bool:
         """Whether each example begins with the marker of its task."""
-        return len(self.tasks) > 1
+        return len(set(self.tasks)) > 1
+
+    @property
+    def most_words(self) -> int:
+        """The most words that an example draws."""
+        return SYMBOLS + 2 * max(self.lengths[1], self.digits[1])
 
     @property
     def longest_example(self) -> int:
@@ -90,14 +94,14 @@ def within(word: int, limits: tuple[int, int]) -> int:
     return limits[0] + below(word, limits[1] - limits[0] + 1)
 
 
-def symbols(words: Words, at: int, count: int, alphabet: int) -> Ids:
+def draw_symbols(words: Words, at: int, count: int, alphabet: int) -> Ids:
     """Draws `count` symbols, independent and uniform, from word `at` on."""
     return [1 + below(word, alphabet) for word in words[at : at + count]]
 
 
 def one_input(sizes: Sizes, words: Words) -> tuple[Ids, ...]:
     """Draws a sequence of symbols."""
-    return (symbols(words, SYMBOLS, within(words[LENGTH], sizes.lengths), sizes.alphabet),)
+    return (draw_symbols(words, SYMBOLS, within(words[LENGTH], sizes.lengths), sizes.alphabet),)
 
 
 def two_inputs(sizes: Sizes, words: Words) -> tuple[Ids, ...]:
@@ -119,7 +123,7 @@ def two_numbers(sizes: Sizes, words: Words) -> tuple[Ids, ...]:
 
 def number(words: Words, at: int, digits: int) -> Ids:
     """Draws the digits of a number from word `at` on; the first is not zero."""
-    return [2 + below(words[at], 9), *symbols(words, at + 1, digits - 1, 10)]
+    return [2 + below(words[at], 9), *draw_symbols(words, at + 1, digits - 1, 10)]
 
 
 def operations(sizes: Sizes, words: Words) -> tuple[Ids, ...]:
@@ -227,7 +231,7 @@ NAMES = tuple(task.name for task in TASKS)
 
 def words_of(sizes: Sizes, key: tuple[int, int], candidate: int, example: int) -> Words:
     """Returns the words of an example, as many as the longest one takes. key: seed and stream."""
-    blocks = (SYMBOLS + 2 * max(sizes.lengths[1], sizes.digits[1]) + 3) // 4
+    blocks = -(-sizes.most_words // 4)
     counter = np.zeros((blocks, 4), np.uint32)
     counter[:, 0] = np.arange(blocks)
     counter[:, 1] = example
