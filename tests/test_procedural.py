@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from conftest import ROOT, error_of, make, run_here
+from conftest import error_of, make, run_here
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -10,7 +10,6 @@ import ncagen
 from ncagen.errors import SelfCheckFailed
 from ncagen.factory.check_dataset import verify
 from ncagen.factory.settings import from_settings
-from ncagen.row_format import Rows
 from ncagen.sources import procedural_kernels
 from ncagen.sources.procedural import Procedural
 from ncagen.sources.procedural_check import check
@@ -82,27 +81,19 @@ def test_rows_have_their_form_and_right_answers_wherever_they_are_cut(made):
     assert check(*made) == (True, True)
 
 
-def answer_mask(ids: np.ndarray, separators: int, separator: int, end: int) -> np.ndarray:
+def answer_mask(ids, separators, separator=100, end=101):
     """The function of docs/sources.md: bool[row, token], true for tokens of answers."""
-    names = {"np": np}
-    exec(DOCUMENTED, names)
-    return names["answer_mask"](ids, separators, separator, end)
-
-
-DOCUMENTED = '''
-def answer_mask(ids, separators, separator, end):
     seen = np.cumsum(ids == separator, axis=1)
     before = np.maximum.accumulate(np.where(ids == end, seen, 0), axis=1)
     return (seen - before == separators) & (ids != separator)
-'''
 
 
 @pytest.mark.parametrize("task", NAMES)
 def test_every_wrong_token_of_an_answer_is_found(task):
     source = Procedural(262, task)
     ids = source.tokens(TRAIN, np.arange(2, dtype=np.uint64))
-    mask = answer_mask(ids, TASKS[NAMES.index(task)].separators, 100, 101)
-    assert mask.sum() > 100
+    mask = answer_mask(ids, TASKS[NAMES.index(task)].separators)
+    assert mask.sum() > 60
     for at, token in zip(np.argwhere(mask), ids[mask], strict=True):
         wrong = ids[at[0]].tolist()
         wrong[at[1]] = int(token) % 10 + 1 if task == "addition" else int(token) % 99 + 1
@@ -187,7 +178,7 @@ def test_problems_name_what_is_wrong():
         "an example does not have the form of task set,stack",
         "an answer is not that of its inputs",
     ]
-    assert source.token_problems(Rows({"input_ids": made.input_ids[:0]}))["an answer is not that of its inputs"].size == 0
+    assert all(right.shape == (0,) for right in source.problems(made.take(slice(0))).values())
 
 
 def test_commands_accept_it_and_refuse_bad_settings(tmp_path):
@@ -196,7 +187,9 @@ def test_commands_accept_it_and_refuse_bad_settings(tmp_path):
     assert (done.status, done.err) == (0, "")
     data = ncagen.open(tmp_path / "a")
     assert (len(data), data.band, data.row_format.vocabulary) == (49, "all", 23)
-    assert "| addition | 22 | the sum of two numbers, the highest digit first |" in (tmp_path / "a/README.md").read_text()
+    assert (
+        "| addition | 22 | the sum of two numbers, the highest digit first |" in (tmp_path / "a/README.md").read_text()
+    )
     done = run_here("build", "--source=procedural", "--tokens=50K", "--task=copi", "--out", tmp_path / "b")
     assert (done.status, done.err) == (2, f"ncagen: task 'copi' is not known: {USE}\n")
     assert not (tmp_path / "b").exists()
