@@ -1,4 +1,4 @@
-"""The procedural tasks: known answers, words to examples by hand, kernels against the definition, draws by chi-square."""
+"""The procedural tasks: known answers, words to examples by hand, kernels against the definition, chi-square of draws."""
 
 import hashlib
 from collections import Counter

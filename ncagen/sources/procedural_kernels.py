@@ -14,9 +14,9 @@ from ncagen.kernels import inlined, kernel
 from ncagen.philox_kernels import philox_block
 from ncagen.sources import procedural_tasks as tasks
 
-_COPY, _REVERSE, _SORT, _SET, _UNION, _DELETE, _STACK, _ADDITION = range(len(tasks.TASKS))
+_COPY, _REVERSE, _SORT, _, _UNION, _DELETE, _STACK, _ADDITION = range(len(tasks.TASKS))
 _TASK, _LENGTH, _SECOND, _SYMBOLS = tasks.TASK, tasks.LENGTH, tasks.SECOND, tasks.SYMBOLS
-_PUSH_EARLY, _PUSH_LATE = tasks.PUSH_EARLY, tasks.PUSH_LATE
+_PUSH_EARLY, _PUSH_LATE, _POP = tasks.PUSH_EARLY, tasks.PUSH_LATE, tasks.POP
 _ONE, _TWO, _FOUR, _SIXTEEN, _32 = (np.uint64(i) for i in (1, 2, 4, 16, 32))
 
 
@@ -91,7 +91,7 @@ def _distinct(line, start, at, separator, table):
 
 @kernel
 def _delete(line, start, at):
-    """Writes the input without the symbol after its separator: line[at - 2] is the separator, line[at - 1] the symbol."""
+    """Writes the input without a symbol. line[at - 1] is that symbol, line[at - 2] the separator before it."""
     to, removed, found = at + 1, line[at - 1], False
     for i in range(start, at - 2):
         if line[i] == removed and not found:
@@ -103,12 +103,11 @@ def _delete(line, start, at):
 
 
 @kernel
-def _stack(words, count, line, start, table):
-    """Writes operations and their separator's place, then the answer. table: the stack, and then the free symbols."""
-    alphabet = len(table) - 1
+def _operations(words, count, line, start, table):
+    """Writes operations, and returns the last depth. table: the symbols on the stack, then the free ones."""
+    alphabet, depth = len(table) - 1, 0
     for symbol in range(alphabet):
         table[symbol] = symbol + 1
-    depth = 0
     for i in range(count):
         limit = _PUSH_EARLY if i < count * 2 // 3 else _PUSH_LATE
         push = _word(words, _SYMBOLS + 2 * i) < np.uint64(limit) and depth < alphabet and i < count - 1
@@ -120,14 +119,19 @@ def _stack(words, count, line, start, table):
             line[start + i] = symbol
             depth += 1
         else:
-            line[start + i] = 0
+            line[start + i] = _POP
             depth -= 1
-    at = start + count + 1
+    return depth
+
+
+@kernel
+def _stack(line, at, depth, table):
+    """Writes what is on the stack, and clears the table."""
     for i in range(depth):
-        line[at + i] = table[depth - 1 - i]
-    for symbol in range(alphabet):
+        line[at + 1 + i] = table[depth - 1 - i]
+    for symbol in range(len(table)):
         table[symbol] = 0
-    return at + depth
+    return at + 1 + depth
 
 
 @kernel
@@ -177,25 +181,37 @@ def _numbers(key, number, example, limits, separator, words, line, start):
 @kernel
 def _sequence(key, number, example, task, limits, alphabet, words, line, start, table):
     """Writes an example of any task but addition from its first symbol on, and returns the end of its answer."""
-    separator = alphabet + 1
     count = limits[0] + np.int64(_below(words, _LENGTH, limits[1] - limits[0] + 1))
     if task == _STACK:
         _draw(key, number, example, _SYMBOLS, 2 * count, words)
-        line[start + count] = separator
-        return _stack(words, count, line, start, table)
+        depth = _operations(words, count, line, start, table)
+        line[start + count] = alphabet + 1
+        return _stack(line, start + count, depth, table)
     _draw(key, number, example, _SYMBOLS, count, words)
-    half = count // 2 if task == _UNION else count
-    _symbols(words, alphabet, line, start, 0, half)
-    at = start + half
+    at = _inputs(task, count, alphabet, words, line, start)
+    line[at] = alphabet + 1
+    return _answer(task, line, start, at, alphabet + 1, table)
+
+
+@kernel
+def _inputs(task, count, alphabet, words, line, start):
+    """Writes the inputs of an example, and returns their end."""
+    first = count // 2 if task == _UNION else count
+    at = start + first
+    _symbols(words, alphabet, line, start, 0, first)
     if task == _UNION:
-        line[at] = separator
-        _symbols(words, alphabet, line, at + 1, half, count - half)
-        at = start + 1 + count
-    elif task == _DELETE:
-        line[at] = separator
+        line[at] = alphabet + 1
+        _symbols(words, alphabet, line, at + 1, first, count - first)
+        return at + 1 + count - first
+    if task == _DELETE:
+        line[at] = alphabet + 1
         line[at + 1] = _ONE + _below(words, _SECOND, alphabet)
-        at += 2
-    line[at] = separator
+        return at + 2
+    return at
+
+
+@kernel
+def _answer(task, line, start, at, separator, table):
     if task == _COPY:
         return _copy(line, start, at)
     if task == _REVERSE:
@@ -211,9 +227,9 @@ def _sequence(key, number, example, task, limits, alphabet, words, line, start, 
 def rows(key, candidates, chosen, marked, limits, alphabet, words, line, table, tokens):
     """Writes the row of each candidate.
 
-    key: seed and stream. candidates: uint64[row]. chosen: int64[task], numbers of tasks. marked: whether examples begin with a
-    marker. limits: the fewest and most
-    symbols of an input and digits of a number. tokens: uint16[row, token].
+    key: seed and stream. candidates: uint64[row]. chosen: int64[task], numbers of tasks. marked: whether examples
+    begin with a marker. limits: the fewest and most symbols of an input, and digits of a number. tokens: uint16[row,
+    token].
     """
     count, length = tokens.shape
     for row in range(count):

@@ -28,7 +28,7 @@ POP = 0  # the operation of `stack` that removes the symbol on top
 # digits the second number has. The fourth is not used. Symbols begin with the second block.
 TASK, LENGTH, SECOND, SYMBOLS = 0, 1, 2, 4
 
-# `stack` pushes with probability 3/4 in the first two thirds of its operations and 1/4 later (`procedural_data/stack.py`)
+# `stack` pushes with probability 3/4 in the first two thirds of its operations, 1/4 later (`procedural_data/stack.py`).
 PUSH_EARLY, PUSH_LATE = 3 << 30, 1 << 30
 
 Words = Sequence[int]
@@ -39,8 +39,8 @@ Ids = list[int]
 class Sizes:
     """What the examples are made of: the settings of the source as numbers.
 
-    tasks: numbers of tasks, their positions in `TASKS`; each is drawn as often as it occurs. alphabet: number of symbols. lengths: the fewest and the most
-    symbols of an input. digits: the fewest and the most digits of a number.
+    tasks: numbers of tasks, their positions in `TASKS`; one that occurs twice is drawn twice as often. alphabet:
+    number of symbols. lengths: the fewest and the most symbols of an input. digits: the fewest and the most digits of a number.
     """
 
     tasks: tuple[int, ...]
