@@ -143,7 +143,7 @@ class Procedural(TokenSource):
         sizes = self.sizes
         words = np.zeros(2 * sizes.most_words + 8, np.uint16)
         line = np.zeros(count + sizes.longest_example, np.uint16)
-        table = np.zeros(sizes.alphabet + 1, np.uint16)
+        table = np.zeros(sizes.alphabet + 2, np.uint16)
         tokens = np.empty((len(candidates), count), np.uint16)
         limits = (*sizes.lengths, *sizes.digits)
         tasks = np.array(sizes.tasks, np.int64)

@@ -5,7 +5,7 @@ a function that writes an answer gets these two, writes from `at` + 1 on, and re
 
     line    uint16[token], a row and up to one more example
     words   uint16[word], the words of one example
-    table   uint16[alphabet + 1], by symbol; counts are 0 between calls
+    table   uint16[alphabet + 2], by symbol and for the separator; 0 between examples
 """
 
 import numpy as np
@@ -63,28 +63,35 @@ def _reverse(line, start, at):
 
 @kernel
 def _sort(line, start, at, table):
+    """Counts the symbols, adds the counts up to places, and writes each symbol to its place."""
     for i in range(np.uint64(start), np.uint64(at)):
         table[line[i]] += 1
-    to = np.uint64(at) + _ONE
-    for symbol in range(np.uint64(1), np.uint64(len(table))):
-        for _ in range(table[symbol]):
-            line[to] = symbol
-            to += _ONE
+    place = 0
+    for symbol in range(len(table)):
+        count = table[symbol]
+        table[symbol] = place
+        place += count
+    for i in range(np.uint64(start), np.uint64(at)):
+        symbol = line[i]
+        line[np.uint64(at) + _ONE + np.uint64(table[symbol])] = symbol
+        table[symbol] += 1
+    for symbol in range(len(table)):
         table[symbol] = 0
-    return np.int64(to)
+    return at + 1 + at - start
 
 
 @kernel
 def _distinct(line, start, at, separator, table):
-    """Writes each symbol of an input once; of both inputs, if there is a separator in it."""
+    """Writes each symbol once, of both inputs if there is a separator between them; it branches on no symbol."""
     to = np.uint64(at) + _ONE
+    table[separator] = 1
     for i in range(np.uint64(start), np.uint64(at)):
         symbol = line[i]
-        if symbol != separator and table[symbol] == 0:
-            table[symbol] = 1
-            line[to] = symbol
-            to += _ONE
-    for i in range(np.uint64(at) + _ONE, to):
+        line[to] = symbol
+        to += _ONE - np.uint64(table[symbol])
+        table[symbol] = 1
+    table[separator] = 0
+    for i in range(np.uint64(start), np.uint64(at)):
         table[line[i]] = 0
     return np.int64(to)
 
@@ -105,7 +112,7 @@ def _delete(line, start, at):
 @kernel
 def _operations(words, count, line, start, table):
     """Writes operations, and returns the last depth. table: the symbols on the stack, then the free ones."""
-    alphabet, depth = len(table) - 1, 0
+    alphabet, depth = len(table) - 2, 0
     for symbol in range(alphabet):
         table[symbol] = symbol + 1
     for i in range(count):

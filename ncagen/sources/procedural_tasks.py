@@ -40,7 +40,7 @@ class Sizes:
     """What the examples are made of: the settings of the source as numbers.
 
     tasks: numbers of tasks, their positions in `TASKS`; one that occurs twice is drawn twice as often. alphabet:
-    number of symbols. lengths: the fewest and the most symbols of an input. digits: the fewest and the most digits of a number.
+    number of symbols. lengths: the fewest and the most symbols of an input. digits: likewise of a number.
     """
 
     tasks: tuple[int, ...]
