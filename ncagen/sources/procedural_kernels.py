@@ -146,7 +146,7 @@ def _addition(line, start, between, at):
     """Writes the sum of the numbers line[start : between] and line[between + 1 : at]. Digit d is symbol d + 1."""
     first, second = between - start, at - between - 1
     most = max(first, second)
-    carry = 0
+    carry = np.int64(0)
     for i in range(most):
         digit = carry
         if i < first:
