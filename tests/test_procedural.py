@@ -10,10 +10,10 @@ import ncagen
 from ncagen.errors import SelfCheckFailed
 from ncagen.factory.check_dataset import verify
 from ncagen.factory.settings import from_settings
-from ncagen.sources import procedural_kernels
-from ncagen.sources.procedural import Procedural
-from ncagen.sources.procedural_check import check
-from ncagen.sources.procedural_tasks import NAMES, TASKS, Sizes, row
+from ncagen.sources.procedural import kernels
+from ncagen.sources.procedural.check import check
+from ncagen.sources.procedural.source import Procedural
+from ncagen.sources.procedural.tasks import NAMES, TASKS, Sizes, row
 
 TRAIN = (0, 0)
 USE = "use copy, reverse, sort, set, union, delete, stack, addition, or several joined by commas"
@@ -159,13 +159,13 @@ def test_verify_names_the_row_with_a_wrong_answer(tmp_path, monkeypatch):
 
 
 def test_a_machine_with_another_kernel_makes_no_row(monkeypatch):
-    right = procedural_kernels.rows
+    right = kernels.rows
 
     def rows(*arguments):
         right(*arguments)
         arguments[-1][2, 100] += 1
 
-    monkeypatch.setattr(procedural_kernels, "rows", rows)
+    monkeypatch.setattr(kernels, "rows", rows)
     with pytest.raises(SelfCheckFailed, match="rows of source procedural are not those of its definition"):
         Procedural(1024, "copy,union").check()
 

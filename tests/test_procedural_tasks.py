@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ncagen import philox
-from ncagen.sources.procedural import Procedural
-from ncagen.sources.procedural_tasks import NAMES, POP, TASKS, Sizes, example_of, row, words_of
+from ncagen.sources.procedural.source import Procedural
+from ncagen.sources.procedural.tasks import NAMES, POP, TASKS, Sizes, example_of, row, words_of
 
 TRAIN = (0, 0)
 

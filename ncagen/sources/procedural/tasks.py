@@ -6,8 +6,8 @@ Language Models with Abstract Data" (arXiv 2601.21725), in the form of its relea
 except that the answer is followed by an end, which is that code's padding id. Addition has the numbers of the same
 repository's `downstream/algorithmic_tasks/task_forwardaddition.py`, and the separators of `union`.
 
-`procedural_kernels.py` makes the same rows fast; both are compared bit for bit. Not covered: settings as a user types
-them and the source itself (`procedural.py`), checks of stored rows (`procedural_check.py`).
+`kernels` makes the same rows fast; both are compared bit for bit. Not covered: settings as a user types
+them and the source itself (`source`), checks of stored rows (`check`).
 
     ids: 0 pop, 1 to alphabet the symbols, then the separator, the end, and for several tasks one marker for each
 

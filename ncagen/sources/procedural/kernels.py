@@ -1,6 +1,6 @@
-"""The kernels of the procedural tasks, compiled by numba: the rows that `procedural_tasks` defines.
+"""The kernels of the procedural tasks, compiled by numba: the rows that `tasks` defines.
 
-They allocate nothing and check nothing: `procedural.py` makes the arrays. The input of an example is line[start : at];
+They allocate nothing and check nothing: `source` makes the arrays. The input of an example is line[start : at];
 a function that writes an answer gets these two, writes from `at` + 1 on, and returns the end of the answer.
 
     line    uint16[token], a row and up to one more example
@@ -12,7 +12,7 @@ import numpy as np
 
 from ncagen.kernels import inlined, kernel
 from ncagen.philox_kernels import philox_block
-from ncagen.sources import procedural_tasks as tasks
+from ncagen.sources.procedural import tasks
 
 _COPY, _REVERSE, _SORT, _, _UNION, _DELETE, _STACK, _ADDITION = range(len(tasks.TASKS))
 _TASK, _LENGTH, _SECOND, _SYMBOLS = tasks.TASK, tasks.LENGTH, tasks.SECOND, tasks.SYMBOLS

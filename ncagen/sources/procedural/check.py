@@ -1,14 +1,14 @@
 """Checks rows of procedural tasks by their tokens alone: inputs have the form of their task, answers are right.
 
 Each row is split into its examples, and each answer is computed again from the inputs that stand before it, by the
-functions of `procedural_tasks`; no random bits are drawn. Not covered: whether inputs are those of a candidate, which
+functions of `tasks`; no random bits are drawn. Not covered: whether inputs are those of a candidate, which
 `ncagen verify --regenerate` compares.
 """
 
 from collections.abc import Callable, Iterator, Sequence
 
-from ncagen.sources import procedural_tasks as tasks
-from ncagen.sources.procedural_tasks import POP, TASKS, Ids, Sizes, Task
+from ncagen.sources.procedural import tasks
+from ncagen.sources.procedural.tasks import POP, TASKS, Ids, Sizes, Task
 
 Parts = Sequence[Ids]
 

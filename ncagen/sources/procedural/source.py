@@ -1,9 +1,8 @@
 """Rows of procedural tasks as a source: copy, reverse, sort, set, union, delete, stack and addition.
 
 A row is the beginning of an endless sequence of examples, each with its inputs, a separator after each input, the
-answer, and an end. `procedural_tasks` defines the tasks, `procedural_kernels` makes the same rows fast,
-`procedural_check` checks stored rows. Not covered: which tokens carry the loss. The authors' loss is of answers only;
-docs/sources.md has the mask.
+answer, and an end. `tasks` defines the tasks, `kernels` makes the same rows fast, `check` checks stored rows. Not
+covered: which tokens carry the loss. The authors' loss is of answers only; docs/sources.md has the mask.
 
 Defaults are those of the configurations that the authors published (`procedural_pretraining/configs/*.yaml`: inputs of
 64 symbols, a `vocab_size` of 100, which is 99 symbols and the pop) and of their addition (`forwardaddition_5`). Their
@@ -18,7 +17,7 @@ import numpy as np
 
 from ncagen.errors import SpecError
 from ncagen.row_format import Rows, SourceCard
-from ncagen.sources.procedural_tasks import NAMES, TASKS, Sizes, row
+from ncagen.sources.procedural.tasks import NAMES, TASKS, Sizes, row
 from ncagen.sources.source import Option
 from ncagen.sources.token_source import Range, TokenSource
 
@@ -138,7 +137,7 @@ class Procedural(TokenSource):
 
     def _rows(self, key: tuple[int, int], candidates: np.ndarray, count: int) -> np.ndarray:
         """Computes the first `count` tokens of rows: uint16[candidate, token]."""
-        from ncagen.sources import procedural_kernels
+        from ncagen.sources.procedural import kernels
 
         sizes = self.sizes
         words = np.zeros(2 * sizes.most_words + 8, np.uint16)
@@ -147,14 +146,12 @@ class Procedural(TokenSource):
         tokens = np.empty((len(candidates), count), np.uint16)
         limits = (*sizes.lengths, *sizes.digits)
         tasks = np.array(sizes.tasks, np.int64)
-        procedural_kernels.rows(
-            key, candidates, tasks, sizes.marked, limits, sizes.alphabet, words, line, table, tokens
-        )
+        kernels.rows(key, candidates, tasks, sizes.marked, limits, sizes.alphabet, words, line, table, tokens)
         return tokens
 
     def token_problems(self, rows: Rows) -> dict[str, np.ndarray]:
         """Checks that each row consists of examples, and that each answer is that of its inputs."""
-        from ncagen.sources.procedural_check import check
+        from ncagen.sources.procedural.check import check
 
         sizes = self.sizes
         found = np.array([check(sizes, ids) for ids in rows.input_ids.tolist()], bool).reshape(len(rows), 2)
