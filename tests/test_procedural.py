@@ -59,6 +59,16 @@ def test_a_row_of_the_least_length_has_a_whole_example():
         assert error_of(Procedural, seq_len - 1, name).startswith(f"seq_len {seq_len - 1} is too short for an example")
 
 
+def test_few_inputs_are_warned_of_and_on_the_card():
+    assert Procedural(1024, ",".join(NAMES)).warnings(TRAIN) == ()
+    source = Procedural(1024, "copy,addition", symbols=12, input_length=9, min_input_length=4, digits=1)
+    assert source.warnings(TRAIN) == (
+        "task copy has at most 20,736 inputs of length 4: splits have examples in common",
+        "task addition has at most 81 inputs of length 1: splits have examples in common",
+    )
+    assert "- Task copy has at most 20,736 inputs of length 4: splits have examples in common." in source.card().limits
+
+
 def test_the_ids_are_those_of_the_authors():
     """Their `vocab_size` of 100: 0 is the pop, 1 to 99 are symbols, then the separator and the padding."""
     form = Procedural(1024).row_format
@@ -183,7 +193,7 @@ def test_problems_name_what_is_wrong():
 
 def test_commands_accept_it_and_refuse_bad_settings(tmp_path):
     build = ["build", "--source=procedural", "--tokens=50K", "--validation=0", "--out", tmp_path / "a"]
-    done = run_here(*build, "--task=copy,addition", "--symbols=12", "--input-length=16", "--digits=3")
+    done = run_here(*build, "--task=copy,addition", "--symbols=12", "--input-length=16", "--digits=4")
     assert (done.status, done.err) == (0, "")
     data = ncagen.open(tmp_path / "a")
     assert (len(data), data.band, data.row_format.vocabulary) == (49, "all", 23)

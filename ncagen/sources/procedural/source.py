@@ -25,6 +25,7 @@ ADDITION = NAMES.index("addition")
 LEAST_LENGTH = 2  # one symbol for each input of `union`
 DIGITS = 10
 CHECKED_CANDIDATES, CHECKED_TOKENS = 4, 1024
+FEW_INPUTS = 10**6  # with fewer, a build of usual size has examples of the train split in the others
 
 PAPER = "https://arxiv.org/abs/2601.21725"
 CITATION = (
@@ -161,11 +162,22 @@ class Procedural(TokenSource):
         }
 
     def self_check(self) -> bool:
-        """Whether the beginnings of four rows are those of the definition on this machine."""
+        """Whether a few rows begin as those of the definition on this machine; one row where examples are long."""
         count = min(self.row_tokens, max(CHECKED_TOKENS, self.sizes.longest_example))
-        candidates = np.arange(CHECKED_CANDIDATES, dtype=np.uint64)
+        candidates = np.arange(CHECKED_CANDIDATES if count <= CHECKED_TOKENS else 1, dtype=np.uint64)
         made, sizes = self._rows((0, 0), candidates, count), self.sizes
         return made.tolist() == [row(sizes, (0, 0), candidate, count) for candidate in candidates.tolist()]
+
+    def warnings(self, key: tuple[int, int]) -> tuple[str, ...]:
+        """Warns of tasks with so few inputs that examples of one split are in the others."""
+        found = []
+        for task in sorted(set(self.sizes.tasks)):
+            size = self.sizes.digits[0] if task == ADDITION else self.sizes.lengths[0]
+            inputs = (9 * 10 ** (size - 1)) ** 2 if task == ADDITION else self.symbols**size
+            if inputs < FEW_INPUTS:
+                name = f"task {NAMES[task]} has at most {inputs:,} inputs of length {size}"
+                found.append(f"{name}: splits have examples in common")
+        return tuple(found)
 
     def card(self) -> SourceCard:
         """Returns the texts that describe the rows in a dataset's card."""
@@ -187,6 +199,7 @@ class Procedural(TokenSource):
             ),
             limits=(
                 "- This is data, without a promise of gains.",
+                *(f"- {line[0].upper()}{line[1:]}." for line in self.warnings((0, 0))),
                 "- A model of it knows no language. Ids have nothing to do with any tokenizer of text.",
                 "- The last example of a row is cut where the row ends.",
                 "- Not the rows of the paper: the random numbers differ, and its samples have one example each.",
