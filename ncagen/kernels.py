@@ -29,6 +29,8 @@ _SOURCES = (
     "sources/nca/rules.py",
     "sources/nca/simd.py",
     "sources/nca/structure_kernels.py",
+    "sources/procedural/kernels.py",
+    "sources/procedural/tasks.py",
     "deflate/*.py",
     "evaluate/rungs/fit_kernels.py",
 )

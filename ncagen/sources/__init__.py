@@ -7,10 +7,11 @@ from functools import lru_cache
 
 from ncagen.errors import SpecError
 from ncagen.sources.nca.source import Nca
+from ncagen.sources.procedural.source import Procedural
 from ncagen.sources.source import Source
 from ncagen.spec import BuildSpec
 
-SOURCES: dict[str, type[Source]] = {Nca.name: Nca}
+SOURCES: dict[str, type[Source]] = {Nca.name: Nca, Procedural.name: Procedural}
 
 
 @lru_cache(maxsize=64)
