@@ -11,7 +11,7 @@ import numpy as np
 
 from ncagen.audit.neighbours import breaks, pair_bits, pair_shares, step_bits
 from ncagen.audit.shape import Shape
-from ncagen.sources.nca.settings import DELIMITERS
+from ncagen.sources.patches import DELIMITERS
 
 POSITIONS = (1024, 2048, 4096, 8192, 16384)
 TRIED_TOKENS, MOST_TRIED, LEAST_TRIED = 1 << 15, 24, 4
