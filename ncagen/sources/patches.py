@@ -25,8 +25,8 @@ class Patching:
 
     @property
     def patch_height(self) -> int:
-        """Rows of cells in a patch. Patches are square unless a subclass says otherwise."""
-        return self.patch
+        """Rows of cells in a patch: patches are squares, or a line of cells where a grid is one row of cells."""
+        return min(self.patch, self.height)
 
     @property
     def patch_cells(self) -> int:
