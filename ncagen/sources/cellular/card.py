@@ -35,7 +35,8 @@ def elementary(source: CellularSource) -> SourceCard:
         f"{shape.frames} steps of a ring of {shape.width} cells",
         (
             "A cell's next state depends on itself and its two neighbours, on a ring.",
-            f"A row is {shape.frames} steps of {shape.width} cells, as {shape.row_tokens:,} tokens: {source.patch} cells",
+            f"A row is {shape.frames} steps of {shape.width} cells, as {shape.row_tokens:,} tokens:"
+            f" {source.patch} cells",
         ),
         "`rule`: its number after Wolfram; bit 4 * left + 2 * itself + right is a cell's next state.",
     )

@@ -21,9 +21,9 @@ SHARE = 8  # of the classes of equivalent rules, one in so many is of validation
 
 
 def life_number(text: str) -> int:
-    """Reads a rule such as "B3/S23". Raises SpecError for other text, and for digits that are not in rising order."""
-    match = re.fullmatch(r"B([0-8]*)/S([0-8]*)", text, re.ASCII)
-    if not match or any("".join(sorted(set(digits))) != digits for digits in match.groups()):
+    """Reads a rule such as "B3/S23". Raises SpecError for other text, and for a digit that is given twice."""
+    match = re.fullmatch(r"B([0-8]*)/S([0-8]*)", text.upper(), re.ASCII)
+    if not match or any(len(set(digits)) != len(digits) for digits in match.groups()):
         raise SpecError(
             f"rule {text!r} is not a rule of life: use neighbours of birth and survival as in B3/S23, or"
             f" {RANDOM} or {DISJOINT}"
