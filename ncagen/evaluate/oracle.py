@@ -47,6 +47,11 @@ class Oracle:
         return self.mean * self.patches / (self.patches + 2)
 
 
+def has_oracle(dataset: Dataset) -> bool:
+    """Whether the oracle loss of a dataset's rows can be computed: of neural automata only."""
+    return isinstance(source_of(dataset.manifest.spec), Nca)
+
+
 def oracle(dataset: Dataset, rows: np.ndarray | range | None = None) -> Oracle:
     """Computes the oracle loss of some rows, of all if left out.
 
