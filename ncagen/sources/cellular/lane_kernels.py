@@ -4,8 +4,8 @@ A step is then a few logical operations on whole words for each cell, whatever t
 are words too, one for each entry of the rule's table. A grid is stored with a border, a copy of its opposite side, so
 that no neighbour needs a case of its own.
 
-The kernels allocate and check nothing: `lanes` makes the arrays. Not covered: which rules and settings there are (`life` and
-`elementary`, which also have the definitions that these kernels are compared with).
+The kernels allocate and check nothing: `lanes` makes the arrays. Not covered: which rules and settings there are
+(`life` and `elementary`, which also have the definitions that these kernels are compared with).
 """
 
 import numpy as np
