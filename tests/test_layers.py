@@ -37,7 +37,7 @@ COMPILED = {
     f"ncagen.sources.nca.{name}" for name in ("cpu", "cpu_kernels", "entropy_kernels", "simd", "structure_kernels")
 }
 COMPILED |= {f"ncagen.deflate.{name}" for name in ("lengths", "lz77", "huffman")} | {"ncagen.kernels"}
-COMPILED |= {"ncagen.compile_notice"}
+COMPILED |= {"ncagen.compile_notice", "ncagen.sources.cellular.lane_kernels", "ncagen.sources.cellular.lanes"}
 
 FOREIGN = {"numba", "llvmlite", "click", "tqdm", "torch", "ray", "zstandard", "huggingface_hub"}
 

@@ -5,7 +5,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 from conftest import error_of
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ncagen.philox import STREAMS
@@ -98,6 +98,7 @@ def test_the_complement_of_conways_rule_is_the_published_one():
     assert life_text(int(complement(LIFE, np.array([CONWAY], np.int32))[0])) == "B0123478/S01234678"
 
 
+@settings(deadline=None)  # the kernels are compiled in the first example
 @given(
     st.sampled_from(["random", "disjoint", "B3/S23", "B36/S23", "B0/S8"]),
     st.sampled_from([("12", 2), ("6x10", 2), ("9", 3), ("3", 1), ("8x16", 4), ("5x10", 5), ("3x128", 1)]),

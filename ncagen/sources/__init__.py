@@ -6,11 +6,13 @@ Only the factory, view, audit and evaluate import this package; all other module
 from functools import lru_cache
 
 from ncagen.errors import SpecError
+from ncagen.sources.elementary import Elementary
+from ncagen.sources.life import Life
 from ncagen.sources.nca.source import Nca
 from ncagen.sources.source import Source
 from ncagen.spec import BuildSpec
 
-SOURCES: dict[str, type[Source]] = {Nca.name: Nca}
+SOURCES: dict[str, type[Source]] = {Nca.name: Nca, Life.name: Life, Elementary.name: Elementary}
 
 
 @lru_cache(maxsize=64)

@@ -29,14 +29,13 @@ CHECKED, CHECKED_CELLS = 66, 2**17  # more than the 64 candidates that are compu
 class CellShape(GridRows):
     """The sizes of rows of two-state grids: see `GridRows` for the attributes."""
 
-    states: ClassVar[int] = 2
-
     height: int
     width: int
     patch: int
     warmup: int
     stride: int
     seq_len: int
+    states: int = 2
 
 
 @dataclass(frozen=True)
