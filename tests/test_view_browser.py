@@ -425,7 +425,7 @@ def test_a_source_without_a_twin_shows_its_stored_tokens(opened, saved, tmp_path
 def test_rows_without_scores_grids_and_a_twin_show_the_rest(opened, saved, tmp_path):
     folder, path = saved()[0], tmp_path / "page.html"
     manifest, shape = read_manifest(folder), figures.RowShape(1026)
-    known = replace(webpage.shown(manifest), shape=shape, twin=None, frames=0, details=[])
+    known = replace(webpage.shown(manifest), shape=shape, twin=None, frames=0, grids=None, details=[])
     manifest = replace(manifest, row_format=RowFormat(10002, 1026, 1025), measures=())
     data = webpage.describe(manifest, known, "plain")
     found = asdict(figures.figures(ncagen.open(folder, band="high"), shape, with_tokens=True))
@@ -457,6 +457,24 @@ def test_a_dataset_of_another_source_shows_its_stored_tokens(opened, tmp_path, m
     assert [int(text) for text in page.locator("#rows .chip").all_inner_texts()] == stored["input_ids"].tolist()
     assert page.locator("#rows .chip.border").count() == stored["ends"]
     assert page.locator("#rows .chip.masked").count() == 0
+
+
+def test_stored_rows_of_life_and_elementary_are_drawn(opened, tmp_path):
+    """Of a ring, all lines are one picture; the position is that in the row, with the delimiters between lines."""
+    for name, place, cells in (("life", {"frame": 0, "patch": 12}, 3), ("elementary", {"frame": 0, "patch": 32}, 1)):
+        folder, path = tmp_path / name, tmp_path / f"{name}.html"
+        make(folder, from_settings({"source": name, "tokens": 10 * 1024, "validation": 0}))
+        path.write_text(page_of(folder), encoding="utf-8")
+        page = opened(path)
+        film = page.locator(".film canvas")
+        film.focus()
+        for key in ("ArrowRight", "ArrowDown", "ArrowDown"):
+            film.press(key)
+        assert page.evaluate("ncagen.rows.film.place") == place
+        stored = ncagen.open(folder)[0]["input_ids"]
+        position = 13 if name == "life" else 2 * 18 + 1
+        assert f"token {stored[position]}, cells " in page.locator("#patch").inner_text()
+        assert page.locator("#patch").inner_text().endswith(f"position {position} of the row.")
 
 
 @pytest.mark.parametrize("width", [320, 1200])
