@@ -461,7 +461,7 @@ def test_a_dataset_of_another_source_shows_its_stored_tokens(opened, tmp_path, m
 
 def test_stored_rows_of_life_and_elementary_are_drawn(opened, tmp_path):
     """Of a ring, all lines are one picture; the position is that in the row, with the delimiters between lines."""
-    for name, place, cells in (("life", {"frame": 0, "patch": 12}, 3), ("elementary", {"frame": 0, "patch": 32}, 1)):
+    for name, patch, position in (("life", 12, 13), ("elementary", 32, 2 * 18 + 1)):
         folder, path = tmp_path / name, tmp_path / f"{name}.html"
         make(folder, from_settings({"source": name, "tokens": 10 * 1024, "validation": 0}))
         path.write_text(page_of(folder), encoding="utf-8")
@@ -470,9 +470,8 @@ def test_stored_rows_of_life_and_elementary_are_drawn(opened, tmp_path):
         film.focus()
         for key in ("ArrowRight", "ArrowDown", "ArrowDown"):
             film.press(key)
-        assert page.evaluate("ncagen.rows.film.place") == place
+        assert page.evaluate("ncagen.rows.film.place") == {"frame": 0, "patch": patch}
         stored = ncagen.open(folder)[0]["input_ids"]
-        position = 13 if name == "life" else 2 * 18 + 1
         assert f"token {stored[position]}, cells " in page.locator("#patch").inner_text()
         assert page.locator("#patch").inner_text().endswith(f"position {position} of the row.")
 

@@ -76,7 +76,7 @@ def rows(shape: GridRows, patches: np.ndarray) -> np.ndarray:
 
 def well_formed(shape: GridRows, tokens: np.ndarray) -> np.ndarray:
     """Returns bool[batch], true for rows of whole grids, each between delimiters. tokens: integers [batch, token]."""
-    grids = tokens.reshape(len(tokens), -1, shape.tokens_per_grid)
+    grids = _by_grid(shape, tokens)
     return (
         (grids[..., 0] == shape.patch_ids).all(axis=1)
         & (grids[..., -1] == shape.patch_ids + 1).all(axis=1)
@@ -86,7 +86,7 @@ def well_formed(shape: GridRows, tokens: np.ndarray) -> np.ndarray:
 
 def patches_of(shape: GridRows, tokens: np.ndarray) -> np.ndarray:
     """Takes the patches of whole rows. tokens: [batch, token] of any dtype. Returns it as [batch, frame, patch]."""
-    return tokens.reshape(len(tokens), -1, shape.tokens_per_grid)[..., 1:-1]
+    return _by_grid(shape, tokens)[..., 1:-1]
 
 
 def grids(shape: GridRows, tokens: np.ndarray) -> np.ndarray:
@@ -103,3 +103,8 @@ def patch_grids(shape: Patching, patches: np.ndarray) -> np.ndarray:
     digits = patches[..., None].astype(np.int64) // states ** np.arange(deep * wide, dtype=np.int64) % states
     cells = digits.astype(np.uint8).reshape(*patches.shape[:2], shape.height // deep, shape.width // wide, deep, wide)
     return np.moveaxis(cells, -3, -2).reshape(*patches.shape[:2], shape.height, shape.width)
+
+
+def _by_grid(shape: GridRows, tokens: np.ndarray) -> np.ndarray:
+    """Cuts rows, also none, into grids: [batch, frame, token]. tokens: [batch, token]."""
+    return tokens.reshape(len(tokens), tokens.shape[1] // shape.tokens_per_grid, shape.tokens_per_grid)
