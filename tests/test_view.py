@@ -362,7 +362,7 @@ def test_pictures_of_grids_that_are_not_square(tmp_path):
     from PIL import Image
 
     drawn = Nca(Settings(height=6, width=10, seq_len=50)).grids()
-    rows = Nca(drawn.settings).batch((0, 0), np.arange(4, dtype=np.uint64)).rows(np.array([0, 3])).input_ids
+    rows = Nca(drawn.shape).batch((0, 0), np.arange(4, dtype=np.uint64)).rows(np.array([0, 3])).input_ids
     grids = drawn.cells(rows)
     assert grids.shape == (2, 3, 6, 10)
     picture.png(drawn, rows, tmp_path / "a.png")

@@ -30,12 +30,16 @@ class Elementary(CellularSource):
     version: ClassVar[int] = 1
     entries: ClassVar[int] = ELEMENTARY
     options: ClassVar[tuple[Option, ...]] = (
-        Option("rule", str, f"0 to 255, {RANDOM} (a hidden one in each row), or {DISJOINT} (none in two splits)."),
+        Option(
+            "rule",
+            str,
+            f"0 to 255; {RANDOM}: hidden in each row, any in any split; {DISJOINT}: in one split only.  [{RANDOM}]",
+        ),
         Option("width", int, "Cells of the ring, 3 to 4096.  [64]"),
         Option("patch", int, "Cells of a token.  [4]"),
-        Option("warmup", int, "Steps before the first recorded line.  [0]"),
-        Option("stride", int, "Steps between recorded lines.  [1]"),
-        Option("density", float, "Share of ones at the start, 0 to 1.  [0.5]"),
+        Option("warmup", int, "Steps before the first recorded grid.  [0]"),
+        Option("stride", int, "Steps between recorded grids.  [1]"),
+        Option("density", float, "Share of cells that are 1 at the start, 0 to 1.  [0.5]"),
     )
     ranges: ClassVar[dict[str, Range]] = {**CellularSource.ranges, "width": (int, 3, 4096)}
 

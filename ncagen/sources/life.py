@@ -30,12 +30,16 @@ class Life(CellularSource):
     version: ClassVar[int] = 1
     entries: ClassVar[int] = LIFE
     options: ClassVar[tuple[Option, ...]] = (
-        Option("rule", str, f"As in B3/S23, or {DISJOINT} (a hidden rule in each row, none in two splits), {RANDOM}."),
+        Option(
+            "rule",
+            str,
+            f"As in B3/S23; {DISJOINT}: hidden in each row, in one split only; {RANDOM}: any in any split.  [{DISJOINT}]",
+        ),
         Option("grid", str, "Cells of the grid: a side, or height x width as in 12x16.  [12]"),
         Option("patch", int, "Cells along a side of a patch, which is one token.  [2]"),
         Option("warmup", int, "Steps before the first recorded grid.  [10]"),
         Option("stride", int, "Steps between recorded grids.  [1]"),
-        Option("density", float, "Share of living cells at the start, 0 to 1.  [0.5]"),
+        Option("density", float, "Share of cells that are 1 at the start, 0 to 1.  [0.5]"),
     )
 
     grid: str = "12x12"
