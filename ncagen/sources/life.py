@@ -33,7 +33,7 @@ class Life(CellularSource):
         Option(
             "rule",
             str,
-            f"B3/S23, say; {DISJOINT}: hidden in each row, in one split only; {RANDOM}: any in any split.  [{DISJOINT}]",
+            f"As B3/S23; {DISJOINT}: hidden in each row, in one split only; {RANDOM}: any in any split.  [{DISJOINT}]",
         ),
         Option("grid", str, "Cells of the grid: a side, or height x width as in 12x16.  [12]"),
         Option("patch", int, "Cells along a side of a patch, which is one token.  [2]"),
