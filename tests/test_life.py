@@ -231,5 +231,14 @@ def test_each_setting_has_one_spelling_in_a_spec():
     assert Life.from_dict(typed.to_dict(), 1024) == typed and Life(1024, density=-0.0) == Life(1024, density=0.0)
 
 
+def test_rows_of_one_grid_are_warned_of():
+    assert Life(1024).warnings(TRAIN) == ()
+    assert Life(64, grid="18").warnings(TRAIN) == (
+        "rows have one grid of 18 x 18 cells, which shows no step of a rule: use a --seq-len of 83 or more, or a smaller"
+        " grid",
+    )
+    assert Life(83, grid="18").warnings(TRAIN) == ()
+
+
 def test_the_self_check_covers_more_than_one_word_of_candidates():
     assert Life(1024).self_check() and Life(16384, grid="128", warmup=1000, stride=100).self_check()

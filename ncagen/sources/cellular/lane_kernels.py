@@ -131,30 +131,31 @@ def _elementary_step(masks, grid, ones, twos):
 
 
 @kernel
-def _write(grid, lanes, order, frame, first, rows):
-    """Writes the tokens of a frame. order: int64[digit, patch, (y, x)], the lowest digit first. rows: [row, token]."""
-    digits, patches = order.shape[0], order.shape[1]
-    at = frame * (patches + 2)
-    opening = np.int64(1) << np.int64(digits)
-    for k in range(lanes):
-        shift = np.uint64(k)
-        rows[first + k, at] = opening
+def _write(cells, lanes, order, frame, first, rows):
+    """Writes the tokens of a frame. cells: uint64[place], the bordered grid row by row. order: uint64[digit, patch],
+    the places of each patch, the lowest digit first. rows: uint16 or uint32 [row, token]."""
+    digits, patches = np.uint64(order.shape[0]), np.uint64(order.shape[1])
+    at = np.uint64(frame) * (patches + np.uint64(2))
+    opening = _ONE << digits
+    for k in range(np.uint64(lanes)):
+        row = np.uint64(first) + k
+        rows[row, at] = opening
         for patch in range(patches):
             token = np.uint64(0)
             for digit in range(digits):
-                cell = grid[order[digit, patch, 0], order[digit, patch, 1]]
-                token |= (cell >> shift & _ONE) << np.uint64(digit)
-            rows[first + k, at + 1 + patch] = token
-        rows[first + k, at + 1 + patches] = opening + 1
+                token |= (cells[order[digit, patch]] >> k & _ONE) << digit
+            rows[row, at + _ONE + patch] = token
+        rows[row, at + _ONE + patches] = opening + _ONE
 
 
 @kernel
 def trajectories(starts, rules, times, scratch, order, rows):
     """Writes rows. starts: uint8[row, cell]. rules: int32[row]. times: (warmup, stride, frames). rows: [row, token].
 
-    scratch: (masks, grid, ones, twos). masks has the entries of a rule: 18 of life, 8 of an elementary one.
+    scratch: (masks, grid, cells, ones, twos). masks has the entries of a rule: 18 of life, 8 of an elementary one.
+    cells is the same memory as grid.
     """
-    masks, grid, ones, twos = scratch
+    masks, grid, cells, ones, twos = scratch
     warmup, stride, frames = times
     for first in range(0, len(rules), LANES):
         lanes = min(LANES, len(rules) - first)
@@ -167,5 +168,5 @@ def trajectories(starts, rules, times, scratch, order, rows):
                     _life_step(masks, grid, ones, twos)
                 else:
                     _elementary_step(masks, grid, ones, twos)
-            _write(grid, lanes, order, frame, first, rows)
+            _write(cells, lanes, order, frame, first, rows)
             steps = stride

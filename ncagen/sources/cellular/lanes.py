@@ -26,7 +26,8 @@ def rows(shape: GridRows, entries: int, rules: np.ndarray, starts: np.ndarray, w
     entries: of a rule. rules: int32[row]. starts: uint8[row, y, x]. warmup: steps before the first recorded grid.
     """
     bordered = shape.height + 2, shape.width + 2
-    scratch = np.empty(entries, np.uint64), *np.empty((3, *bordered), np.uint64)
+    grid, ones, twos = np.empty((3, *bordered), np.uint64)
+    scratch = np.empty(entries, np.uint64), grid, grid.reshape(-1), ones, twos
     tokens = np.empty((len(rules), shape.frames * (shape.patches + DELIMITERS)), shape.token_dtype)
     times = warmup, shape.stride, shape.frames
     flat = np.ascontiguousarray(starts).reshape(len(rules), shape.cells)
@@ -35,8 +36,8 @@ def rows(shape: GridRows, entries: int, rules: np.ndarray, starts: np.ndarray, w
 
 
 def _order(shape: GridRows) -> np.ndarray:
-    """Where the cells of each patch are in a bordered grid, the lowest digit first: int64[digit, patch, (y, x)]."""
+    """Where the cells of each patch are in a bordered grid, the lowest digit first: uint64[digit, patch]."""
     deep, wide = shape.patch_height, shape.patch
     tops, lefts = np.mgrid[0 : shape.height : deep, 0 : shape.width : wide].reshape(2, 1, -1)
     y, x = np.mgrid[0:deep, 0:wide].reshape(2, -1, 1)
-    return np.ascontiguousarray(np.stack([tops + y, lefts + x], axis=-1) + 1)
+    return ((tops + y + 1) * (shape.width + 2) + lefts + x + 1).astype(np.uint64)

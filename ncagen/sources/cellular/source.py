@@ -203,15 +203,27 @@ class CellularSource(TokenSource):
         return PatchGrids(self.shape)
 
     def candidate_work(self) -> int:
-        """Estimates the time to score one candidate, in nanoseconds of one core: two for each cell and step."""
+        """Estimates the time to score one candidate, in nanoseconds of one core.
+
+        A step takes about a nanosecond a cell for all 64 candidates (docs/log.md).
+        """
         steps = self.warmup + self.stride * (self.shape.frames - 1)
-        return super().candidate_work() + 2 * steps * self.shape.cells
+        return super().candidate_work() + steps * self.shape.cells // 64
 
     def noise_scores(self) -> np.ndarray:
         """The scores of grids of uniform cells: int32[sample], gzip bytes."""
         from ncagen.deflate.noise import noise_lengths
 
         return noise_lengths(2, self.shape.patch_cells, self.scored_tokens, self.shape.token_dtype)
+
+    def warnings(self, key: tuple[int, int]) -> tuple[str, ...]:
+        """Warns of rows of one grid, which show no step of their rule."""
+        if self.shape.frames > 1:
+            return ()
+        return (
+            f"rows have one grid of {self.shape.size} cells, which shows no step of a rule: use a --seq-len of"
+            f" {self.shape.tokens_per_grid} or more, or a smaller grid",
+        )
 
     def _write(self, name: str, value: object) -> None:
         """Replaces a setting by another spelling of the same."""
