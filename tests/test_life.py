@@ -234,8 +234,8 @@ def test_each_setting_has_one_spelling_in_a_spec():
 def test_rows_of_one_grid_are_warned_of():
     assert Life(1024).warnings(TRAIN) == ()
     assert Life(64, grid="18").warnings(TRAIN) == (
-        "rows have one grid of 18 x 18 cells, which shows no step of a rule: use a --seq-len of 83 or more, or a smaller"
-        " grid",
+        "rows have one grid of 18 x 18 cells, which shows no step of a rule: use a --seq-len of 83 or more, or a"
+        " smaller grid",
     )
     assert Life(83, grid="18").warnings(TRAIN) == ()
 
