@@ -473,7 +473,9 @@ def test_stored_rows_of_life_and_elementary_are_drawn(opened, tmp_path):
         assert page.evaluate("ncagen.rows.film.place") == {"frame": 0, "patch": patch}
         stored = ncagen.open(folder)[0]["input_ids"]
         assert f"token {stored[position]}, cells " in page.locator("#patch").inner_text()
-        assert page.locator("#patch").inner_text().endswith(f"position {position} of the row.")
+        where = "Grid 0 (step 10), patch 12" if name == "life" else "Grid 2 (step 2), patch 0"
+        readout = page.locator("#patch").inner_text()
+        assert readout.startswith(where) and readout.endswith(f"position {position} of the row.")
 
 
 @pytest.mark.parametrize("width", [320, 1200])

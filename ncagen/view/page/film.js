@@ -107,11 +107,11 @@ export class Film {
 
   select(frame, patch, x, y) {
     const { source } = this, token = this.row.patches[frame][patch], lines = source.tokenCells(token);
-    const index = source.positionOf(frame, patch);
+    const at = source.placeOf(frame, patch);
     this.place = { frame, patch };
-    showTip(x, y, [`token ${token}`, ...lines, `grid ${frame}, patch ${patch}, position ${index}`]);
-    this.readout.textContent = `Grid ${frame} (step ${source.stepOf(frame)}), patch ${patch}: token ${token}, `
-      + `cells ${lines.join(" / ")}; position ${index} of the row.`;
+    showTip(x, y, [`token ${token}`, ...lines, `grid ${at.grid}, patch ${at.patch}, position ${at.position}`]);
+    this.readout.textContent = `Grid ${at.grid} (step ${source.stepOf(at.grid)}), patch ${at.patch}: token ${token}, `
+      + `cells ${lines.join(" / ")}; position ${at.position} of the row.`;
     this.draw();
   }
 

@@ -64,8 +64,8 @@ export class Nca {
     return this.settings.warmup + this.settings.stride * frame;
   }
 
-  positionOf(frame, patch) {
-    return frame * this.frameTokens + 1 + patch;
+  placeOf(frame, patch) {
+    return { grid: frame, patch, position: frame * this.frameTokens + 1 + patch };
   }
 
   isFrame(step) {

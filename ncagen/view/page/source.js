@@ -12,7 +12,7 @@
 //                                  frames: {frames, patches, tokens, gzipBytes}; all frames if left out
 //   play(stream, candidate, cells) an automaton at the first frame: {cells, step, advance()}
 //   isFrame(step), stepOf(frame)   which steps are recorded
-//   positionOf(frame, patch)       the position of a patch in the row
+//   placeOf(frame, patch)          {grid, patch, position}: where a patch of a frame is in the row
 //   patchTokens(cells)             the tokens of a frame, without delimiters
 //   score(patches)                 the gzip length of some frames
 //   frames, scoredFrames           frames of a row, and how many of them are scored

@@ -42,14 +42,15 @@ export class StoredGrids {
     return cells;
   }
 
-  stepOf(frame) {
-    return this.stored.warmup + this.stored.stride * frame;
+  /** The step of a stored grid. */
+  stepOf(grid) {
+    return this.stored.warmup + this.stored.stride * grid;
   }
 
-  /** The position of a patch in the row. */
-  positionOf(frame, patch) {
-    if (!this.lines) return frame * this.gridTokens + 1 + patch;
-    return Math.floor(patch / this.stored.patches) * this.gridTokens + 1 + (patch % this.stored.patches);
+  /** Where a patch of a frame is in the row; of lines, the frame is all grids. */
+  placeOf(frame, patch) {
+    const { patches } = this.stored, grid = this.lines ? Math.floor(patch / patches) : frame;
+    return { grid, patch: patch % patches, position: grid * this.gridTokens + 1 + (patch % patches) };
   }
 
   draw(context, cells, x, y, width, height) {
