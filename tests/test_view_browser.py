@@ -461,7 +461,10 @@ def test_a_dataset_of_another_source_shows_its_stored_tokens(opened, tmp_path, m
 
 def test_stored_rows_of_life_and_elementary_are_drawn(opened, tmp_path):
     """Of a ring, all lines are one picture; the position is that in the row, with the delimiters between lines."""
-    for name, patch, position in (("life", 12, 13), ("elementary", 32, 2 * 18 + 1)):
+    for name, patch, position, where in (
+        ("life", 12, 13, "Grid 0 (step 10), patch 12"),
+        ("elementary", 32, 2 * 18 + 1, "Grid 2 (step 2), patch 0"),
+    ):
         folder, path = tmp_path / name, tmp_path / f"{name}.html"
         make(folder, from_settings({"source": name, "tokens": 10 * 1024, "validation": 0}))
         path.write_text(page_of(folder), encoding="utf-8")
@@ -471,11 +474,9 @@ def test_stored_rows_of_life_and_elementary_are_drawn(opened, tmp_path):
         for key in ("ArrowRight", "ArrowDown", "ArrowDown"):
             film.press(key)
         assert page.evaluate("ncagen.rows.film.place") == {"frame": 0, "patch": patch}
-        stored = ncagen.open(folder)[0]["input_ids"]
-        assert f"token {stored[position]}, cells " in page.locator("#patch").inner_text()
-        where = "Grid 0 (step 10), patch 12" if name == "life" else "Grid 2 (step 2), patch 0"
-        readout = page.locator("#patch").inner_text()
-        assert readout.startswith(where) and readout.endswith(f"position {position} of the row.")
+        stored, readout = ncagen.open(folder)[0]["input_ids"], page.locator("#patch").inner_text()
+        assert readout.startswith(f"{where}: token {stored[position]}, cells ")
+        assert readout.endswith(f"position {position} of the row.")
 
 
 @pytest.mark.parametrize("width", [320, 1200])

@@ -147,7 +147,7 @@ def test_stored_grids_are_those_of_python(source):
     [ids] = source.batch((0, 0), np.array([5], np.uint64)).rows(np.array([0])).input_ids
     grids = source.grids()
     expression = """((grids, row) => [row.frames.map((cells) => [...cells]), row.patches,
-      row.patches.map((some, frame) => some.map((token, patch) => [row.tokens[grids.placeOf(frame, patch).position], token])),
+      row.patches.map((some, f) => some.map((token, patch) => [row.tokens[grids.placeOf(f, patch).position], token])),
       grids.tokenCells(row.patches[0][1])]
     )(...((grids) => [grids, grids.row(input.tokens)])(new StoredGrids(input.grids)))"""
     given = {"grids": grid_shape(grids), "tokens": ids.tolist()}
