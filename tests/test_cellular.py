@@ -15,6 +15,7 @@ from ncagen import cli
 from ncagen.errors import NcagenError
 from ncagen.factory.check_dataset import verify
 from ncagen.factory.settings import from_settings
+from ncagen.sources.cellular import lanes
 from ncagen.sources.elementary import Elementary
 from ncagen.sources.life import Life
 
@@ -57,6 +58,23 @@ def test_rows_are_pinned(source, known):
     rows = source.batch((7, 1), candidates).rows(np.arange(4))
     values = rows.input_ids.astype("<u4"), rows["rule"].astype("<i4"), rows["gzip_bytes"].astype("<i4")
     assert sha256(b"".join(array.tobytes() for array in values)).hexdigest() == known
+
+
+@pytest.mark.parametrize("source", [Life(500, "B36/S125"), Elementary(500, "54")], ids=lambda source: source.name)
+def test_the_self_check_finds_kernels_that_give_another_row(source, monkeypatch):
+    """One cell of the last candidate is another, in the second word of 64."""
+    right = lanes.rows
+
+    def wrong(*arguments):
+        rows = right(*arguments)
+        rows[-1, -2] ^= 1
+        return rows
+
+    monkeypatch.setattr(lanes, "rows", wrong)
+    assert error_of(source.check).startswith(
+        "this processor does not compute what ncagen defines: rows of source"
+        f" {source.name} are not those of its definition; no row was made here: use another machine,"
+    )
 
 
 def test_verify_makes_every_row_again(folder):
