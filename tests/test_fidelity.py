@@ -8,7 +8,8 @@ import pytest
 from ncagen import philox
 from ncagen.deflate.lengths import token_gzip_lengths
 from ncagen.selection import BANDS
-from ncagen.sources.nca import batch, cpu, definition, rules, tokens
+from ncagen.sources import grid_tokens
+from ncagen.sources.nca import batch, cpu, definition, rules
 from ncagen.sources.nca.rules import HIDDEN_SCALE, OUTPUT_SCALE, PERCEPTION_SCALE, Rules
 from ncagen.sources.nca.settings import Settings
 
@@ -85,9 +86,9 @@ def test_temperature_and_bias_are_in_the_units_of_the_network():
 def test_tokens_and_scores_are_the_released_tokenizers():
     data = np.load(DATA / "tokens.npz")
     settings = Settings()
-    patches = tokens.patch_tokens(settings, data["grids"])
-    assert (tokens.rows(settings, patches) == data["tokens"]).all()
-    assert (tokens.grids(settings, data["tokens"]) == data["grids"]).all()
+    patches = grid_tokens.patch_tokens(settings, data["grids"])
+    assert (grid_tokens.rows(settings, patches) == data["tokens"]).all()
+    assert (grid_tokens.grids(settings, data["tokens"]) == data["grids"]).all()
     lengths = token_gzip_lengths(np.ascontiguousarray(patches[:, :10]).reshape(48, 360))
     assert (lengths / 1440 == data["gzip_ratio"]).all()
 

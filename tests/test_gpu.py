@@ -14,7 +14,8 @@ from test_identity import CASES, LAST_SEED, TRAIN, VALIDATION, case
 from ncagen import philox
 from ncagen.errors import NcagenError
 from ncagen.hints import install
-from ncagen.sources.nca import batch, cpu, definition, gpu_kernels, rules, tokens
+from ncagen.sources import grid_tokens
+from ncagen.sources.nca import batch, cpu, definition, gpu_kernels, rules
 from ncagen.sources.nca.devices import backend
 from ncagen.sources.nca.gpu import Torch
 from ncagen.sources.nca.rules import Rules
@@ -57,7 +58,7 @@ def assert_identical(automaton: Torch, settings: Settings, count: int, key: tupl
     assert equal(whole, wanted)
     patches = automaton.patch_tokens(settings, whole)
     assert patches.dtype == settings.token_dtype
-    assert np.array_equal(patches, tokens.patch_tokens(settings, wanted))
+    assert np.array_equal(patches, grid_tokens.patch_tokens(settings, wanted))
     if frames > 1:
         begun = automaton.rollout(settings, key, candidates, drawn, starts, 0, 1)
         rest = automaton.rollout(settings, key, candidates, drawn, begun[:, 0], 1, frames - 1)

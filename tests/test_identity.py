@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from ncagen import kernels, philox
 from ncagen.deflate import lengths
-from ncagen.sources.nca import batch, cpu, cpu_kernels, definition, rules, simd, tokens
+from ncagen.sources import grid_tokens
+from ncagen.sources.nca import batch, cpu, cpu_kernels, definition, rules, simd
 from ncagen.sources.nca.options import settings_of
 from ncagen.sources.nca.rules import Rules
 from ncagen.sources.nca.settings import STARTS, Settings
@@ -77,7 +78,7 @@ def assert_identical(settings: Settings, count: int, key: tuple[int, int]) -> No
         begun = cpu.rollout(settings, key, candidates, drawn, starts, 0, 1)
         rest = cpu.rollout(settings, key, candidates, drawn, np.ascontiguousarray(begun[:, 0]), 1, frames - 1)
         assert (rest == whole[:, 1:]).all()
-    assert (cpu.patch_tokens(settings, whole) == tokens.patch_tokens(settings, wanted)).all()
+    assert (cpu.patch_tokens(settings, whole) == grid_tokens.patch_tokens(settings, wanted)).all()
 
 
 def test_enough_candidates():
@@ -156,7 +157,7 @@ def test_rows_are_whole_trajectories():
     ids = batch.run(Settings(), VALIDATION, candidates, backend=cpu).token_rows(np.arange(20))
     assert ids.dtype == np.uint16
     assert ids.shape == (20, 1026)
-    assert (tokens.grids(Settings(), ids) == definition.trajectories(Settings(), VALIDATION, candidates, 27)).all()
+    assert (grid_tokens.grids(Settings(), ids) == definition.trajectories(Settings(), VALIDATION, candidates, 27)).all()
 
 
 @pytest.mark.slow

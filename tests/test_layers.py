@@ -38,6 +38,7 @@ COMPILED = {
 }
 COMPILED |= {f"ncagen.deflate.{name}" for name in ("lengths", "lz77", "huffman")} | {"ncagen.kernels"}
 COMPILED |= {"ncagen.compile_notice", "ncagen.sources.procedural.kernels"}
+COMPILED |= {"ncagen.compile_notice", "ncagen.sources.cellular.lane_kernels", "ncagen.sources.cellular.lanes"}
 
 FOREIGN = {"numba", "llvmlite", "click", "tqdm", "torch", "ray", "zstandard", "huggingface_hub"}
 

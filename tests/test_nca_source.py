@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from ncagen.deflate.lengths import gzip_length
 from ncagen.deflate.noise import NOISE_SAMPLES
 from ncagen.row_format import Column, Measure, RowFormat, Rows
-from ncagen.sources.nca import definition, tokens
+from ncagen.sources import grid_tokens
+from ncagen.sources.nca import definition
 from ncagen.sources.nca.noise import noise_lengths
 from ncagen.sources.nca.settings import STARTS, Settings
 from ncagen.sources.nca.source import Nca
@@ -46,7 +47,7 @@ def sources(draw) -> Nca:
 
 def defined_rows(source: Nca, key: tuple[int, int], candidates: np.ndarray) -> np.ndarray:
     grids = definition.trajectories(source.settings, key, candidates, source.settings.frames)
-    return tokens.rows(source.settings, tokens.patch_tokens(source.settings, grids))
+    return grid_tokens.rows(source.settings, grid_tokens.patch_tokens(source.settings, grids))
 
 
 @given(sources(), st.integers(0, 2**32 - 1), st.integers(0, 2**64 - 3))

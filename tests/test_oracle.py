@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from ncagen import philox
 from ncagen.row_format import Rows
 from ncagen.selection import BANDS
-from ncagen.sources.nca import batch, cpu, definition, entropy, oracle, rules, tokens
+from ncagen.sources import grid_tokens
+from ncagen.sources.nca import batch, cpu, definition, entropy, oracle, rules
 from ncagen.sources.nca.options import settings_of
 from ncagen.sources.nca.rules import GUMBEL_SHIFT, gumbel_table, logit_units
 from ncagen.sources.nca.settings import Settings
@@ -29,7 +30,7 @@ def rows_of(chosen: Settings, count: int, band: str | None = None) -> Rows:
 
 
 def known(chosen: Settings, rows: Rows) -> oracle.Known:
-    return oracle.known_rule(chosen, TRAIN, rows.candidate, tokens.grids(chosen, rows.input_ids))
+    return oracle.known_rule(chosen, TRAIN, rows.candidate, grid_tokens.grids(chosen, rows.input_ids))
 
 
 def defined_logits(chosen: Settings, candidates: np.ndarray, grids: np.ndarray) -> np.ndarray:
@@ -212,7 +213,7 @@ def test_float_logits_are_the_definitions():
 
 def test_a_row_that_its_rule_did_not_make_costs_infinitely_much():
     rows = rows_of(Settings(), 2)
-    other = oracle.known_rule(Settings(), TRAIN, rows.candidate[::-1], tokens.grids(Settings(), rows.input_ids))
+    other = oracle.known_rule(Settings(), TRAIN, rows.candidate[::-1], grid_tokens.grids(Settings(), rows.input_ids))
     assert np.isinf(other.realised[:, 1:].mean(axis=1)).all() and np.isfinite(other.nats[:, 1:]).all()
 
 

@@ -16,7 +16,8 @@ import numpy as np
 import pytest
 
 from ncagen.deflate.lengths import token_gzip_lengths
-from ncagen.sources.nca import definition, tokens
+from ncagen.sources import grid_tokens
+from ncagen.sources.nca import definition
 from ncagen.sources.nca.rules import Rules
 from ncagen.sources.nca.settings import PRESETS, Settings
 from ncagen.sources.nca.source import Nca
@@ -191,7 +192,7 @@ CASES = {
 def test_the_same_as_the_definition(name):
     settings, key, candidates, frames = CASES[name]
     wanted = definition.trajectories(settings, key, np.array(candidates, np.uint64), frames)
-    rows = tokens.rows(settings, tokens.patch_tokens(settings, wanted))
+    rows = grid_tokens.rows(settings, grid_tokens.patch_tokens(settings, wanted))
     for candidate, grids, row in zip(candidates, wanted, rows, strict=True):
         automaton = Automaton(settings, key, candidate)
         found = automaton.frames(frames)

@@ -23,7 +23,7 @@ from test_cli import fails, terminal
 
 import ncagen
 from ncagen.hints import install
-from ncagen.sources.nca import tokens
+from ncagen.sources import grid_tokens
 from ncagen.sources.nca.settings import Settings
 from ncagen.sources.nca.source import Nca
 from ncagen.sources.source import Grids
@@ -362,7 +362,7 @@ def test_pictures_of_grids_that_are_not_square(tmp_path):
     from PIL import Image
 
     drawn = Nca(Settings(height=6, width=10, seq_len=50)).grids()
-    rows = Nca(drawn.settings).batch((0, 0), np.arange(4, dtype=np.uint64)).rows(np.array([0, 3])).input_ids
+    rows = Nca(drawn.shape).batch((0, 0), np.arange(4, dtype=np.uint64)).rows(np.array([0, 3])).input_ids
     grids = drawn.cells(rows)
     assert grids.shape == (2, 3, 6, 10)
     picture.png(drawn, rows, tmp_path / "a.png")
@@ -384,8 +384,8 @@ def test_pictures_have_any_number_of_states(tmp_path):
     for states in (2, 255, 256):
         settings = Settings(states=states, patch=1, height=16, width=16)
         grid = np.arange(256).reshape(16, 16) % states
-        row = tokens.rows(
-            settings, tokens.patch_tokens(settings, np.tile(grid.astype(np.uint8), (1, settings.frames, 1, 1)))
+        row = grid_tokens.rows(
+            settings, grid_tokens.patch_tokens(settings, np.tile(grid.astype(np.uint8), (1, settings.frames, 1, 1)))
         )
         picture.png(Nca(settings).grids(), np.repeat(row, 2, axis=0), tmp_path / "a.png")
         with Image.open(tmp_path / "a.png") as image:

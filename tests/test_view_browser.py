@@ -436,7 +436,7 @@ def test_a_source_without_a_twin_shows_its_stored_tokens(opened, saved, tmp_path
     monkeypatch.setattr(webpage, "TWINS", {})
     path.write_text(page_of(folder), encoding="utf-8")
     page = opened(path)
-    assert page.locator("#live, #fits, canvas").count() == 0
+    assert page.locator("#live, #fits").count() == 0 and page.locator("canvas").count() == 1  # the stored grids
     assert page.locator("#endings tbody tr").count() == 2
     assert page.locator("nav a").all_inner_texts() == ["Dataset", "What a model sees"]
     assert page.locator("#lead").inner_text() == "440 rows of the source nca, 1,026 tokens each."
@@ -454,7 +454,7 @@ def test_a_source_without_a_twin_shows_its_stored_tokens(opened, saved, tmp_path
         assert [int(text) for text in page.locator("#rows .chip").all_inner_texts()] == stored["input_ids"].tolist()
         ids = [int(text) for text in page.locator("#tokens .grids .id").all_inner_texts()]
         assert ids == stored["input_ids"][:200].tolist()
-    assert page.locator("#rows .note").inner_text() == "All 1,026 tokens."
+    assert page.locator("#rows .note[role=status]").inner_text() == "All 1,026 tokens."
     assert page.locator("#rows .chip.border").count() == 54 and page.locator("#rows .chip.masked").count() == 38
 
     page.locator("#tokens input").fill("5")
@@ -469,7 +469,7 @@ def test_a_source_without_a_twin_shows_its_stored_tokens(opened, saved, tmp_path
 def test_rows_without_scores_grids_and_a_twin_show_the_rest(opened, saved, tmp_path):
     folder, path = saved()[0], tmp_path / "page.html"
     manifest, shape = read_manifest(folder), figures.RowShape(1026)
-    known = replace(webpage.shown(manifest), shape=shape, twin=None, frames=0, details=[])
+    known = replace(webpage.shown(manifest), shape=shape, twin=None, frames=0, grids=None, details=[])
     manifest = replace(manifest, row_format=RowFormat(10002, 1026, 1025), measures=())
     data = webpage.describe(manifest, known, "plain")
     found = asdict(figures.figures(ncagen.open(folder, band="high"), shape, with_tokens=True))
@@ -501,6 +501,26 @@ def test_a_dataset_of_another_source_shows_its_stored_tokens(opened, tmp_path, m
     assert [int(text) for text in page.locator("#rows .chip").all_inner_texts()] == stored["input_ids"].tolist()
     assert page.locator("#rows .chip.border").count() == stored["ends"]
     assert page.locator("#rows .chip.masked").count() == 0
+
+
+def test_stored_rows_of_life_and_elementary_are_drawn(opened, tmp_path):
+    """Of a ring, all lines are one picture; the position is that in the row, with the delimiters between lines."""
+    for name, patch, position, where in (
+        ("life", 12, 13, "Grid 0 (step 10), patch 12"),
+        ("elementary", 32, 2 * 18 + 1, "Grid 2 (step 2), patch 0"),
+    ):
+        folder, path = tmp_path / name, tmp_path / f"{name}.html"
+        make(folder, from_settings({"source": name, "tokens": 10 * 1024, "validation": 0}))
+        path.write_text(page_of(folder), encoding="utf-8")
+        page = opened(path)
+        film = page.locator(".film canvas")
+        film.focus()
+        for key in ("ArrowRight", "ArrowDown", "ArrowDown"):
+            film.press(key)
+        assert page.evaluate("ncagen.rows.film.place") == {"frame": 0, "patch": patch}
+        stored, readout = ncagen.open(folder)[0]["input_ids"], page.locator("#patch").inner_text()
+        assert readout.startswith(f"{where}: token {stored[position]}, cells ")
+        assert readout.endswith(f"position {position} of the row.")
 
 
 @pytest.mark.parametrize("width", [320, 1200])

@@ -16,11 +16,14 @@ from conftest import ROOT
 from ncagen import philox
 from ncagen.deflate.lengths import gzip_length
 from ncagen.deflate.noise import NOISE_SAMPLES
+from ncagen.sources.elementary import Elementary
+from ncagen.sources.life import Life
 from ncagen.sources.nca.settings import PRESETS, Settings
 from ncagen.sources.nca.source import Nca
 from ncagen.view.bundle import bundle
+from ncagen.view.grids import still
 from ncagen.view.nca_twin import settings, table_sums, twin
-from ncagen.view.webpage import PAGE, TWINS
+from ncagen.view.webpage import PAGE, TWINS, grid_shape
 
 NODE = shutil.which("node")
 pytestmark = pytest.mark.skipif(NODE is None, reason="node is not installed: apt-get install nodejs")
@@ -129,6 +132,33 @@ def test_each_twin_of_python_has_a_class_whose_rows_are_the_same_in_slices():
     }))"""
     assert node(names, expression, given) == [[10, True, None]] * len(TWINS)
     assert node(names, "openSource(input)", {"source": "other", "twin": None}) is None
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        Nca(Settings(states=3, height=4, width=6, seq_len=100)),
+        Life(100, grid="6x9", patch=3),
+        Elementary(300, width=15, patch=5),
+    ],
+    ids=lambda source: source.name,
+)
+def test_stored_grids_are_those_of_python(source):
+    [ids] = source.batch((0, 0), np.array([5], np.uint64)).rows(np.array([0])).input_ids
+    grids = source.grids()
+    expression = """((grids, row) => [row.frames.map((cells) => [...cells]), row.patches,
+      row.patches.map((some, f) => some.map((token, patch) => [row.tokens[grids.placeOf(f, patch).position], token])),
+      grids.tokenCells(row.patches[0][1])]
+    )(...((grids) => [grids, grids.row(input.tokens)])(new StoredGrids(input.grids)))"""
+    given = {"grids": grid_shape(grids), "tokens": ids.tolist()}
+    frames, patches, positions, lines = node({"stored_grids.js": "StoredGrids"}, expression, given)
+    cells = still(grids).cells(ids[None])[0]
+    assert frames == cells.reshape(len(cells), -1).tolist()
+    assert np.concatenate(patches).tolist() == ids[ids < grids.shape.patch_ids].tolist()
+    assert all(there == token for some in positions for there, token in some)
+    deep, wide = grids.shape.patch_height, grids.shape.patch
+    second = cells[0, :deep, wide : 2 * wide]
+    assert lines == [" ".join(map(str, line)) for line in second.tolist()]
 
 
 def test_other_settings_have_other_frames_and_units():

@@ -1,6 +1,6 @@
 """Opens the rows of an audit: rows of one shape in one or more parts, of a dataset or of flat files.
 
-Rows of automata are `Audited`, with the shape of their grids; rows of another source are `AuditedTokens`. Not covered:
+Rows of grids are `Audited`, with the shape of their grids; other rows are `AuditedTokens`. Not covered:
 reading token files (`tokenfiles`), finding the row length (`rowlength`).
 """
 
@@ -21,7 +21,7 @@ from ncagen.errors import NcagenError
 from ncagen.hub.names import is_name
 from ncagen.row_format import Measure, RowFormat
 from ncagen.sources import source_of
-from ncagen.sources.nca.source import Nca
+from ncagen.sources.grid_tokens import PatchGrids
 from ncagen.sources.source import Source
 
 TRAIN, VALIDATION, _ = SPLITS
@@ -44,7 +44,7 @@ class Part:
 
 @dataclass(frozen=True)
 class Audited:
-    """The parts of an audit of automata.
+    """The parts of an audit of rows of grids.
 
     name: of the dataset or file. shape: of all rows. known_by: how the row length is known, as text for the page.
     streams: whether the splits are known to be different streams of rules.
@@ -101,10 +101,12 @@ def of_dataset(place: str | Folder, band: str | None, split: str | None) -> Audi
         raise NcagenError(f"{name} has no rows of {requested}: it has {', '.join(f'{b} {s}' for b, s in there)}")
     parts = tuple(TokenPart(f"{b} {s}", s, Dataset(folder, s, b)) for b, s in wanted)
     source = source_of(manifest.spec)
-    if not isinstance(source, Nca):
+    drawn = source.grids()
+    # The checks of grids compare 3 x 3 neighbourhoods, which a ring of cells does not have.
+    if not isinstance(drawn, PatchGrids) or drawn.height == 1:
         return AuditedTokens(name, source.name, manifest.row_format, manifest.measure, _noise(source), parts)
     grids = tuple(Part(part.name, part.split, part.rows, _reader(part.dataset)) for part in parts)
-    return Audited(name, Shape.of(source.settings), "by the manifest", grids, streams=True)
+    return Audited(name, Shape.of(drawn.shape), "by the manifest", grids, streams=True)
 
 
 def _noise(source: Source) -> float | None:

@@ -11,7 +11,7 @@ import numpy as np
 
 from ncagen.audit.neighbours import breaks, pair_bits, pair_shares, step_bits
 from ncagen.audit.shape import Shape
-from ncagen.sources.nca.settings import DELIMITERS
+from ncagen.sources.patches import DELIMITERS
 
 USUAL_POSITIONS = 1024
 POSITIONS = tuple(2**power for power in range(6, 18))

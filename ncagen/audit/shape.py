@@ -10,9 +10,9 @@ from math import gcd
 import numpy as np
 
 from ncagen.errors import NcagenError
-from ncagen.sources.nca.options import parse_grid
-from ncagen.sources.nca.settings import DELIMITERS, SCORED_GRIDS, Patching, Settings
-from ncagen.sources.nca.tokens import patch_grids
+from ncagen.sources.grid_tokens import patch_grids
+from ncagen.sources.nca.settings import SCORED_GRIDS
+from ncagen.sources.patches import DELIMITERS, GridRows, Patching, divisors, parse_grid
 from ncagen.sources.scored import TOKEN_BYTES
 
 
@@ -44,9 +44,8 @@ class Shape(Patching):
                 raise NcagenError(f"{name} {value} is out of range: use {least} to {most}")
         if self.height % self.patch or self.width % self.patch:
             side = gcd(self.height, self.width)
-            fitting = ", ".join(str(p) for p in range(1, side + 1) if side % p == 0)
             grid = self.size if self.height != self.width else self.height
-            raise NcagenError(f"grid {grid} is not divisible by patch {self.patch}: use a patch of {fitting}")
+            raise NcagenError(f"grid {grid} is not divisible by patch {self.patch}: use a patch of {divisors(side)}")
         if self.vocabulary > 2**32:
             raise NcagenError(f"states {self.states} with patch {self.patch} is over {2**32} ids: use a smaller patch")
         if self.row_tokens and self.frames < 2:
@@ -54,15 +53,15 @@ class Shape(Patching):
             raise NcagenError(f"row-tokens {self.row_tokens} is under two grids: use {least} or more")
 
     @classmethod
-    def of(cls, settings: Settings) -> "Shape":
-        """Returns the shape of rows with these settings."""
+    def of(cls, rows: GridRows) -> "Shape":
+        """Returns the shape of rows of a dataset."""
         return cls(
-            settings.states,
-            settings.height,
-            settings.width,
-            settings.patch,
-            stride=settings.stride,
-            row_tokens=settings.row_tokens,
+            rows.states,
+            rows.height,
+            rows.width,
+            rows.patch,
+            stride=rows.stride,
+            row_tokens=rows.row_tokens,
         )
 
     @property

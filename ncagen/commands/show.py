@@ -74,7 +74,7 @@ def _row(dataset: Dataset, row: int | None) -> int:
 def _print(dataset: Dataset, row: int, draw: bool) -> None:
     """The figures, the ratios of some rows, and with `draw` one row's grids."""
     from ncagen.view import terminal
-    from ncagen.view.grids import grids_of
+    from ncagen.view.grids import grids_of, still
 
     manifest, shown = dataset.manifest, dataset[row]
     figures = terminal.figures(manifest)
@@ -96,20 +96,21 @@ def _print(dataset: Dataset, row: int, draw: bool) -> None:
     if drawn is None:
         click.echo(terminal.row_text(shown["input_ids"], width))
     else:
-        click.echo(terminal.trajectory(drawn, shown["input_ids"], width, _colour()), color=_colour())
+        click.echo(terminal.trajectory(still(drawn), shown["input_ids"], width, _colour()), color=_colour())
 
 
 def _play(dataset: Dataset, row: int) -> None:
     """One row's grids in place, or below each other where this is no terminal."""
     from ncagen.view import animation, terminal
-    from ncagen.view.grids import drawable
+    from ncagen.view.grids import drawable, moving, still
 
-    drawn, shown = drawable(dataset.manifest, "play"), dataset[row]
+    grids, shown = drawable(dataset.manifest, "play"), dataset[row]
     if not sys.stdout.isatty():
         click.echo(f"{_title(dataset, row, shown)}\n")
         width = shutil.get_terminal_size((80, 24)).columns
-        click.echo(terminal.trajectory(drawn, shown["input_ids"], width, colour=False))
+        click.echo(terminal.trajectory(still(grids), shown["input_ids"], width, colour=False))
         return
+    drawn = moving(grids)
     texts = terminal.frames(drawn, shown["input_ids"], _colour())
     size = shutil.get_terminal_size((80, 24))
     animation.check_room(size.columns, size.lines, drawn.width, texts[0].count("\n") + 1)
@@ -120,7 +121,7 @@ def _play(dataset: Dataset, row: int) -> None:
 def _write(dataset: Dataset, first: int, rows: int | None, png: Path | None, gif: Path | None) -> None:
     """Pictures, and a line for each on what it shows."""
     from ncagen.view import picture
-    from ncagen.view.grids import drawable
+    from ncagen.view.grids import drawable, moving, still
 
     left = len(dataset) - first
     if rows is not None and not (png and 1 <= rows <= left):
@@ -130,14 +131,14 @@ def _write(dataset: Dataset, first: int, rows: int | None, png: Path | None, gif
     ids = dataset.rows(numbers, columns=("input_ids",))["input_ids"]
     if png:
         file = io.BytesIO()
-        picture.png(drawn, ids, file)
+        picture.png(still(drawn), ids, file)
         save(png, file.getvalue())
         names = f"row {first}" if len(ids) == 1 else f"rows {first} to {numbers[-1]}"
         cut = len(ids) > 1 and drawn.frames > picture.STRIP_FRAMES
         click.echo(f"{png}: {names} ({dataset.band} {dataset.split})" + cut * f", {picture.STRIP_FRAMES} grids of each")
     if gif:
         file = io.BytesIO()
-        picture.gif(drawn, ids[0], file)
+        picture.gif(moving(drawn), ids[0], file)
         save(gif, file.getvalue())
         click.echo(f"{gif}: row {first} ({dataset.band} {dataset.split})")
 

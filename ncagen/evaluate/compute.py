@@ -10,7 +10,7 @@ from ncagen.dataset.reader import Dataset
 from ncagen.errors import NcagenError
 from ncagen.evaluate import cache
 from ncagen.evaluate.ladder import Ladder, Rung
-from ncagen.evaluate.oracle import oracle
+from ncagen.evaluate.oracle import has_oracle, oracle
 from ncagen.evaluate.rungs import PREDICTORS, Predictor
 from ncagen.evaluate.rungs.scores import Scores, rung_of
 from ncagen.evaluate.sample import GridSample, Sample, numbers_of, sample_of
@@ -55,11 +55,11 @@ def ladder(
     return replace(empty, rungs=tuple(known[name] for name in RUNGS if name in shown))
 
 
-def available(sample: Sample) -> list[str]:
+def available(sample: Sample, with_oracle: bool) -> list[str]:
     """The rungs that these rows have: without cells, those that read tokens alone."""
-    if isinstance(sample, GridSample):
-        return list(RUNGS)
-    return [predictor.name for predictor in PREDICTORS if not predictor.needs_cells]
+    cells = isinstance(sample, GridSample)
+    names = [predictor.name for predictor in PREDICTORS if cells or not predictor.needs_cells]
+    return [*names, ORACLE] if with_oracle else names
 
 
 def rung(sample: Sample, predictor: Predictor, progress: Progress = lambda name, rows: None) -> Rung:
@@ -78,7 +78,7 @@ def _rung(dataset: Dataset, sample: Sample, name: str, progress: Progress) -> Ru
 
 def _names(dataset: Dataset, sample: Sample, rungs: str | Sequence[str] | None) -> list[str]:
     """The rungs to compute. Raises NcagenError."""
-    there = available(sample)
+    there = available(sample, has_oracle(dataset))
     if rungs is None or rungs == ALL:
         return [name for name in there if rungs == ALL or name != SLOWEST]
     listed = rungs.split(",") if isinstance(rungs, str) else rungs

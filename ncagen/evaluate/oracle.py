@@ -11,8 +11,7 @@ import numpy as np
 from ncagen.dataset.reader import Dataset
 from ncagen.errors import NcagenError
 from ncagen.philox import STREAMS
-from ncagen.sources import source_of
-from ncagen.sources.nca import tokens
+from ncagen.sources import grid_tokens, source_of
 from ncagen.sources.nca.oracle import Known, known_rule
 from ncagen.sources.nca.source import Nca
 
@@ -48,6 +47,11 @@ class Oracle:
         return self.mean * self.patches / (self.patches + 2)
 
 
+def has_oracle(dataset: Dataset) -> bool:
+    """Whether the oracle loss of a dataset's rows can be computed: of neural automata only."""
+    return isinstance(source_of(dataset.manifest.spec), Nca)
+
+
 def oracle(dataset: Dataset, rows: np.ndarray | range | None = None) -> Oracle:
     """Computes the oracle loss of some rows, of all if left out.
 
@@ -65,7 +69,7 @@ def oracle(dataset: Dataset, rows: np.ndarray | range | None = None) -> Oracle:
     parts = []
     for first in range(0, len(numbers), AT_ONCE):
         read = dataset.rows(numbers[first : first + AT_ONCE], columns=("input_ids", "candidate"))
-        grids = tokens.grids(source.settings, read["input_ids"])
+        grids = grid_tokens.grids(source.settings, read["input_ids"])
         parts.append(known_rule(source.settings, key, read["candidate"], grids))
     figures = {f.name: np.concatenate([getattr(part, f.name) for part in parts]) for f in fields(Known)}
     return Oracle(numbers.astype(np.int64), **figures, patches=source.settings.patches)

@@ -1,6 +1,6 @@
 """Rows as the rungs read them: patches by grid, and the cells of the grids where rows have any.
 
-Rows of another source than automata are cut into `PARTS` equal parts, which stand for grids; their tokens stand for
+Rows of a source without grids are cut into `PARTS` equal parts, which stand for grids; their tokens stand for
 patches. Not covered: reading flat files of tokens (`ncagen.audit`).
 """
 
@@ -12,9 +12,8 @@ from ncagen.dataset.reader import Dataset
 from ncagen.errors import NcagenError
 from ncagen.numbers import whole
 from ncagen.sources import source_of
-from ncagen.sources.nca import tokens
-from ncagen.sources.nca.settings import DELIMITERS, Patching, Settings
-from ncagen.sources.nca.source import Nca
+from ncagen.sources.grid_tokens import PatchGrids, patches_of
+from ncagen.sources.patches import DELIMITERS, GridRows, Patching
 
 PARTS = 16
 # Rows that the frequencies of ids are estimated from, and their tokens, of rows of more than 16,384 fewer.
@@ -69,19 +68,19 @@ def sample_of(dataset: Dataset, rows: int, seed: int = 0) -> Sample:
     others = numbers_of(len(dataset), max(corpus_rows, len(numbers)))
     source = source_of(dataset.manifest.spec)
     ids = _tokens(dataset, numbers)
-    if not isinstance(source, Nca):
+    drawn = source.grids()
+    if not isinstance(drawn, PatchGrids):
         part = cut(ids)
         corpus = frequencies(part, cut(_tokens(dataset, np.setdiff1d(others, numbers))))
         return Sample(dataset.row_format.vocabulary, part, 0, corpus, seed)
-    settings = source.settings
-    if settings.frames < 2:
+    shape = drawn.shape
+    if shape.frames < 2:
         raise NcagenError(
-            f"rows have one grid of {settings.size} cells: predictions need two; build with a longer seq_len"
+            f"rows have one grid of {shape.size} cells: predictions need two; build with a longer seq_len"
         )
-    patches = _patches(settings, ids)
-    corpus = frequencies(patches, _patches(settings, _tokens(dataset, np.setdiff1d(others, numbers))))
-    cells = tokens.grids(settings, ids)
-    return GridSample(settings.patch_ids, patches, DELIMITERS, corpus, seed, settings, cells)
+    patches = _patches(shape, ids)
+    corpus = frequencies(patches, _patches(shape, _tokens(dataset, np.setdiff1d(others, numbers))))
+    return GridSample(shape.patch_ids, patches, DELIMITERS, corpus, seed, shape, drawn.cells(ids))
 
 
 def frequencies(patches: np.ndarray, others: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -108,6 +107,6 @@ def _tokens(dataset: Dataset, numbers: np.ndarray) -> np.ndarray:
     return dataset.rows(numbers, columns=("input_ids",))["input_ids"]
 
 
-def _patches(settings: Settings, ids: np.ndarray) -> np.ndarray:
+def _patches(shape: GridRows, ids: np.ndarray) -> np.ndarray:
     """The patches of whole rows: int64[row, grid, patch]. ids: integers [row, token]."""
-    return ids.reshape(len(ids), settings.frames, settings.tokens_per_grid)[:, :, 1:-1].astype(np.int64)
+    return patches_of(shape, ids).astype(np.int64)

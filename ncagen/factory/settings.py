@@ -86,16 +86,20 @@ def check_bands(spec: BuildSpec) -> None:
 
 
 def source_options() -> tuple[Option, ...]:
-    """The options of every source, each name once, for the command line; those of other sources than the default's
-    say whose they are."""
+    """The options of every source, each name once, for the command line; texts that are not those of the default
+    source say whose they are."""
     found: dict[str, Option] = {}
+    texts: dict[str, dict[str, list[str]]] = {}
     for source in SOURCES.values():
         for option in source.options:
-            doc = option.doc if source.name == DEFAULT_SOURCE else f"{source.name}: {option.doc}"
-            if option.name in found:
-                doc = f"{found[option.name].doc} {doc}"
-            found[option.name] = replace(option, doc=doc)
-    return tuple(found.values())
+            found.setdefault(option.name, option)
+            texts.setdefault(option.name, {}).setdefault(option.doc, []).append(source.name)
+    return tuple(replace(option, doc=_doc(texts[name])) for name, option in found.items())
+
+
+def _doc(texts: Mapping[str, list[str]]) -> str:
+    """The texts of one option, each with the sources that have it."""
+    return " ".join(text if DEFAULT_SOURCE in names else f"{', '.join(names)}: {text}" for text, names in texts.items())
 
 
 def parse_tokens(text: str | int, name: str = "tokens", least: int = 1) -> int:

@@ -6,12 +6,16 @@ Only the factory, view, audit and evaluate import this package; all other module
 from functools import lru_cache
 
 from ncagen.errors import SpecError
+from ncagen.sources.elementary import Elementary
+from ncagen.sources.life import Life
 from ncagen.sources.nca.source import Nca
 from ncagen.sources.procedural.source import Procedural
 from ncagen.sources.source import Source
 from ncagen.spec import BuildSpec
 
-SOURCES: dict[str, type[Source]] = {Nca.name: Nca, Procedural.name: Procedural}
+SOURCES: dict[str, type[Source]] = {
+    source.name: source for source in (Nca, Life, Elementary, Procedural)
+}
 
 
 @lru_cache(maxsize=64)

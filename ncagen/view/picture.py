@@ -18,14 +18,15 @@ with needed_by("a picture"):
 from ncagen.dataset.folder import Folder
 from ncagen.dataset.manifest import Manifest
 from ncagen.dataset.reader import Dataset
-from ncagen.sources import source_of
 from ncagen.sources.source import Grids
+from ncagen.view.grids import grids_of, still
 from ncagen.view.palette import palette
 
 PREVIEW_ROWS = 12
 STRIP_FRAMES = 512
 GAP = 1  # cells between grids, transparent in PNG
 ACROSS = 9  # grids in a line, in a picture of one row
+ROWS_ACROSS = 6  # rows in a line, if they are one grid each
 STRIP, SINGLE = 1100, 1000  # target widths in pixels, of many rows and of one
 MOVING = 360  # target side in pixels
 SECONDS = 0.125  # of a grid in a GIF
@@ -36,18 +37,20 @@ def draw(folder: Folder, manifest: Manifest) -> tuple[bytes, range] | None:
 
     Raises DamagedShard.
     """
-    drawn = source_of(manifest.spec).grids()
+    drawn = grids_of(manifest)
     if drawn is None:
         return None
     dataset = Dataset(folder, manifest.first_split, manifest.spec.bands[0].name)
     rows = range(min(PREVIEW_ROWS, len(dataset)))
     file = io.BytesIO()
-    png(drawn, dataset.rows(np.array(rows), ("input_ids",))["input_ids"], file)
+    png(still(drawn), dataset.rows(np.array(rows), ("input_ids",))["input_ids"], file)
     return file.getvalue(), rows
 
 
 def png(drawn: Grids, input_ids: np.ndarray, file: Path | BinaryIO) -> None:
-    """Writes a picture of rows, with grids from left to right; the grids of a single row take several lines.
+    """Writes a picture of rows, with grids from left to right.
+
+    The grids of a single row take several lines, and so do rows of one grid each.
 
     Of several rows the first STRIP_FRAMES grids are drawn: viewers limit the width of a picture.
     input_ids: integers [row, token], well-formed rows.
@@ -57,6 +60,9 @@ def png(drawn: Grids, input_ids: np.ndarray, file: Path | BinaryIO) -> None:
     if len(grids) == 1:
         scale = _scale(SINGLE, min(ACROSS, drawn.frames) * across)
         lines = [grids[0][first : first + ACROSS] for first in range(0, drawn.frames, ACROSS)]
+    elif drawn.frames == 1:
+        scale = _scale(STRIP, min(ROWS_ACROSS, len(grids)) * across)
+        lines = [grids[first : first + ROWS_ACROSS, 0] for first in range(0, len(grids), ROWS_ACROSS)]
     else:
         lines = list(grids[:, :STRIP_FRAMES])
         scale = _scale(STRIP, len(lines[0]) * across)

@@ -2,7 +2,7 @@
 
 If the dataset's source has a JavaScript twin (`TWINS`), the modules under `page/` compute every row from its
 candidate's number, and compare some with checksums of the stored rows. For another source the page contains and shows
-the stored tokens of some rows.
+the stored tokens of some rows, drawn as grids where they are grids.
 
 All values from a dataset are JSON in a data block, in which no character can end the block, and are shown as text only.
 The policy in the page's head allows only this style and script, by their hashes, and no requests.
@@ -25,12 +25,14 @@ from ncagen.evaluate.report import page_table
 from ncagen.row_format import Measure
 from ncagen.selection import BANDS, DOMAINS, Band
 from ncagen.sources import source_of
+from ncagen.sources.grid_tokens import PatchGrids
 from ncagen.sources.scored import GZIP_BYTES
 from ncagen.sources.source import Source
 from ncagen.version import VERSION
 from ncagen.view import nca_twin
 from ncagen.view.bundle import bundle
 from ncagen.view.figures import RowShape, figures
+from ncagen.view.palette import palette
 
 PAGE = Path(__file__).with_name("page")
 
@@ -45,13 +47,15 @@ PANELS = 3  # automata side by side, more if the dataset has more bands
 class Shown:
     """The data that the page takes from a dataset's source.
 
-    source: its name. shape: of its rows. frames: grids of a row, 0 if rows are not grids. twin: the argument of the
-    source's class in JavaScript, as plain values for JSON, or None. details: settings to list, as (name, text).
+    source: its name. shape: of its rows. frames: grids of a row, 0 if rows are not grids. grids: see `grid_shape`; None
+    if rows are not grids of patches. twin: the argument of the source's class in JavaScript, as plain values for JSON,
+    or None. details: settings to list, as (name, text).
     """
 
     source: str
     shape: RowShape
     frames: int
+    grids: dict | None
     twin: dict | None
     details: list[tuple[str, str]]
 
@@ -73,9 +77,18 @@ def shown(manifest: Manifest) -> Shown:
             rows.row_tokens // grids.frames if grids else 0,
         ),
         frames=grids.frames if grids else 0,
+        grids=grid_shape(grids) if isinstance(grids, PatchGrids) else None,
         twin=TWINS[spec.source.name](source, spec.seed) if twinned else None,
         details=[*source.card().details, ("seed", str(spec.seed))],
     )
+
+
+def grid_shape(grids: PatchGrids) -> dict:
+    """Returns what stored_grids.js needs to draw rows from their tokens, as plain values for JSON."""
+    shape = grids.shape
+    sizes = ("states", "height", "width", "patch", "patches", "frames", "warmup", "stride")
+    colours = ["#{:02x}{:02x}{:02x}".format(*colour) for colour in palette(shape.states)]
+    return {name: getattr(shape, name) for name in sizes} | {"colours": colours}
 
 
 def page(place: str | os.PathLike | Folder) -> str:
@@ -111,6 +124,7 @@ def describe(manifest: Manifest, known: Shown, name: str) -> dict:
         },
         "measured": known.shape.measure is not None,
         "frames": known.frames,
+        "grids": known.grids,
         "details": known.details,
         "bands": [band.name for band in spec.bands],
         "panels": [panel(band, manifest.measure) for band in panels(spec.bands, manifest.measure)],

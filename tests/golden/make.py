@@ -9,7 +9,8 @@ import numpy as np
 
 from ncagen import philox
 from ncagen.deflate.lengths import token_gzip_lengths
-from ncagen.sources.nca import definition, rules, tokens
+from ncagen.sources import grid_tokens
+from ncagen.sources.nca import definition, rules
 from ncagen.sources.nca.options import settings_of
 from ncagen.sources.nca.settings import Settings
 from ncagen.sources.nca.source import Nca
@@ -47,7 +48,7 @@ def golden(name: str) -> dict[str, np.ndarray]:
         key = key_of(name, split)
         drawn = rules.sample_rules(settings, key, CANDIDATES)
         grids = definition.trajectories(settings, key, CANDIDATES, settings.scored_frames)
-        patches = tokens.patch_tokens(settings, grids)
+        patches = grid_tokens.patch_tokens(settings, grids)
         found |= {
             f"{name} {split} perception": drawn.perception,
             f"{name} {split} hidden": drawn.hidden,

@@ -127,6 +127,6 @@ def _weaker(sample: Sample) -> np.ndarray:
         return np.full(sample.patches[:, 1:].shape, 1 / sample.ids)
     shape = sample.shape
     cells = np.exp(-cells_by_histogram(sample)[0])
-    high, wide, patch = shape.height // shape.patch, shape.width // shape.patch, shape.patch
-    by_patch = cells.reshape(*cells.shape[:2], high, patch, wide, patch)
+    high, wide = shape.height // shape.patch_height, shape.width // shape.patch
+    by_patch = cells.reshape(*cells.shape[:2], high, shape.patch_height, wide, shape.patch)
     return by_patch.prod(axis=(3, 5)).reshape(*cells.shape[:2], -1)

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ncagen.evaluate.ladder import Rung
-from ncagen.sources.nca.settings import Patching
+from ncagen.sources.patches import Patching
 
 
 class Scores(NamedTuple):
@@ -26,8 +26,8 @@ def of_cells(shape: Patching, nats: np.ndarray, right: np.ndarray) -> Scores:
 
     nats: float[row, grid - 1, cell], of the second and later grids. right: bool of the same shape.
     """
-    high, wide, patch = shape.height // shape.patch, shape.width // shape.patch, shape.patch
-    by_patch = right.reshape(*right.shape[:2], high, patch, wide, patch).min(axis=(3, 5))
+    high, wide = shape.height // shape.patch_height, shape.width // shape.patch
+    by_patch = right.reshape(*right.shape[:2], high, shape.patch_height, wide, shape.patch).min(axis=(3, 5))
     return without_first(nats.sum(axis=2) / shape.patches, by_patch)
 
 

@@ -13,8 +13,8 @@ import numpy as np
 
 from ncagen.deflate.lengths import token_gzip_lengths
 from ncagen.row_format import Rows
-from ncagen.sources import scored
-from ncagen.sources.nca import cpu, entropy, structure, tokens
+from ncagen.sources import grid_tokens, scored
+from ncagen.sources.nca import cpu, entropy, structure
 from ncagen.sources.nca.facts import LINEAR_GAP, ORACLE, gzip_measure, measure, stores_oracle
 from ncagen.sources.nca.rules import Rules
 from ncagen.sources.nca.settings import Settings
@@ -108,7 +108,7 @@ class NcaBatch:
             arguments = settings, self.key, self.candidates[chosen], drawn, last, first, settings.frames - first
             rest = self.backend.rollout(*arguments) if sums is None else cpu.rollout(*arguments, sums)
             patches = np.concatenate([patches, self.backend.patch_tokens(settings, rest)], axis=1)
-        return tokens.rows(settings, patches)
+        return grid_tokens.rows(settings, patches)
 
     def _entropy_sums(self, chosen: np.ndarray, rest: np.ndarray | None) -> np.ndarray:
         """Adds up the entropy of rows, without their first grid. rest: int64[row, frame]. Returns int64[row]."""
@@ -160,7 +160,7 @@ def _lengths(patches: np.ndarray, at_least: int = 0) -> np.ndarray:
 
 def _cells(settings: Settings, patches: np.ndarray) -> np.ndarray:
     """The cells of grids on the host: uint8[row, frame, cell]. patches: integers [row, frame, patch]."""
-    return tokens.patch_grids(settings, patches).reshape(*patches.shape[:2], settings.cells)
+    return grid_tokens.patch_grids(settings, patches).reshape(*patches.shape[:2], settings.cells)
 
 
 def problems(settings: Settings, rows: Rows) -> dict[str, np.ndarray]:
@@ -169,7 +169,7 @@ def problems(settings: Settings, rows: Rows) -> dict[str, np.ndarray]:
     scored = np.ascontiguousarray(grids[:, : settings.scored_frames, 1:-1])
     lengths = rows[GZIP_BYTES]
     return {
-        "tokens are not well formed": tokens.well_formed(settings, rows.input_ids),
+        "tokens are not well formed": grid_tokens.well_formed(settings, rows.input_ids),
         "gzip_bytes is not the length of the row's tokens": _lengths(scored) == lengths,
         "gzip_ratio is not gzip_bytes by scored bytes": gzip_measure(settings).ratios(lengths) == rows[GZIP_RATIO],
         **(_gap_problems(settings, rows, scored) if settings.measure != "gzip" else {}),

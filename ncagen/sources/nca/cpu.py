@@ -136,7 +136,7 @@ def batch_candidates(settings: Settings) -> int:
 
 
 def patch_tokens(settings: Settings, grids: np.ndarray) -> np.ndarray:
-    """Converts recorded grids to patches, the same as `tokens.patch_tokens`.
+    """Converts recorded grids to patches, the same as `grid_tokens.patch_tokens`.
 
     grids: uint8[batch, frame, cell]. Returns uint16 or uint32 [batch, frame, patch].
     """

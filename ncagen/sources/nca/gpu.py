@@ -116,7 +116,7 @@ class Torch:
         return recorded
 
     def patch_tokens(self, settings: Settings, grids: Tensor) -> np.ndarray:
-        """Converts recorded grids to patches, the same as `tokens.patch_tokens`.
+        """Converts recorded grids to patches, the same as `grid_tokens.patch_tokens`.
 
         grids: uint8[batch, frame, cell]. Returns uint16 or uint32 [batch, frame, patch], in the host's memory.
         """

@@ -3,12 +3,12 @@
 `Settings` checks the values; this module reads text and accepts spellings that mean the same.
 """
 
-import re
 from collections.abc import Mapping
 from typing import Any
 
 from ncagen.errors import SpecError
 from ncagen.sources.nca.settings import FACTS, MEASURES, PRESETS, STARTS, Settings
+from ncagen.sources.patches import parse_grid
 from ncagen.sources.source import Option
 
 DEFAULT_PRESET = "released"
@@ -51,12 +51,3 @@ def settings_of(options: Mapping[str, Any], seq_len: int) -> Settings:
         if type(value) is float or (type(value) is int and abs(value) < 2**32):
             values[name] = float(value) + 0.0  # so that -0.0 is 0.0, which has the same rows
     return Settings(seq_len=seq_len, **values)
-
-
-def parse_grid(grid: str | int) -> tuple[int, int]:
-    """Reads height and width in cells from 12, "12" or "12x16". Raises SpecError for other text."""
-    match = re.fullmatch(r"([0-9]{1,9})(?: ?x ?([0-9]{1,9}))?", str(grid).strip().lower(), re.ASCII)
-    if not match:
-        raise SpecError(f"grid {grid!r} is not a size: use a side as in 12, or height x width as in 12x16")
-    height = int(match[1])
-    return height, int(match[2] or height)

@@ -25,7 +25,8 @@ from ncagen import philox
 from ncagen.deflate.lengths import defined_length, token_gzip_lengths
 from ncagen.deflate.selfcheck import AGAIN, known_lengths
 from ncagen.errors import SelfCheckFailed
-from ncagen.sources.nca import batch, cpu, definition, entropy, oracle, tokens
+from ncagen.sources import grid_tokens
+from ncagen.sources.nca import batch, cpu, definition, entropy, oracle
 from ncagen.sources.nca.facts import ORACLE, stores_oracle
 from ncagen.sources.nca.rules import sample_rules
 from ncagen.sources.nca.settings import Settings
@@ -67,9 +68,9 @@ def _check_rows(settings: Settings, backend: batch.Backend) -> None:
     """Compares rows and scores of a few candidates with the definition. Raises SelfCheckFailed."""
     count = max(1, min(CANDIDATES, CELLS_AND_STATES // (settings.cells * settings.states)))
     candidates = np.arange(count, dtype=np.uint64)
-    patches = tokens.patch_tokens(settings, definition.trajectories(settings, KEY, candidates, settings.frames))
+    patches = grid_tokens.patch_tokens(settings, definition.trajectories(settings, KEY, candidates, settings.frames))
     made = batch.run(settings, KEY, candidates, backend=backend)
-    if not np.array_equal(made.token_rows(np.arange(count)), tokens.rows(settings, patches)):
+    if not np.array_equal(made.token_rows(np.arange(count)), grid_tokens.rows(settings, patches)):
         _fail(backend, f"candidates 0 to {count - 1} have other rows than the definition gives them")
     scored = np.ascontiguousarray(patches[:, : settings.scored_frames]).reshape(count, -1)
     lengths = np.array([defined_length(row.astype("<u4").view(np.uint8)) for row in scored])

@@ -5,10 +5,10 @@ row. Not covered: settings as a user types them (`options`), and those of a buil
 """
 
 from dataclasses import dataclass
-from math import gcd
 from typing import Any
 
 from ncagen.errors import SpecError
+from ncagen.sources.patches import GridRows, check_patches
 from ncagen.sources.scored import TOKEN_BYTES
 
 # `released` is what the authors' launcher ran, `paper` what their text states.
@@ -20,9 +20,7 @@ PRESETS: dict[str, dict[str, Any]] = {
 STARTS = ("categorical", "uniform")
 FACTS = ("oracle",)  # columns that a build stores where it is asked to
 MEASURES = ("gzip", "linear-gap")  # what bands select by
-DELIMITERS = 2  # start-of-grid and end-of-grid, the two ids above all patches
 SCORED_GRIDS = 10
-MOST_VOCABULARY = 2**32
 
 # Temperature and bias are bounded so that logits stay inside int32 for every alphabet: see `rules`.
 RANGES: dict[str, tuple[type[int] | type[float], float, float]] = {
@@ -39,37 +37,8 @@ RANGES: dict[str, tuple[type[int] | type[float], float, float]] = {
 }
 
 
-class Patching:
-    """Sizes that follow from cutting grids into square patches. Subclasses have the four attributes."""
-
-    states: int
-    height: int
-    width: int
-    patch: int
-
-    @property
-    def size(self) -> str:
-        """The grid's size as text: height x width, in cells."""
-        return f"{self.height} x {self.width}"
-
-    @property
-    def cells(self) -> int:
-        """Number of cells in a grid."""
-        return self.height * self.width
-
-    @property
-    def patches(self) -> int:
-        """Number of patches in a grid."""
-        return (self.height // self.patch) * (self.width // self.patch)
-
-    @property
-    def patch_ids(self) -> int:
-        """Number of ids that a patch can have. It is also the id of start-of-grid; end-of-grid is the next."""
-        return self.states ** (self.patch * self.patch)
-
-
 @dataclass(frozen=True)
-class Settings(Patching):
+class Settings(GridRows):
     """The settings of an automaton and of its rows.
 
     height and width count cells, patch those along a side of a patch. warmup and stride count steps. temperature and
@@ -97,33 +66,8 @@ class Settings(Patching):
     def __post_init__(self):
         _check_ranges(self)
         _check_facts(self.facts)
-        _check_patches(self)
+        check_patches(self)
         _check_measure(self)
-
-    @property
-    def vocabulary(self) -> int:
-        """Number of ids, patches and delimiters: 0 to vocabulary - 1."""
-        return self.patch_ids + DELIMITERS
-
-    @property
-    def token_dtype(self) -> str:
-        """The narrower of uint16 and uint32 that holds every id."""
-        return "uint16" if self.vocabulary <= 2**16 else "uint32"
-
-    @property
-    def tokens_per_grid(self) -> int:
-        """Tokens of a grid: its patches and the two delimiters."""
-        return self.patches + DELIMITERS
-
-    @property
-    def frames(self) -> int:
-        """Number of recorded grids in a row: the fewest that give `seq_len` inputs and the token after each."""
-        return -(-(self.seq_len + 1) // self.tokens_per_grid)
-
-    @property
-    def row_tokens(self) -> int:
-        """Number of stored tokens in a row."""
-        return self.frames * self.tokens_per_grid
 
     @property
     def scored_frames(self) -> int:
@@ -176,21 +120,6 @@ def _check_measure(settings: Settings) -> None:
         raise SpecError(
             f"measure {settings.measure} needs rows of two grids or more: use a seq_len of"
             f" {settings.tokens_per_grid} or more, or a smaller grid"
-        )
-
-
-def _check_patches(settings: Settings) -> None:
-    """Raises SpecError if patches do not divide the grid, or have too many ids."""
-    height, width, patch = settings.height, settings.width, settings.patch
-    if height % patch or width % patch:
-        grid = str(height) if height == width else f"{height}x{width}"
-        common = gcd(height, width)
-        fitting = ", ".join(str(p) for p in range(1, common + 1) if common % p == 0)
-        raise SpecError(f"grid {grid} is not divisible by patch {patch}: use a patch of {fitting}")
-    if settings.vocabulary > MOST_VOCABULARY:
-        raise SpecError(
-            f"vocabulary of states {settings.states} to the power {patch**2} (the cells of a patch), and {DELIMITERS},"
-            f" is over {MOST_VOCABULARY}: use fewer states or a smaller patch"
         )
 
 

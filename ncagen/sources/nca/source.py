@@ -12,8 +12,8 @@ import numpy as np
 
 from ncagen.errors import SpecError
 from ncagen.row_format import Measure, RowFormat, Rows, SourceCard
+from ncagen.sources.grid_tokens import PatchGrids
 from ncagen.sources.nca import card, facts, options
-from ncagen.sources.nca.grids import NcaGrids
 from ncagen.sources.nca.settings import Settings
 from ncagen.sources.source import Batch, Option, Stage, no_stage
 from ncagen.spec import BuildSpec
@@ -117,9 +117,9 @@ class Nca:
 
         return batch.problems(self.settings, rows)
 
-    def grids(self) -> NcaGrids:
+    def grids(self) -> PatchGrids:
         """Returns the grids of its rows, for drawing."""
-        return NcaGrids(self.settings)
+        return PatchGrids(self.settings)
 
     def card(self) -> SourceCard:
         """Returns the texts that describe the rows in a dataset's card."""

@@ -68,31 +68,30 @@ export class Film {
   }
 
   mark(context, style, at) {
-    const [x, y, size] = this.box(at);
+    const [x, y, wide, high] = this.box(at);
     context.lineWidth = 2;
     context.strokeStyle = style.getPropertyValue("--paper");
-    context.strokeRect(x - 2, y - 2, size + 4, size + 4);
+    context.strokeRect(x - 2, y - 2, wide + 4, high + 4);
     context.strokeStyle = style.getPropertyValue("--ink");
-    context.strokeRect(x - 1, y - 1, size + 2, size + 2);
+    context.strokeRect(x - 1, y - 1, wide + 2, high + 2);
   }
 
-  /** Draws the square of the patch that is pointed at. */
+  /** The box of the patch that is pointed at: left, top, width, height. */
   box(at) {
-    const { width, patch } = this.source, across = width / patch, size = patch * at.cell;
-    const [x, y] = this.corner(this.place.frame, at);
-    return [x + (this.place.patch % across) * size, y + Math.floor(this.place.patch / across) * size, size];
+    const { width, patch, patchHeight } = this.source, across = width / patch;
+    const [wide, high] = [patch * at.cell, patchHeight * at.cell], [x, y] = this.corner(this.place.frame, at);
+    return [x + (this.place.patch % across) * wide, y + Math.floor(this.place.patch / across) * high, wide, high];
   }
 
   point(event) {
     if (!this.row) return;
-    const at = this.layout(), { height, width, patch } = this.source;
+    const at = this.layout(), { height, width, patch, patchHeight } = this.source;
     const column = Math.floor(event.offsetX / at.pace), line = Math.floor(event.offsetY / at.line);
     const frame = line * at.across + column;
-    const [left, top] = this.corner(frame, at), within = (v) => Math.floor(v / (patch * at.cell));
-    const [x, y] = [within(event.offsetX - left), within(event.offsetY - top)];
-    const inside = column < at.across && frame < this.frames
-      && x >= 0 && x < width / patch && y >= 0 && y < height / patch;
-    if (!inside) return this.leave();
+    const [left, top] = this.corner(frame, at), within = (v, size) => Math.floor(v / (size * at.cell));
+    const [x, y] = [within(event.offsetX - left, patch), within(event.offsetY - top, patchHeight)];
+    const inGrid = x >= 0 && x < width / patch && y >= 0 && y < height / patchHeight;
+    if (column >= at.across || frame >= this.frames || !inGrid) return this.leave();
     this.select(frame, (y * width) / patch + x, event.clientX, event.clientY);
   }
 
@@ -107,17 +106,17 @@ export class Film {
     const now = this.place ? this.place.frame * count + this.place.patch + moves[event.key] : 0;
     const next = Math.max(0, Math.min(this.frames * count - 1, now));
     this.place = { frame: Math.floor(next / count), patch: next % count };
-    const rect = this.canvas.getBoundingClientRect(), [x, y, size] = this.box(this.layout());
-    this.select(this.place.frame, this.place.patch, rect.left + x + size, rect.top + y + size);
+    const rect = this.canvas.getBoundingClientRect(), [x, y, wide, high] = this.box(this.layout());
+    this.select(this.place.frame, this.place.patch, rect.left + x + wide, rect.top + y + high);
   }
 
   select(frame, patch, x, y) {
     const { source } = this, token = this.row.patches[frame][patch], lines = source.tokenCells(token);
-    const index = frame * source.frameTokens + 1 + patch;
+    const at = source.placeOf(frame, patch);
     this.place = { frame, patch };
-    showTip(x, y, [`token ${token}`, ...lines, `grid ${frame}, patch ${patch}, position ${index}`]);
-    this.readout.textContent = `Grid ${frame} (step ${source.stepOf(frame)}), patch ${patch}: token ${token}, `
-      + `cells ${lines.join(" / ")}; position ${index} of the row.`;
+    showTip(x, y, [`token ${token}`, ...lines, `grid ${at.grid}, patch ${at.patch}, position ${at.position}`]);
+    this.readout.textContent = `Grid ${at.grid} (step ${source.stepOf(at.grid)}), patch ${at.patch}: token ${token}, `
+      + `cells ${lines.join(" / ")}; position ${at.position} of the row.`;
     this.draw();
   }
 

@@ -17,7 +17,7 @@ export class Nca {
     this.twin = twin;
     this.settings = twin.settings;
     const { height, width, patch, states, frames } = this.settings;
-    Object.assign(this, { height, width, patch, frames });
+    Object.assign(this, { height, width, patch, patchHeight: patch, frames });
     this.colours = twin.choices.states[states].colours;
     this.patches = (height / patch) * (width / patch);
     this.patchIds = states ** (patch * patch);
@@ -62,6 +62,10 @@ export class Nca {
 
   stepOf(frame) {
     return this.settings.warmup + this.settings.stride * frame;
+  }
+
+  placeOf(frame, patch) {
+    return { grid: frame, patch, position: frame * this.frameTokens + 1 + patch };
   }
 
   isFrame(step) {

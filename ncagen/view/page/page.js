@@ -23,7 +23,7 @@ drawFrequencies(byId("frequencies"), data);
 if (source) drawDomains(byId("domains"), data);
 const model = new ModelView(byId("tokens"), data.row, source), onRow = (row) => model.show(row);
 const rows = source ? new ComputedRows(byId("rows"), data, source, onRow) : new StoredRows(byId("rows"), data, onRow);
-connectTheme(() => source && rows.draw());
+connectTheme(() => rows.draw());
 
 // For the browser's console: ncagen.makeRow(ncagen.source, 0, 5n) is the training row of candidate 5.
 globalThis.ncagen = { data, source, makeRow, live, rows, model };

@@ -12,13 +12,15 @@
 //                                  frames: {frames, patches, tokens, gzipBytes}; all frames if left out
 //   play(stream, candidate, cells) an automaton at the first frame: {cells, step, advance()}
 //   isFrame(step), stepOf(frame)   which steps are recorded
+//   placeOf(frame, patch)          {grid, patch, position}: where a patch of a frame is in the row
 //   patchTokens(cells)             the tokens of a frame, without delimiters
 //   score(patches)                 the gzip length of some frames
 //   frames, scoredFrames           frames of a row, and how many of them are scored
 //   scoredBytes, noiseRatio        the denominator of the ratio, and the ratio of pure noise
 //   frameTokens, frameName(i)      tokens of a frame, with a delimiter before and after it; the name of frame i
 //   delimiterName(token)           the name of a delimiter
-//   height, width, patch           cells of a frame, and of the side of the square that is one token
+//   height, width                  cells of a frame
+//   patchHeight, patch             cells of a token, down and across
 //   draw(context, cells, x, y, w, h), drawToken(canvas, token), tokenCells(token)
 //                                  a frame and a token as pictures, and a token's cells as lines of text
 //   description, format            texts: the content of a row, and its token format

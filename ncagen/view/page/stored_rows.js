@@ -1,8 +1,11 @@
-// Shows rows of a dataset whose source has no JavaScript twin: their stored tokens and their other columns.
+// Shows rows of a dataset whose source has no JavaScript twin: their stored tokens, as grids too where they are grids,
+// and their other columns.
 
 import { make } from "./elements.js";
+import { Film } from "./film.js";
 import { whole } from "./format.js";
 import { RowPicker } from "./row_picker.js";
+import { StoredGrids } from "./stored_grids.js";
 import { table } from "./table.js";
 
 export class StoredRows {
@@ -18,6 +21,11 @@ export class StoredRows {
     this.note = make("p", { class: "note", role: "status" });
     place.append(make("p", {}, "The tokens of a row as they are stored. Delimiters are shaded; tokens without a loss "
       + "are hatched."), this.picker.element, this.title, this.facts, this.strip, this.note);
+    if (data.grids) {
+      this.grids = new StoredGrids(data.grids);
+      this.film = new Film(this.grids);
+      this.facts.after(this.film.element);
+    }
     this.picker.start();
   }
 
@@ -34,7 +42,12 @@ export class StoredRows {
     const all = tokens.length === format.tokens;
     this.note.textContent = all ? `All ${whole(tokens.length)} tokens.`
       : `The first ${whole(tokens.length)} of ${whole(format.tokens)} tokens.`;
-    this.row = { tokens };
+    this.row = this.grids ? this.grids.row(tokens) : { tokens };
+    if (this.film) this.film.show(this.row);
     this.onRow(this.row);
+  }
+
+  draw() {
+    if (this.film) this.film.draw();
   }
 }
