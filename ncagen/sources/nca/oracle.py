@@ -169,9 +169,9 @@ def _most(settings: Settings, key: tuple[int, int], candidates: np.ndarray, nats
     """
     if settings.stride == 1:
         return nats
-    from ncagen.sources.nca import cpu
+    from ncagen.sources.nca.rollout import entropies
 
-    sums = cpu.entropies(settings, key, candidates, counted_steps=settings.stride)[:, 1:]
+    sums = entropies(settings, key, candidates, counted_steps=settings.stride)[:, 1:]
     guess = settings.patch**2 * math.log(settings.states)
     return np.clip(sums / (2**entropy.ENTROPY_BITS * settings.patches), nats, guess)
 
@@ -181,8 +181,9 @@ def _grids_before(settings: Settings, key: tuple[int, int], candidates: np.ndarr
     if settings.stride == 1:
         return grids[:, :-1]
     from ncagen.sources.nca import cpu
+    from ncagen.sources.nca.rollout import rollout
 
     drawn, starts = cpu.sample(settings, key, candidates)
     earlier = replace(settings, warmup=settings.warmup + settings.stride - 1)
-    before = cpu.rollout(earlier, key, candidates, drawn, starts, 0, settings.frames - 1)
+    before = rollout(cpu, earlier, key, candidates, drawn, starts, 0, settings.frames - 1)
     return before.reshape(len(candidates), settings.frames - 1, settings.height, settings.width)

@@ -23,7 +23,8 @@ VERSION = 1
 # Every setting except the row length, which belongs to the build.
 STORED = tuple(field.name for field in fields(Settings) if field.name != "seq_len")
 # Stored only where they are given, so that a spec without them is what it was before they existed.
-OPTIONAL = {field.name: field.default for field in fields(Settings) if field.name in ("facts", "measure")}
+GIVEN = ("facts", "measure", "control", "rule_candidate", "change_at")
+OPTIONAL = {field.name: field.default for field in fields(Settings) if field.name in GIVEN}
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,7 @@ class Nca:
             if name not in STORED:
                 raise SpecError(f"setting {name!r} of source {cls.name} is not known")
         for name, default in OPTIONAL.items():
-            if values.get(name) == default:
+            if name in values and values[name] == default:
                 raise SpecError(f"setting {name!r} of source {cls.name} is {default!r}: leave it out")
         return cls(Settings(seq_len=seq_len, **values))
 
