@@ -112,6 +112,15 @@ class Settings(Patching):
         _check_control(self)
 
     @property
+    def no_oracle(self) -> str:
+        """Why these rows have no oracle loss, as text for an error; empty where they have one."""
+        if self.rearranges:
+            return f"rows of control {self.control} follow no rule"
+        if self.control == "new-rule" and self.stride > 1:
+            return "the oracle of rows of control new-rule is computed for a stride of 1 only"
+        return ""
+
+    @property
     def rearranges(self) -> bool:
         """Whether rows are not the trajectories that are scored: those of a control that rearranges them."""
         return self.control in REARRANGING
@@ -209,8 +218,8 @@ def _check_control(settings: Settings) -> None:
         raise SpecError("control shuffle-cells needs grids of two patches or more: use a smaller patch")
     if control == "frozen-rule" and settings.trajectories_per_rule != 1:
         raise SpecError("all rows of control frozen-rule share a rule: leave trajectories_per_rule out")
-    if settings.rearranges and "oracle" in settings.facts.split(","):
-        raise SpecError(f"rows of control {control} follow no rule, which facts oracle are about: leave oracle out")
+    if settings.no_oracle and "oracle" in settings.facts.split(","):
+        raise SpecError(f"{settings.no_oracle}: leave oracle out of the facts")
     _check_whole("rule_candidate", settings.rule_candidate, 0, MOST_CANDIDATE, control == "frozen-rule", "frozen-rule")
     _check_whole("change_at", settings.change_at, 1, settings.frames - 1, control == "new-rule", "new-rule")
     if control == "new-rule" and settings.change_at is None:
