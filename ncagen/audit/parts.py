@@ -47,7 +47,8 @@ class Audited:
     """The parts of an audit of automata.
 
     name: of the dataset or file. shape: of all rows. known_by: how the row length is known, as text for the page.
-    streams: whether the splits are known to be different streams of rules.
+    streams: whether the splits are known to be different streams of rules. control: what was done to the rows on
+    purpose, see `ncagen.sources.nca.settings.CONTROLS`; empty for rows as they are.
     """
 
     name: str
@@ -55,6 +56,7 @@ class Audited:
     known_by: str
     parts: tuple[Part, ...]
     streams: bool = False
+    control: str = ""
 
 
 @dataclass(frozen=True)
@@ -104,7 +106,10 @@ def of_dataset(place: str | Folder, band: str | None, split: str | None) -> Audi
     if not isinstance(source, Nca):
         return AuditedTokens(name, source.name, manifest.row_format, manifest.measure, _noise(source), parts)
     grids = tuple(Part(part.name, part.split, part.rows, _reader(part.dataset)) for part in parts)
-    return Audited(name, Shape.of(source.settings), "by the manifest", grids, streams=True)
+    settings = source.settings
+    return Audited(
+        name, Shape.of(settings), "by the manifest", grids, settings.control != "frozen-rule", settings.control
+    )
 
 
 def _noise(source: Source) -> float | None:

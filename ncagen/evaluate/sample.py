@@ -45,10 +45,11 @@ class Sample:
 
 @dataclass(frozen=True, eq=False)
 class GridSample(Sample):
-    """Rows of grids. shape: states and sizes. cells: uint8[row, grid, y, x]."""
+    """Rows of grids. shape: states and sizes. cells: uint8[row, grid, y, x]. oracle: whether they have one."""
 
     shape: Patching
     cells: np.ndarray
+    oracle: bool = True
 
 
 def numbers_of(length: int, rows: int, seed: int = 0) -> np.ndarray:
@@ -79,7 +80,7 @@ def sample_of(dataset: Dataset, rows: int, seed: int = 0) -> Sample:
     patches = _patches(settings, ids)
     corpus = frequencies(patches, _patches(settings, _tokens(dataset, np.setdiff1d(others, numbers))))
     cells = tokens.grids(settings, ids)
-    return GridSample(settings.patch_ids, patches, DELIMITERS, corpus, seed, settings, cells)
+    return GridSample(settings.patch_ids, patches, DELIMITERS, corpus, seed, settings, cells, not settings.no_oracle)
 
 
 def frequencies(patches: np.ndarray, others: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -191,7 +191,7 @@ def _original_problems(settings: Settings, rows: Rows) -> dict[str, np.ndarray]:
     """Checks the ratio of the original's score, which only running the row's candidate again can check."""
     selects = measure(settings)
     right = selects.ratios(rows[selects.column]) == rows[selects.ratio]
-    return {f"{selects.ratio} is not {selects.column} by {selects.denominator}": right}
+    return {f"{selects.ratio} is not {selects.column} by {int(selects.denominator):,}": right}
 
 
 def _oracle_problems(settings: Settings, losses: np.ndarray) -> dict[str, np.ndarray]:

@@ -103,18 +103,14 @@ def rearrange(settings: Settings, key: tuple[int, int], candidates: np.ndarray, 
     return made.reshape(patches.shape)
 
 
-def _orders(
-    settings: Settings, key: tuple[int, int], candidates: np.ndarray, places: int, part: int
-) -> np.ndarray:
+def _orders(settings: Settings, key: tuple[int, int], candidates: np.ndarray, places: int, part: int) -> np.ndarray:
     """Draws an order of each `part` neighbouring places of rows: uint32[row, place], where each is taken from."""
     order = np.empty((len(candidates), places), np.uint32)
     control_kernels.orders(*key, PURPOSES[settings.control], candidates, part, *_state(), order)
     return order
 
 
-def _choices(
-    settings: Settings, key: tuple[int, int], candidates: np.ndarray, places: int, count: int
-) -> np.ndarray:
+def _choices(settings: Settings, key: tuple[int, int], candidates: np.ndarray, places: int, count: int) -> np.ndarray:
     """Draws numbers below `count` for the places of rows: uint32[row, place]."""
     chosen = np.empty((len(candidates), places), np.uint32)
     control_kernels.choices(*key, PURPOSES[settings.control], candidates, count, *_state(), chosen)

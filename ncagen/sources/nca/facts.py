@@ -9,7 +9,6 @@ from ncagen.sources.nca.settings import Settings
 
 ORACLE = "oracle_micronats"
 LINEAR_GAP, LINEAR_GAP_RATIO = "linear_gap", "linear_gap_ratio"
-ORIGINAL = "original_"  # columns of the trajectory that a control was made from
 
 
 def row_format(settings: Settings) -> RowFormat:
@@ -39,7 +38,7 @@ def _original(settings: Settings) -> tuple[Column, ...]:
     selects, row = measure(settings), row_measure(settings)
     return (
         Column(selects.column, "int32", f"`{row.column}` of the row without the control, which bands select by"),
-        Column(selects.ratio, "float32", f"`{selects.column}` by {selects.denominator:,}"),
+        Column(selects.ratio, "float32", f"`{selects.column}` by {int(selects.denominator):,}"),
     )
 
 
@@ -63,7 +62,7 @@ def measure(settings: Settings) -> Measure:
     found = row_measure(settings)
     if not settings.rearranges:
         return found
-    return replace(found, column=ORIGINAL + found.column, ratio=ORIGINAL + found.ratio)
+    return replace(found, column=scored.ORIGINAL + found.column, ratio=scored.ORIGINAL + found.ratio)
 
 
 def row_measure(settings: Settings) -> Measure:

@@ -39,5 +39,10 @@ class NcaGrids:
         return tokens.grids(self.settings, input_ids)
 
     def frame_name(self, frame: int) -> str:
-        """Returns the step of a grid, as in "t=10". frame: the grid's index in the row."""
+        """Returns the step of a grid, as in "t=10", or its place in a row that a control rearranged.
+
+        frame: the grid's index in the row.
+        """
+        if self.settings.rearranges:
+            return f"#{frame}"
         return f"t={self.settings.warmup + self.settings.stride * frame}"

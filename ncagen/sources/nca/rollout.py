@@ -53,14 +53,15 @@ def rollout(
     first_frame: int,
     frames: int,
     sums: np.ndarray | None = None,
-    *counted_steps: int,
+    counted_steps: int = 1,
 ) -> Any:
-    """Computes recorded grids as `cpu.rollout` does, with the other rule from `change_at` on where there is one.
+    """Computes recorded grids as `cpu.rollout` does, by the other rule from `change_at` on where there is one.
 
     drawn: the candidates' first rules. sums, counted_steps: as of `cpu.rollout`, for the backend `cpu` only.
     """
-    change, parts = settings.change_at, []
+    change = settings.change_at
     before = frames if change is None else min(max(change - first_frame, 0), frames)
+    parts: list[Any] = []
     for start, count in ((first_frame, before), (first_frame + before, frames - before)):
         if not count:
             continue
@@ -68,12 +69,12 @@ def rollout(
             drawn, _ = backend.sample(settings, key, later_candidates(settings, candidates))
         if parts:
             grids = parts[-1][:, -1]
-        arguments: list[Any] = [settings, key, candidates, drawn, grids, start, count]
+        arguments = settings, key, candidates, drawn, grids, start, count
         if sums is None:
             parts.append(backend.rollout(*arguments))
             continue
         counted = np.zeros((len(candidates), count), np.int64)
-        parts.append(backend.rollout(*arguments, counted, *counted_steps))
+        parts.append(cpu.rollout(*arguments, counted, counted_steps))
         sums[:, start - first_frame : start - first_frame + count] = counted
     return parts[0] if len(parts) == 1 else backend.joined(parts)
 

@@ -98,19 +98,20 @@ def _oracle_losses(settings: Settings, candidates: np.ndarray) -> np.ndarray:
 def _shortened(settings: Settings) -> Settings:
     """Returns the settings, with fewer steps where trajectories are long.
 
-    A rule that changes in a grid beyond the end changes in the last one; a control that needs two grids is left out
-    where there is one.
+    A rule that changes beyond the shorter row's end changes in its last grid. A control that needs two grids is left
+    out where a row has one.
     """
-    plain = {"control": "", "change_at": None} if settings.change_at or settings.control == "shuffle-time" else {}
+    kept = "" if settings.control in ("shuffle-time", "new-rule") else settings.control
     short = replace(
         settings,
         warmup=min(settings.warmup, LONGEST_WARMUP),
         stride=min(settings.stride, LONGEST_STRIDE),
         seq_len=min(settings.seq_len, LONGEST_ROW),
         measure="gzip",  # which is checked whatever bands select by
-        **plain,
+        control=kept,
+        change_at=None,
     )
-    if not plain or short.frames < 2:
+    if kept == settings.control or short.frames < 2:
         return short
     change_at = settings.change_at and min(settings.change_at, short.frames - 1)
     return replace(short, control=settings.control, change_at=change_at)
