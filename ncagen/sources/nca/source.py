@@ -5,7 +5,7 @@ or draws grids needs neither numba nor torch.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -63,8 +63,16 @@ class Nca:
         return {name: value for name, value in found.items() if name not in OPTIONAL or value != OPTIONAL[name]}
 
     def for_build(self, spec: BuildSpec) -> "Nca":
-        """Returns itself: no setting depends on the build."""
-        return self
+        """Returns the source with the rule of control frozen-rule, of the first band, where it is not given.
+
+        spec: the build's, with this source. Raises SpecError where no rule is found.
+        """
+        if self.settings.control != "frozen-rule" or self.settings.rule_candidate is not None:
+            return self
+        from ncagen.sources.nca import frozen
+
+        candidate = frozen.first_candidate(self.settings, spec.seed, spec.bands[0], self.candidate_work())
+        return Nca(replace(self.settings, rule_candidate=candidate))
 
     @property
     def seq_len(self) -> int:
