@@ -54,7 +54,7 @@ def from_settings(settings: Mapping[str, Any]) -> BuildSpec:
     spec = BuildSpec(source=settings_of_source(made), bands=_bands(settings, made), **build)
     spec = replace(spec, source=settings_of_source(made.for_build(spec)))
     check_bands(spec)
-    return replace(spec, source=settings_of_source(made.for_build(spec)))
+    return spec
 
 
 def settings_of_source(source: Source) -> SourceSettings:

@@ -12,9 +12,11 @@ import numpy as np
 
 from ncagen.errors import SpecError
 from ncagen.row_format import Measure, RowFormat, Rows, SourceCard
+from ncagen.selection import BANDS
 from ncagen.sources.nca import card, facts, options
 from ncagen.sources.nca.grids import NcaGrids
 from ncagen.sources.nca.settings import Settings
+from ncagen.sources.scored import GZIP_COLUMNS
 from ncagen.sources.source import Batch, Option, Stage, no_stage
 from ncagen.spec import BuildSpec
 
@@ -65,13 +67,16 @@ class Nca:
     def for_build(self, spec: BuildSpec) -> "Nca":
         """Returns the source with the rule of control frozen-rule, of the first band, where it is not given.
 
-        spec: the build's, with this source. Raises SpecError where no rule is found.
+        spec: the build, with the settings of this source. Raises SpecError where no rule is found.
         """
-        if self.settings.control != "frozen-rule" or self.settings.rule_candidate is not None:
+        band, (selects,) = spec.bands[0], self.measures
+        first, end = band.limits(selects)
+        refused = first >= end or (band.name in BANDS and selects.column not in GZIP_COLUMNS)  # by every build
+        if self.settings.control != "frozen-rule" or self.settings.rule_candidate is not None or refused:
             return self
         from ncagen.sources.nca import frozen
 
-        candidate = frozen.first_candidate(self.settings, spec.seed, spec.bands[0], self.candidate_work())
+        candidate = frozen.first_candidate(self.settings, spec.seed, band, self.candidate_work())
         return Nca(replace(self.settings, rule_candidate=candidate))
 
     @property
