@@ -32,6 +32,7 @@ from ncagen.sources.nca.settings import REARRANGING, Settings
 
 # The purpose of the Philox blocks of each control: 5 to 9.
 PURPOSES = {name: 5 + i for i, name in enumerate(REARRANGING)}
+PLACES_AT_ONCE = 2**20  # patches of rows that numbers are drawn for in one call: 4 MiB of them
 
 
 def words_of(key: tuple[int, int], purpose: int, candidate: int) -> Iterator[int]:
@@ -86,6 +87,16 @@ def rearrange(settings: Settings, key: tuple[int, int], candidates: np.ndarray, 
     candidates: uint64[row]. patches: uint16 or uint32 [row, frame, patch], of their trajectories. Returns the same
     shape and dtype.
     """
+    made = np.empty_like(patches, order="C")
+    step = max(1, PLACES_AT_ONCE // (patches.shape[1] * patches.shape[2]))
+    for first in range(0, len(patches), step):
+        some = slice(first, first + step)
+        made[some] = _rearrange(settings, key, candidates[some], patches[some])
+    return made
+
+
+def _rearrange(settings: Settings, key: tuple[int, int], candidates: np.ndarray, patches: np.ndarray) -> np.ndarray:
+    """The same for a few rows, since drawn numbers take more memory than rows."""
     rows, frames, each = patches.shape
     size = frames * each
     flat = patches.reshape(rows, size)
