@@ -16,7 +16,6 @@ from ncagen.audit.parts import VALIDATION
 from ncagen.audit.token_figures import TokenFigures
 from ncagen.selection import BANDS, ratio_counts
 from ncagen.sources.nca.noise import noise_lengths
-from ncagen.sources.nca.settings import REARRANGING
 
 OK, LOOK, BAD, NONE = "ok", "look", "bad", "none"
 
@@ -29,13 +28,6 @@ COMMONEST_LOOK = 0.25
 COPIES_LOOK = 0.9  # share of patches that equal those of an earlier grid
 GAIN_LOOK, GRIDS_TO_TELL = 0.01, 8  # share of the histogram's loss that neighbours save, in rows of so many grids
 SLOPE_RANKS = 1000
-
-# Checks that only say what each control of an automaton's rows is there for.
-NO_RULE = ("consistent", "ladder", "one rule", "gzip ratio")
-INTENDED = dict.fromkeys(REARRANGING, NO_RULE) | {
-    "frozen-rule": ("leakage",),
-    "new-rule": ("consistent", "one rule"),
-}
 
 # Chance that two draws of the next state disagree, by temperature; measured on rows of the high band with ten states.
 DISAGREE = {1e-4: 0.0008, 1e-3: 0.0067, 1e-2: 0.078, 1e-1: 0.47}
@@ -280,16 +272,8 @@ NEED_NO_SOUND_ROWS = (aligned, in_range)
 def check(found: Figures) -> list[Check]:
     """Runs all checks, in the page's order. Rows that are not sound are left out of all except the first two."""
     if len(found.rows.part):
-        return [_intended(found.source.control, each(found)) for each in CHECKS]
+        return [each(found) for each in CHECKS]
     return [each(found) for each in NEED_NO_SOUND_ROWS]
-
-
-def _intended(control: str, check: Check) -> Check:
-    """Passes a check that only says what a control did to the rows on purpose."""
-    leaks = check.name == "leakage" and any(check.numbers[name] for name in ("whole", "after_first_grid", "first_grid"))
-    if check.verdict not in (LOOK, BAD) or check.name not in INTENDED.get(control, ()) or leaks:
-        return check
-    return check._replace(verdict=OK, text=f"as control {control} intends: {check.text}")
 
 
 def entropy(counts: np.ndarray) -> float:
