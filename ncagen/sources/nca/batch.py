@@ -61,7 +61,8 @@ class NcaBatch:
         with self.stage("rollout"):
             ids, scored = self._tokens(chosen, sums)
         columns = {"input_ids": ids, "candidate": self.candidates[chosen]}
-        columns |= _score_columns(settings, scored, None if settings.rearranges else self.score[chosen])
+        with self.stage("score"):
+            columns |= _score_columns(settings, scored, None if settings.rearranges else self.score[chosen])
         if settings.rearranges:
             selects, score = measure(settings), self.score[chosen]
             columns |= {selects.column: score, selects.ratio: selects.ratios(score)}
