@@ -17,7 +17,7 @@ from ncagen.dataset.manifest import read_manifest
 from ncagen.dataset.receipt import write_receipt
 from ncagen.factory.settings import from_settings
 from ncagen.row_format import Rows
-from ncagen.sources.nca import frozen
+from ncagen.sources.nca import frozen, rules
 from ncagen.sources.nca.options import settings_of
 from ncagen.sources.nca.settings import CONTROLS, Settings
 from ncagen.sources.nca.source import Nca
@@ -156,14 +156,25 @@ def test_the_ladder_has_an_oracle_where_there_is_a_rule(built):
 
 
 def test_a_spec_without_a_control_is_unchanged():
-    """The text that is hashed has nothing new, so its sha256 is what it was."""
+    """The text that is hashed has no new name, and its rules have the key and the numbers of its candidates."""
     spec = from_settings({"tokens": "164M", "band": "high"})
-    assert not {"control", "rule_candidate", "change_at"} & {name for name, _ in spec.source.values}
-    assert Nca.from_dict(dict(spec.source.values), 1024) == Nca(Settings())
-    values = Nca(Settings()).to_dict()
-    assert error_of(Nca.from_dict, values | {"control": ""}, 1024) == (
-        "setting 'control' of source nca is '': leave it out"
-    )
+    assert [name for name, _ in spec.source.values] == [
+        "channel_wrap",
+        "height",
+        "identity_bias",
+        "patch",
+        "start",
+        "states",
+        "stride",
+        "temperature",
+        "trajectories_per_rule",
+        "warmup",
+        "width",
+    ]
+    key, numbers = rules.rule_address(Settings(), TRAIN, CANDIDATES)
+    assert key == TRAIN and np.array_equal(numbers, CANDIDATES)
+    values = Nca(Settings()).to_dict() | {"control": ""}
+    assert error_of(Nca.from_dict, values, 1024) == "setting 'control' of source nca is '': leave it out"
 
 
 def test_a_spec_has_the_settings_of_its_control():
