@@ -61,11 +61,13 @@ class NcaBatch:
         with self.stage("rollout"):
             ids, scored = self._tokens(chosen, sums)
         columns = {"input_ids": ids, "candidate": self.candidates[chosen]}
-        with self.stage("score"):
-            columns |= _score_columns(settings, scored, None if settings.rearranges else self.score[chosen])
+        score, selects = self.score[chosen], measure(settings)
         if settings.rearranges:
-            selects, score = measure(settings), self.score[chosen]
+            with self.stage("score"):
+                columns |= _score_columns(settings, scored)
             columns |= {selects.column: score, selects.ratio: selects.ratios(score)}
+        else:
+            columns |= _score_columns(settings, scored, score)
         if stores_oracle(settings):
             with self.stage("rollout"):
                 columns[ORACLE] = entropy.micronats(settings, self._entropy_sums(chosen, sums))
@@ -138,7 +140,7 @@ def run(
     return NcaBatch(settings, key, candidates, drawn, grids, patches, score, counted, backend, stage)
 
 
-def _score_columns(settings: Settings, scored: np.ndarray, score: np.ndarray | None) -> dict[str, np.ndarray]:
+def _score_columns(settings: Settings, scored: np.ndarray, score: np.ndarray | None = None) -> dict[str, np.ndarray]:
     """The gzip lengths of rows and what else bands select by, and both as ratios.
 
     scored: patches of the rows as they are written, [row, frame, patch]. score: int32[row], of the settings' measure,
