@@ -236,6 +236,15 @@ def test_the_oracle_knows_which_rule_each_grid_follows(name):
     assert (rows["oracle_micronats"] < entropy.MICRO).all()
 
 
+def test_the_self_check_of_long_rows_is_short():
+    """The rule changes in the last of fewer grids, and nowhere where there is one."""
+    chosen = Settings(control="new-rule", seq_len=8192, change_at=150)
+    assert selfcheck._shortened(chosen).change_at == 26
+    selfcheck.check(chosen)
+    large = Settings(control="new-rule", height=128, width=128, patch=1, seq_len=20_000, change_at=1)
+    assert selfcheck._shortened(large).control == ""
+
+
 def test_the_self_check_compares_controls(monkeypatch):
     chosen = Settings(control="shuffle-cells", seq_len=900)
     plain = controls.rearrange

@@ -108,7 +108,7 @@ def test_card_show_page_and_audit_say_that_it_is_a_control(built):
     folder = built("shuffle-time")
     card = (folder / "README.md").read_text()
     assert "# Control shuffle-time: trajectories of random neural cellular automata" in card
-    assert "**This is a control** (`shuffle-time`)" in card and "row i here is made from row i" in card
+    assert "**This is a control** (`shuffle-time`)" in card and "row i here belongs to row i there" in card
     assert "| band | original gzip ratio |" in card and "grids of the trajectory without the control" in card
     shown = run_here("show", folder, "--grids").out
     assert "control          shuffle-time\n" in shown and "#0           #1" in shown and "original gzip ratios" in shown

@@ -116,8 +116,8 @@ def _what_trajectory(settings: Settings) -> tuple[str, ...]:
 def _what_control(settings: Settings) -> tuple[str, ...]:
     row, keeps, tells = CONTROL_TEXTS[settings.control]
     same = (
-        "The same spec without the control has the same candidates in the same order: row i here is made from row i",
-        "there.",
+        "The same spec without the control has the same candidates in the same order:",
+        "row i here belongs to row i there.",
     )
     return (
         f"**This is a control** (`{_control(settings)}`) of the trajectories of",
@@ -182,7 +182,7 @@ def _loss(settings: Settings) -> tuple[str, ...]:
         "Nothing predicts a row's first grid,",
         f"its first {settings.tokens_per_grid} tokens: leave it out of the loss, as the paper does.",
         *(
-            ("The control has moved the first grid too, so both have their loss at the same places.",)
+            ("It is left out here too, so that both datasets have a loss at the same places.",)
             if settings.rearranges
             else ()
         ),

@@ -15,7 +15,7 @@ each control:
     word i          32-bit word i mod 4 of block i // 4, read in order from i = 0
     below(n)        (word * n) >> 32, unless (word * n) mod 2**32 < 2**32 mod n: then the next word is tried
                     (Lemire, "Fast Random Integer Generation in an Interval", 2019): exactly uniform for random words
-    shuffled(items) for i from the last place down to the second (number 1): swap items i and below(i + 1)
+    shuffled(n)     the items 0 to n - 1; for i from n - 1 down to 1: swap those at places i and below(i + 1)
                     (Fisher, Yates): every order is equally likely
 
 `rearranged` is the definition, `rearrange` gives the same by compiled kernels. Not covered: the controls of a rule
@@ -23,6 +23,7 @@ each control:
 """
 
 from collections.abc import Iterator
+from itertools import count
 
 import numpy as np
 
@@ -32,30 +33,30 @@ from ncagen.sources.nca.settings import REARRANGING, Settings
 
 # The purpose of the Philox blocks of each control: 5 to 9.
 PURPOSES = {name: 5 + i for i, name in enumerate(REARRANGING)}
+BLOCKS_AT_ONCE = 64
 PLACES_AT_ONCE = 2**20  # patches of rows that numbers are drawn for in one call: 4 MiB of them
 
 
 def words_of(key: tuple[int, int], purpose: int, candidate: int) -> Iterator[int]:
     """Yields the 32-bit words of a candidate's blocks, without end."""
     low, high = int(candidate) & 0xFFFFFFFF, int(candidate) >> 32
-    block = 0
-    while True:
-        yield from philox.philox(np.array([block, purpose, low, high], np.uint32), key).tolist()
-        block += 1
+    for first in count(0, BLOCKS_AT_ONCE):
+        counter = np.array([(first + i, purpose, low, high) for i in range(BLOCKS_AT_ONCE)], np.uint32)
+        yield from philox.philox(counter, key).ravel().tolist()
 
 
-def below(words: Iterator[int], count: int) -> int:
-    """Draws a whole number from 0 to count - 1, all equally likely. count: 1 to 2**32 - 1."""
+def below(words: Iterator[int], numbers: int) -> int:
+    """Draws a whole number from 0 to numbers - 1, all equally likely. numbers: 1 to 2**32 - 1."""
     while True:
-        product = next(words) * count
-        if product % 2**32 >= 2**32 % count:
+        product = next(words) * numbers
+        if product % 2**32 >= 2**32 % numbers:
             return product >> 32
 
 
-def shuffled(words: Iterator[int], count: int) -> list[int]:
-    """Draws an order of `count` items, as their numbers."""
-    order = list(range(count))
-    for last in range(count - 1, 0, -1):
+def shuffled(words: Iterator[int], items: int) -> list[int]:
+    """Draws an order of some items, as their numbers."""
+    order = list(range(items))
+    for last in range(items - 1, 0, -1):
         other = below(words, last + 1)
         order[last], order[other] = order[other], order[last]
     return order
