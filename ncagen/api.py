@@ -133,14 +133,15 @@ def verify(
     return run_verify(place(dataset, revision), regenerate, progress, workers or cores())
 
 
-def rule(dataset: Dataset, row: int) -> "Rule":
+def rule(dataset: Dataset, row: int, grid: int = 0) -> "Rule":
     """The rule that made a row: its weights, its start grid, and `simulate(steps)`, which gives grids.
 
-    Raises NcagenError for rows of another source than automata, IndexError for a row out of range.
+    grid: a grid of the row, for rows of the control new-rule, whose later grids follow another rule. Raises NcagenError
+    for rows of another source than automata and of controls that rearrange them, IndexError for a row out of range.
     """
     from ncagen.factory.inspect_rows import rule as rule_of_row
 
-    return rule_of_row(dataset, row)
+    return rule_of_row(dataset, row, grid)
 
 
 def tokens_to_grids(rows: Dataset | Spec, tokens: np.ndarray) -> np.ndarray:

@@ -25,6 +25,7 @@ _SOURCES = (
     "philox_kernels.py",
     "sources/cellular/lane_kernels.py",
     "sources/cellular/rules.py",
+    "sources/nca/control_kernels.py",
     "sources/nca/cpu_kernels.py",
     "sources/nca/entropy.py",
     "sources/nca/entropy_kernels.py",

@@ -71,6 +71,23 @@ def test_torch_equals_the_definition(automaton, name):
     assert_identical(automaton, settings, min(count, FEW), TRAIN)
 
 
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"control": "new-rule", "change_at": 2},
+        {"control": "new-rule", "change_at": 12, "seq_len": 600},
+        {"control": "frozen-rule", "rule_candidate": 3},
+        {"control": "shuffle-row"},
+    ],
+)
+def test_controls_have_the_same_rows(automaton, options):
+    settings, candidates = Settings(**{"seq_len": 150} | options), np.arange(3, dtype=np.uint64)
+    found, wanted = (
+        batch.run(settings, TRAIN, candidates, backend=b).token_rows(np.arange(3)) for b in (automaton, cpu)
+    )
+    assert np.array_equal(found, wanted)
+
+
 def test_seeds_and_streams_are_part_of_the_key(automaton):
     assert_identical(automaton, Settings(), FEW, LAST_SEED)
 

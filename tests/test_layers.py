@@ -34,7 +34,8 @@ KNOW_SOURCES = {"sources", "factory", "view", "audit", "evaluate"}
 LEAKED = re.compile(r"grid|automat|patch|gzip|(?<![a-z])cells?(?![a-z])", re.IGNORECASE)
 
 COMPILED = {
-    f"ncagen.sources.nca.{name}" for name in ("cpu", "cpu_kernels", "entropy_kernels", "simd", "structure_kernels")
+    f"ncagen.sources.nca.{name}"
+    for name in ("control_kernels", "cpu", "cpu_kernels", "entropy_kernels", "simd", "structure_kernels")
 }
 COMPILED |= {f"ncagen.deflate.{name}" for name in ("lengths", "lz77", "huffman")} | {"ncagen.kernels"}
 COMPILED |= {"ncagen.compile_notice", "ncagen.sources.procedural.kernels"}

@@ -99,7 +99,7 @@ def test_options_are_read_as_users_type_them():
     found = Nca.from_options(typed, 2048).settings
     assert found == Settings(height=12, width=16, start="uniform", temperature=0.0, channel_wrap=False, seq_len=2048)
     assert str(found.identity_bias) == "0.0"
-    typed_otherwise = {"preset", "grid", "facts", "measure"}
+    typed_otherwise = {"preset", "grid", "facts", "measure", "control", "rule_candidate", "change_at"}
     assert {option.name for option in Nca.options} - typed_otherwise == set(Nca(found).to_dict()) - {"height", "width"}
 
 

@@ -12,7 +12,7 @@ from ncagen import philox
 from ncagen.row_format import Rows
 from ncagen.selection import BANDS
 from ncagen.sources import grid_tokens
-from ncagen.sources.nca import batch, cpu, definition, entropy, oracle, rules
+from ncagen.sources.nca import batch, cpu, definition, entropy, oracle, rollout, rules
 from ncagen.sources.nca.options import settings_of
 from ncagen.sources.nca.rules import GUMBEL_SHIFT, gumbel_table, logit_units
 from ncagen.sources.nca.settings import Settings
@@ -68,7 +68,7 @@ def test_the_column_is_the_fixed_point_definitions(name):
     before = definition.trajectories(earlier, TRAIN, candidates, chosen.frames - 1)
     cells = entropy.cell_entropies(chosen, defined_logits(chosen, candidates, before))
     wanted = cells.reshape(3, chosen.frames - 1, chosen.cells).sum(axis=2)
-    assert np.array_equal(cpu.entropies(chosen, TRAIN, candidates)[:, 1:], wanted)
+    assert np.array_equal(rollout.entropies(chosen, TRAIN, candidates)[:, 1:], wanted)
     rows = rows_of(chosen, 3)
     assert np.array_equal(rows["oracle_micronats"], entropy.micronats(chosen, wanted.sum(axis=1)))
     nats = known(chosen, rows).nats[:, 1:].mean(axis=1)

@@ -73,6 +73,7 @@ def to_dict(found: Figures, checks: list[Check]) -> dict:
         "stride": shape.stride,
         "row_tokens": shape.row_tokens,
         "row_tokens_known": found.source.known_by,
+        "control": found.source.control,
         **_found(found, checks),
     }
 
@@ -105,6 +106,8 @@ def _source(found: Figures) -> list[str]:
     shape = found.source.shape
     grids = f"{shape.frames} grids of {shape.size} in {shape.states} states"
     lines = [found.source.name, f"rows   {grids}, patches of {shape.patch} x {shape.patch}"]
+    if found.source.control:
+        lines.append(f"rows   are a control: {found.source.control}")
     known = f"tokens {shape.row_tokens:,} a row, {found.source.known_by}"
     return lines + textwrap.wrap(known, WIDTH, subsequent_indent=" " * 7)
 

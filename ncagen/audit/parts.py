@@ -22,6 +22,7 @@ from ncagen.hub.names import is_name
 from ncagen.row_format import Measure, RowFormat
 from ncagen.sources import source_of
 from ncagen.sources.grid_tokens import PatchGrids
+from ncagen.sources.nca.source import Nca
 from ncagen.sources.source import Source
 
 TRAIN, VALIDATION, _ = SPLITS
@@ -47,7 +48,8 @@ class Audited:
     """The parts of an audit of rows of grids.
 
     name: of the dataset or file. shape: of all rows. known_by: how the row length is known, as text for the page.
-    streams: whether the splits are known to be different streams of rules.
+    streams: whether the splits are known to be different streams of rules. control: what was done to the rows on
+    purpose, see `ncagen.sources.nca.settings.CONTROLS`; empty for rows as they are.
     """
 
     name: str
@@ -55,6 +57,7 @@ class Audited:
     known_by: str
     parts: tuple[Part, ...]
     streams: bool = False
+    control: str = ""
 
 
 @dataclass(frozen=True)
@@ -106,7 +109,9 @@ def of_dataset(place: str | Folder, band: str | None, split: str | None) -> Audi
     if not isinstance(drawn, PatchGrids) or drawn.height == 1:
         return AuditedTokens(name, source.name, manifest.row_format, manifest.measure, _noise(source), parts)
     grids = tuple(Part(part.name, part.split, part.rows, _reader(part.dataset)) for part in parts)
-    return Audited(name, Shape.of(drawn.shape), "by the manifest", grids, streams=True)
+    control = source.settings.control if isinstance(source, Nca) else ""
+    shape = Shape.of(drawn.shape)
+    return Audited(name, shape, "by the manifest", grids, control != "frozen-rule", control)
 
 
 def _noise(source: Source) -> float | None:

@@ -45,7 +45,7 @@ def audit(place, revision, band, split, rows, as_json, **flags):
     """
     most = _most(rows)
     source = _source(place, revision, band, split, {name: value for name, value in flags.items() if value is not None})
-    from ncagen.audit import checks, figures, page, token_checks, token_figures
+    from ncagen.audit import checks, controls, figures, page, token_checks, token_figures
     from ncagen.audit.parts import AuditedTokens
     from ncagen.deflate.lengths import gzip_length
 
@@ -59,7 +59,7 @@ def audit(place, revision, band, split, rows, as_json, **flags):
         gzip_length(bytes(40))  # compiles before the bar is drawn
         with progress(rows, "rows", as_json) as bar:
             found = figures.look(source, most, bar.update)
-        results = checks.check(found)
+        results = controls.intended(source.control, checks.check(found))
         shown = page.to_dict(found, results) if as_json else page.page(found, results)
     click.echo(json.dumps(shown, indent=1) if as_json else shown)
     return WRONG if page.verdict(results) == checks.BAD else 0

@@ -299,7 +299,7 @@ def _exact(manifest: Manifest) -> list[str]:
         "## What is exact, and what is not",
         "",
         "- Exact: every row, and the dataset's sha256 above, which covers the spec and the values of every row.",
-        *(["- Exact: no row of a band is outside of it. The row itself was scored."] if manifest.measure else []),
+        *(["- Exact: no row of a band is outside of it."] if manifest.measure else []),
         f"- Not exact: the bytes of the {manifest.file_format} files under other versions than {versions}.",
     ]
 

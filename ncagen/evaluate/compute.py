@@ -88,6 +88,8 @@ def _names(dataset: Dataset, sample: Sample, rungs: str | Sequence[str] | None) 
         raise NcagenError(f"rung {unknown[0]!r} is not known: use {', '.join(RUNGS)}, or {ALL}")
     lacking = [name for name in names if name not in there]
     if lacking:
-        source = dataset.manifest.spec.source.name
-        raise NcagenError(f"rows of source {source} have no rung {lacking[0]!r}: use {', '.join(there)}")
+        source = dataset.manifest.spec.source
+        control = dict(source.values).get("control")
+        rows = f"control {control}" if control else f"source {source.name}"
+        raise NcagenError(f"rows of {rows} have no rung {lacking[0]!r}: use {', '.join(there)}")
     return names

@@ -48,20 +48,24 @@ class Oracle:
 
 
 def has_oracle(dataset: Dataset) -> bool:
-    """Whether the oracle loss of a dataset's rows can be computed: of neural automata only."""
-    return isinstance(source_of(dataset.manifest.spec), Nca)
+    """Whether the oracle loss of a dataset's rows can be computed: of neural automata, unless a control has none."""
+    source = source_of(dataset.manifest.spec)
+    return isinstance(source, Nca) and not source.settings.no_oracle
 
 
 def oracle(dataset: Dataset, rows: np.ndarray | range | None = None) -> Oracle:
     """Computes the oracle loss of some rows, of all if left out.
 
     rows: integers [row], numbers of rows. Takes about 3 ms a row of the default settings. Raises NcagenError for rows
-    of another source than automata and for no rows, IndexError for a row out of range, DamagedShard.
+    of another source than automata, for a control without an oracle and for no rows, IndexError for a row out of range,
+    DamagedShard.
     """
     spec = dataset.manifest.spec
     source = source_of(spec)
     if not isinstance(source, Nca):
         raise NcagenError(f"rows of source {spec.source.name} have no rule and no oracle: use rows of automata (nca)")
+    if source.settings.no_oracle:
+        raise NcagenError(f"{source.settings.no_oracle}: other predictors need none")
     numbers = np.arange(len(dataset)) if rows is None else np.asarray(rows)
     if not len(numbers):
         raise NcagenError(f"no rows are given: use numbers from 0 to {len(dataset) - 1}")

@@ -45,10 +45,11 @@ class Sample:
 
 @dataclass(frozen=True, eq=False)
 class GridSample(Sample):
-    """Rows of grids. shape: states and sizes. cells: uint8[row, grid, y, x]."""
+    """Rows of grids. shape: states and sizes. cells: uint8[row, grid, y, x]. oracle: whether they have one."""
 
     shape: Patching
     cells: np.ndarray
+    oracle: bool = True
 
 
 def numbers_of(length: int, rows: int, seed: int = 0) -> np.ndarray:

@@ -12,6 +12,7 @@ import numpy as np
 from ncagen.dataset.reader import Dataset
 from ncagen.errors import NcagenError
 from ncagen.factory.generate import as_spec
+from ncagen.numbers import whole
 from ncagen.philox import STREAMS
 from ncagen.sources import grid_tokens, source_of
 from ncagen.sources.nca.rule import Rule, rule_of
@@ -22,13 +23,16 @@ from ncagen.spec import BuildSpec
 Rows = Dataset | BuildSpec | Mapping[str, Any]
 
 
-def rule(dataset: Dataset, row: int) -> Rule:
-    """The rule that made a row. Raises NcagenError for rows of another source, IndexError for a row out of range."""
+def rule(dataset: Dataset, row: int, grid: int = 0) -> Rule:
+    """The rule that led to a grid of a row. Raises NcagenError for rows without rules, IndexError for a row out of
+    range."""
     spec = dataset.manifest.spec
     source = source_of(spec)
     if not isinstance(source, Nca):
         raise NcagenError(f"rows of source {spec.source.name} are not of neural automata: use rows of source nca")
-    return rule_of(source.settings, (spec.seed, STREAMS[dataset.split]), int(dataset[row]["candidate"]))
+    grid = whole("grid", grid, 0, source.settings.frames - 1)
+    candidate = int(dataset[row]["candidate"])
+    return rule_of(source.settings, (spec.seed, STREAMS[dataset.split]), candidate, grid)
 
 
 def tokens_to_grids(rows: Rows, tokens: np.ndarray) -> np.ndarray:

@@ -16,7 +16,7 @@ from typing import Any
 from ncagen.errors import SpecError
 from ncagen.selection import ALL, BANDS, DOMAINS, Band
 from ncagen.sources import SOURCES, source_of
-from ncagen.sources.scored import GZIP_BYTES
+from ncagen.sources.scored import GZIP_COLUMNS
 from ncagen.sources.source import Option, Source
 from ncagen.spec import BuildSpec, SourceSettings, default_rows_per_shard
 
@@ -71,7 +71,7 @@ def check_bands(spec: BuildSpec) -> None:
             if band.name != ALL:
                 raise SpecError(f"band {band.name!r} selects by a measure, and source {spec.source.name} has none")
             continue
-        if band.name in BANDS and measures[0].column != GZIP_BYTES:
+        if band.name in BANDS and measures[0].column not in GZIP_COLUMNS:
             raise SpecError(
                 f"band {band.name!r} is a range of gzip ratios, and bands select by {measures[0].column}: use limits,"
                 " as in --band 0.1-0.3"

@@ -13,9 +13,7 @@ from ncagen.sources.procedural.source import Procedural
 from ncagen.sources.source import Source
 from ncagen.spec import BuildSpec
 
-SOURCES: dict[str, type[Source]] = {
-    source.name: source for source in (Nca, Life, Elementary, Procedural)
-}
+SOURCES: dict[str, type[Source]] = {source.name: source for source in (Nca, Life, Elementary, Procedural)}
 
 
 @lru_cache(maxsize=64)

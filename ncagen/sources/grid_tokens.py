@@ -44,7 +44,12 @@ class PatchGrids:
         return grids(self.shape, input_ids)
 
     def frame_name(self, frame: int) -> str:
-        """Returns the step of a grid, as in "t=10". frame: the grid's index in the row."""
+        """Returns the step of a grid, as in "t=10", or its place in a row whose grids are not in the order of steps.
+
+        frame: the grid's index in the row.
+        """
+        if not self.shape.in_order:
+            return f"#{frame}"
         return f"t={self.shape.warmup + self.shape.stride * frame}"
 
 

@@ -86,6 +86,11 @@ class GridRows(Patching):
         return -(-(self.seq_len + 1) // self.tokens_per_grid)
 
     @property
+    def in_order(self) -> bool:
+        """Whether the grids of a row are those of its steps, in their order."""
+        return True
+
+    @property
     def row_tokens(self) -> int:
         """Number of stored tokens in a row."""
         return self.frames * self.tokens_per_grid

@@ -12,6 +12,8 @@ import numpy as np
 from ncagen.row_format import Column, Measure, Rows
 
 GZIP_BYTES, GZIP_RATIO = "gzip_bytes", "gzip_ratio"
+ORIGINAL = "original_"  # columns of the row that a control was made from, which bands select by then
+GZIP_COLUMNS = GZIP_BYTES, ORIGINAL + GZIP_BYTES  # measures that the named bands are ranges of
 SCORED_TOKENS = 360  # ten grids of 36 patches: the released filter's part of a row of 12 x 12 cells
 TOKEN_BYTES = 4  # the released filter compresses little-endian int32
 

@@ -20,10 +20,15 @@ STATES = range(2, 17)
 SIDES = (6, 8, 9, 12, 16, 18, 24, 32, 36, 48)
 
 
-def twin(source: Source, seed: int) -> dict:
-    """Returns the argument of the constructor in nca.js, as plain values for JSON. source: an Nca."""
+def twin(source: Source, seed: int) -> dict | None:
+    """Returns the argument of the constructor in nca.js, as plain values for JSON. source: an Nca.
+
+    None for a control: the page computes trajectories of one rule each, and shows stored rows of others.
+    """
     assert isinstance(source, Nca)
     chosen = source.settings
+    if chosen.control:
+        return None
     return {"settings": settings(chosen, seed), "choices": choices(chosen), "tableSums": table_sums()}
 
 

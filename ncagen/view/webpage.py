@@ -26,7 +26,7 @@ from ncagen.row_format import Measure
 from ncagen.selection import BANDS, DOMAINS, Band
 from ncagen.sources import source_of
 from ncagen.sources.grid_tokens import PatchGrids
-from ncagen.sources.scored import GZIP_BYTES
+from ncagen.sources.scored import GZIP_BYTES, GZIP_COLUMNS
 from ncagen.sources.source import Source
 from ncagen.version import VERSION
 from ncagen.view import nca_twin
@@ -38,7 +38,7 @@ PAGE = Path(__file__).with_name("page")
 
 # Sources whose rows the page can compute, and the functions that make the data for their JavaScript; `source.js` lists
 # the same sources.
-TWINS: dict[str, Callable[[Source, int], dict]] = {"nca": nca_twin.twin}
+TWINS: dict[str, Callable[[Source, int], dict | None]] = {"nca": nca_twin.twin}
 
 PANELS = 3  # automata side by side, more if the dataset has more bands
 
@@ -64,7 +64,7 @@ def shown(manifest: Manifest) -> Shown:
     """Collects the data of a dataset's source; no other function here reads the source. Raises SpecError."""
     spec, rows, source = manifest.spec, manifest.row_format, source_of(manifest.spec)
     grids = source.grids()
-    measure = manifest.measure if manifest.measure and manifest.measure.column == GZIP_BYTES else None
+    measure = manifest.measure if manifest.measure and manifest.measure.column in GZIP_COLUMNS else None
     # The twin finds rows by their gzip length, and the page's charts are of its ratio.
     twinned = spec.source.name in TWINS and measure is not None
     return Shown(
@@ -72,7 +72,7 @@ def shown(manifest: Manifest) -> Shown:
         shape=RowShape(
             rows.row_tokens,
             rows.structural,
-            measure.column if measure else None,
+            GZIP_BYTES if measure else None,  # of the row as it is written
             measure.denominator if measure else Fraction(0),
             rows.row_tokens // grids.frames if grids else 0,
         ),

@@ -7,47 +7,28 @@ The host computes the score. Not covered: bands, shards and files.
 
 import math
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
 from ncagen.deflate.lengths import token_gzip_lengths
 from ncagen.row_format import Rows
 from ncagen.sources import grid_tokens, scored
-from ncagen.sources.nca import cpu, entropy, structure
-from ncagen.sources.nca.facts import LINEAR_GAP, ORACLE, gzip_measure, measure, stores_oracle
+from ncagen.sources.nca import controls, cpu, entropy, structure
+from ncagen.sources.nca.facts import (
+    LINEAR_GAP,
+    LINEAR_GAP_RATIO,
+    ORACLE,
+    gzip_measure,
+    measure,
+    row_measure,
+    stores_oracle,
+)
+from ncagen.sources.nca.rollout import Backend, entropies, rollout
 from ncagen.sources.nca.rules import Rules
 from ncagen.sources.nca.settings import Settings
 from ncagen.sources.scored import GZIP_BYTES, GZIP_RATIO
 from ncagen.sources.source import Stage, no_stage
-
-
-class Backend(Protocol):
-    """Runs the automaton: the module `cpu`, or a `gpu.Torch`. Both document the shapes.
-
-    Rules and grids are arrays of the backend and stay on its device; `patch_tokens` returns NumPy arrays.
-    """
-
-    def sample(self, settings: Settings, key: tuple[int, int], candidates: np.ndarray) -> tuple[Rules, Any]: ...
-
-    def rollout(
-        self,
-        settings: Settings,
-        key: tuple[int, int],
-        candidates: np.ndarray,
-        drawn: Rules,
-        grids: Any,
-        first_frame: int,
-        frames: int,
-    ) -> Any: ...
-
-    def patch_tokens(self, settings: Settings, grids: Any) -> np.ndarray: ...
-
-    def batch_candidates(self, settings: Settings) -> int: ...
-
-    def tables(self) -> dict[str, np.ndarray]: ...
-
-    def __hash__(self) -> int: ...
 
 
 @dataclass(frozen=True)
@@ -74,31 +55,35 @@ class NcaBatch:
 
     def rows(self, chosen: np.ndarray) -> Rows:
         """Computes the complete rows of exactly scored candidates. chosen: int64[row], indices into `candidates`."""
-        settings, score = self.settings, self.score[chosen]
-        lengths = score if settings.measure == "gzip" else _lengths(self.patches[chosen])
+        settings = self.settings
         rest = settings.frames - settings.scored_frames
         sums = None if self.entropy is None else np.zeros((len(chosen), rest), np.int64)
         with self.stage("rollout"):
-            ids = self.token_rows(chosen, sums)
-        columns = {
-            "input_ids": ids,
-            "candidate": self.candidates[chosen],
-            GZIP_BYTES: lengths,
-            GZIP_RATIO: gzip_measure(settings).ratios(lengths),
-        }
-        if settings.measure != "gzip":
-            selects = measure(settings)
+            ids, scored = self._tokens(chosen, sums)
+        columns = {"input_ids": ids, "candidate": self.candidates[chosen]}
+        score, selects = self.score[chosen], measure(settings)
+        if settings.rearranges:
+            with self.stage("score"):
+                columns |= _score_columns(settings, scored)
             columns |= {selects.column: score, selects.ratio: selects.ratios(score)}
+        else:
+            columns |= _score_columns(settings, scored, score)
         if stores_oracle(settings):
             with self.stage("rollout"):
                 columns[ORACLE] = entropy.micronats(settings, self._entropy_sums(chosen, sums))
         return Rows(columns)
 
-    def token_rows(self, chosen: np.ndarray, sums: np.ndarray | None = None) -> np.ndarray:
+    def token_rows(self, chosen: np.ndarray) -> np.ndarray:
         """Computes the tokens of some candidates' rows.
 
-        chosen: int64[row], indices into `candidates`. sums: int64[row, frame after the scored ones], if given, is
-        filled with their entropy. Returns uint16 or uint32 [row, token].
+        chosen: int64[row], indices into `candidates`. Returns uint16 or uint32 [row, token].
+        """
+        return self._tokens(chosen)[0]
+
+    def _tokens(self, chosen: np.ndarray, sums: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
+        """Computes the tokens of rows, [row, token], and the patches of their scored grids, [row, frame, patch].
+
+        sums: int64[row, frame after the scored ones], if given, is filled with the entropy of the trajectories.
         """
         settings, first = self.settings, self.settings.scored_frames
         patches = self.patches[chosen]
@@ -106,14 +91,16 @@ class NcaBatch:
             drawn = Rules(*(weights[chosen] for weights in self.drawn))
             last = self.grids[chosen, -1]
             arguments = settings, self.key, self.candidates[chosen], drawn, last, first, settings.frames - first
-            rest = self.backend.rollout(*arguments) if sums is None else cpu.rollout(*arguments, sums)
+            rest = rollout(self.backend, *arguments, sums)
             patches = np.concatenate([patches, self.backend.patch_tokens(settings, rest)], axis=1)
-        return grid_tokens.rows(settings, patches)
+        if settings.rearranges:
+            patches = controls.rearrange(settings, self.key, self.candidates[chosen], patches)
+        return grid_tokens.rows(settings, patches), np.ascontiguousarray(patches[:, :first])
 
     def _entropy_sums(self, chosen: np.ndarray, rest: np.ndarray | None) -> np.ndarray:
         """Adds up the entropy of rows, without their first grid. rest: int64[row, frame]. Returns int64[row]."""
         if self.entropy is None or rest is None:  # another backend ran the automata
-            return cpu.entropies(self.settings, self.key, self.candidates[chosen])[:, 1:].sum(axis=1)
+            return entropies(self.settings, self.key, self.candidates[chosen])[:, 1:].sum(axis=1)
         return self.entropy[chosen, 1:].sum(axis=1) + rest.sum(axis=1)
 
     def scored_bytes(self) -> list[bytes]:
@@ -142,7 +129,7 @@ def run(
         counted = np.zeros((len(candidates), settings.scored_frames), np.int64)
     with stage("rollout"):
         arguments = settings, key, candidates, drawn, starts, 0, settings.scored_frames
-        grids = backend.rollout(*arguments) if counted is None else cpu.rollout(*arguments, counted)
+        grids = rollout(backend, *arguments, counted)
     with stage("tokens"):
         patches = backend.patch_tokens(settings, grids)
     with stage("score"):
@@ -151,6 +138,20 @@ def run(
         else:
             score = structure.linear_gaps(settings, grids if backend is cpu else _cells(settings, patches))
     return NcaBatch(settings, key, candidates, drawn, grids, patches, score, counted, backend, stage)
+
+
+def _score_columns(settings: Settings, scored: np.ndarray, score: np.ndarray | None = None) -> dict[str, np.ndarray]:
+    """The gzip lengths of rows and what else bands select by, and both as ratios.
+
+    scored: patches of the rows as they are written, [row, frame, patch]. score: int32[row], of the settings' measure,
+    where it is known.
+    """
+    lengths = score if score is not None and settings.measure == "gzip" else _lengths(scored)
+    columns = {GZIP_BYTES: lengths, GZIP_RATIO: gzip_measure(settings).ratios(lengths)}
+    if settings.measure != "gzip":
+        gaps = structure.linear_gaps(settings, _cells(settings, scored)) if score is None else score
+        columns |= {LINEAR_GAP: gaps, LINEAR_GAP_RATIO: row_measure(settings).ratios(gaps)}
+    return columns
 
 
 def _lengths(patches: np.ndarray, at_least: int = 0) -> np.ndarray:
@@ -173,6 +174,7 @@ def problems(settings: Settings, rows: Rows) -> dict[str, np.ndarray]:
         "gzip_bytes is not the length of the row's tokens": _lengths(scored) == lengths,
         "gzip_ratio is not gzip_bytes by scored bytes": gzip_measure(settings).ratios(lengths) == rows[GZIP_RATIO],
         **(_gap_problems(settings, rows, scored) if settings.measure != "gzip" else {}),
+        **(_original_problems(settings, rows) if settings.rearranges else {}),
         **(_oracle_problems(settings, rows[ORACLE]) if stores_oracle(settings) else {}),
     }
 
@@ -181,11 +183,18 @@ def _gap_problems(settings: Settings, rows: Rows, scored: np.ndarray) -> dict[st
     """Checks the gap of two learners. scored: integers [row, frame, patch]."""
     # Tokens that are no patches have no cells; they are a problem of their own.
     found = structure.linear_gaps(settings, _cells(settings, scored % settings.patch_ids))
-    ratios = measure(settings).ratios(rows[LINEAR_GAP])
+    ratios = row_measure(settings).ratios(rows[LINEAR_GAP])
     return {
         "linear_gap is not that of the row's grids": found == rows[LINEAR_GAP],
-        "linear_gap_ratio is not linear_gap by predicted cells": ratios == rows[measure(settings).ratio],
+        "linear_gap_ratio is not linear_gap by predicted cells": ratios == rows[LINEAR_GAP_RATIO],
     }
+
+
+def _original_problems(settings: Settings, rows: Rows) -> dict[str, np.ndarray]:
+    """Checks the ratio of the original's score, which only running the row's candidate again can check."""
+    selects = measure(settings)
+    right = selects.ratios(rows[selects.column]) == rows[selects.ratio]
+    return {f"{selects.ratio} is not {selects.column} by {int(selects.denominator):,}": right}
 
 
 def _oracle_problems(settings: Settings, losses: np.ndarray) -> dict[str, np.ndarray]:

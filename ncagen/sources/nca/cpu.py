@@ -43,8 +43,8 @@ def sample(settings: Settings, key: tuple[int, int], candidates: np.ndarray) -> 
     )
     longest = max(NEIGHBOURS * inputs * PERCEPTION_CHANNELS, settings.states * HIDDEN_UNITS, settings.cells)
     words = np.empty(longest + 8, np.uint16)
-    numbers = candidates // np.uint64(settings.trajectories_per_rule)
-    cpu_kernels.sample_rules(*key, numbers, settings.channel_wrap, _weight_tables(), words, *_flat(drawn))
+    rule_key, numbers = rules.rule_address(settings, key, candidates)
+    cpu_kernels.sample_rules(*rule_key, numbers, settings.channel_wrap, _weight_tables(), words, *_flat(drawn))
     starts = np.empty((batch, settings.cells), np.uint8)
     ends = np.empty(settings.states, np.uint64)
     uniform = settings.start == "uniform"
@@ -118,15 +118,9 @@ def rollout(
     return recorded
 
 
-def entropies(settings: Settings, key: tuple[int, int], candidates: np.ndarray, counted_steps: int = 1) -> np.ndarray:
-    """Runs candidates through their rows for the entropy of the last `counted_steps` steps before each grid.
-
-    key: seed and stream. candidates: uint64[batch]. Returns int64[batch, frame], in units of 1/2**24 nat.
-    """
-    drawn, starts = sample(settings, key, candidates)
-    sums = np.zeros((len(candidates), settings.frames), np.int64)
-    rollout(settings, key, candidates, drawn, starts, 0, settings.frames, sums, counted_steps)
-    return sums
+def joined(parts: list[np.ndarray]) -> np.ndarray:
+    """Joins recorded grids along the frames. parts: uint8[batch, frame, cell]."""
+    return np.concatenate(parts, axis=1)
 
 
 def batch_candidates(settings: Settings) -> int:

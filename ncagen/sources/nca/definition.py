@@ -26,6 +26,7 @@ from ncagen.sources.nca.rules import (
     HIDDEN_SHIFT,
     Rules,
     gumbel_table,
+    later_candidates,
     logit_units,
     sample_rules,
     sample_starts,
@@ -79,12 +80,16 @@ def next_grids(
 def trajectories(settings: Settings, key: tuple[int, int], candidates: np.ndarray, frames: int) -> np.ndarray:
     """Computes the first `frames` recorded grids: the one after `warmup` steps, then one every `stride` steps.
 
+    Under the control new-rule the steps after the grid before `change_at` follow another rule.
+
     key: seed and stream. candidates: uint64[batch]. Returns uint8[batch, frame, row, column].
     """
-    rules = sample_rules(settings, key, candidates)
+    rules, change = sample_rules(settings, key, candidates), settings.change_at
     grids = sample_starts(settings, key, candidates)
     recorded = np.empty((len(candidates), frames, settings.height, settings.width), np.uint8)
     for step in range(settings.warmup + settings.stride * (frames - 1) + 1):
+        if change is not None and step == settings.warmup + settings.stride * (change - 1) + 1:
+            rules = sample_rules(settings, key, later_candidates(settings, candidates))
         if step > 0:
             grids = next_grids(settings, key, candidates, rules, grids, step)
         frame, between = divmod(step - settings.warmup, settings.stride)

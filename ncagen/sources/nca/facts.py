@@ -1,5 +1,6 @@
 """The columns that are stored with a row's tokens, its row format, and the measure that bands select by."""
 
+from dataclasses import replace
 from fractions import Fraction
 
 from ncagen.row_format import Column, Measure, RowFormat
@@ -30,6 +31,17 @@ def stores_oracle(settings: Settings) -> bool:
     return "oracle" in settings.facts.split(",")
 
 
+def _original(settings: Settings) -> tuple[Column, ...]:
+    """The columns of the trajectory that a row was made from, where it is another."""
+    if not settings.rearranges:
+        return ()
+    selects, row = measure(settings), row_measure(settings)
+    return (
+        Column(selects.column, "int32", f"`{row.column}` of the row without the control, which bands select by"),
+        Column(selects.ratio, "float32", f"`{selects.column}` by {int(selects.denominator):,}"),
+    )
+
+
 def _extra(settings: Settings) -> tuple[Column, ...]:
     """The columns that are stored where the settings ask for them."""
     bound = "" if settings.stride == 1 else ", at least"
@@ -40,12 +52,21 @@ def _extra(settings: Settings) -> tuple[Column, ...]:
     )
     return (
         *(gap if settings.measure != "gzip" else ()),
+        *_original(settings),
         *((Column(ORACLE, "int32", doc),) if stores_oracle(settings) else ()),
     )
 
 
 def measure(settings: Settings) -> Measure:
-    """Returns the measure that bands select by."""
+    """Returns the measure that bands select by: that of the row, or of the trajectory that a control was made from."""
+    found = row_measure(settings)
+    if not settings.rearranges:
+        return found
+    return replace(found, column=scored.ORIGINAL + found.column, ratio=scored.ORIGINAL + found.ratio)
+
+
+def row_measure(settings: Settings) -> Measure:
+    """Returns the measure of the row as it is written."""
     if settings.measure == "gzip":
         return gzip_measure(settings)
     return Measure(LINEAR_GAP, LINEAR_GAP_RATIO, Fraction(settings.predicted_cells))

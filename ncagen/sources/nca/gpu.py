@@ -80,10 +80,9 @@ class Torch:
         cell].
         """
         with self._work():
-            generator = self._generator(key)
-            numbers = self._halves(candidates // np.uint64(settings.trajectories_per_rule))
-            drawn = self._sample_rules(settings, generator, numbers)
-            starts = self._sample_starts(settings, generator, self._halves(candidates))
+            rule_key, numbers = rules.rule_address(settings, key, candidates)
+            drawn = self._sample_rules(settings, self._generator(rule_key), self._halves(numbers))
+            starts = self._sample_starts(settings, self._generator(key), self._halves(candidates))
         return drawn, starts
 
     def rollout(
@@ -114,6 +113,11 @@ class Torch:
                     states = self._next(settings, network, noise, scratch, states, step)
                 recorded[:, frame] = states
         return recorded
+
+    def joined(self, parts: list[Tensor]) -> Tensor:
+        """Joins recorded grids along the frames. parts: uint8[batch, frame, cell]."""
+        with self._work():
+            return torch.cat(parts, dim=1)
 
     def patch_tokens(self, settings: Settings, grids: Tensor) -> np.ndarray:
         """Converts recorded grids to patches, the same as `grid_tokens.patch_tokens`.

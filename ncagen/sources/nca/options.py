@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ncagen.errors import SpecError
-from ncagen.sources.nca.settings import FACTS, MEASURES, PRESETS, STARTS, Settings
+from ncagen.sources.nca.settings import CONTROLS, FACTS, MEASURES, PRESETS, STARTS, Settings
 from ncagen.sources.patches import parse_grid
 from ncagen.sources.source import Option
 
@@ -27,6 +27,9 @@ OPTIONS = (
     Option("trajectories_per_rule", int, "Neighbouring candidates that share a rule.  [1]"),
     Option("facts", str, f"More columns: {', '.join(FACTS)} (the loss of a model that knows the rule).  [none]"),
     Option("measure", str, f"What bands select by: {' or '.join(MEASURES)}.  [gzip]"),
+    Option("control", str, f"Rows without some of what can be learned: {', '.join(CONTROLS)}.  [none]"),
+    Option("rule_candidate", int, "Of frozen-rule: whose rule, a candidate of the pilot.  [the first in the band]"),
+    Option("change_at", int, "Of new-rule: the first grid that follows another rule.  [half of the grids]"),
 )
 
 
@@ -50,4 +53,7 @@ def settings_of(options: Mapping[str, Any], seq_len: int) -> Settings:
         value = values.get(name)
         if type(value) is float or (type(value) is int and abs(value) < 2**32):
             values[name] = float(value) + 0.0  # so that -0.0 is 0.0, which has the same rows
+    if values.get("control") == "new-rule" and "change_at" not in values:
+        whole = Settings(seq_len=seq_len, **(values | {"control": ""}))
+        values["change_at"] = max(1, whole.frames // 2)
     return Settings(seq_len=seq_len, **values)

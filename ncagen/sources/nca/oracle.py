@@ -28,6 +28,7 @@ from ncagen.sources.nca.rules import (
     PERCEPTION_CHANNELS,
     Rules,
     gumbel_table,
+    later_candidates,
     logit_units,
     sample_rules,
 )
@@ -64,13 +65,26 @@ def known_rule(settings: Settings, key: tuple[int, int], candidates: np.ndarray,
     for first in range(0, len(grids) if settings.frames > 1 else 0, step):
         some = slice(first, first + step)
         before = _grids_before(settings, key, candidates[some], grids[some])
-        rules = sample_rules(settings, key, candidates[some])
-        logits = biased_logits(settings, rules, before).reshape(before.shape[0], settings.frames - 1, -1)
+        logits = known_logits(settings, key, candidates[some], before)
         parts = _losses(settings, logits.reshape(-1, settings.states), grids[some, 1:].reshape(-1))
         for name, part in zip(("nats", "realised", "accuracy"), parts, strict=True):
             getattr(found, name)[some, 1:] = _by_grid(settings, part, name == "accuracy")
         found.most[some, 1:] = _most(settings, key, candidates[some], found.nats[some, 1:])
     return found
+
+
+def known_logits(settings: Settings, key: tuple[int, int], candidates: np.ndarray, before: np.ndarray) -> np.ndarray:
+    """Computes the logits of every grid but the first, by the rules that rows follow.
+
+    candidates: uint64[row]. before: uint8[row, frame, y, x], the grid one step before each. Returns int64[row, frame,
+    cell, state]. With the control new-rule, grids from `change_at` on follow the later rule.
+    """
+    change = before.shape[1] if settings.change_at is None else settings.change_at - 1
+    first = biased_logits(settings, sample_rules(settings, key, candidates), before[:, :change])
+    if settings.change_at is None:
+        return first
+    later = sample_rules(settings, key, later_candidates(settings, candidates))
+    return np.concatenate([first, biased_logits(settings, later, before[:, change:])], axis=1)
 
 
 def biased_logits(settings: Settings, rules: Rules, grids: np.ndarray) -> np.ndarray:
@@ -169,9 +183,9 @@ def _most(settings: Settings, key: tuple[int, int], candidates: np.ndarray, nats
     """
     if settings.stride == 1:
         return nats
-    from ncagen.sources.nca import cpu
+    from ncagen.sources.nca.rollout import entropies
 
-    sums = cpu.entropies(settings, key, candidates, counted_steps=settings.stride)[:, 1:]
+    sums = entropies(settings, key, candidates, counted_steps=settings.stride)[:, 1:]
     guess = settings.patch**2 * math.log(settings.states)
     return np.clip(sums / (2**entropy.ENTROPY_BITS * settings.patches), nats, guess)
 

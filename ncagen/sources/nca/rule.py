@@ -6,7 +6,7 @@ import numpy as np
 
 from ncagen.errors import NcagenError
 from ncagen.numbers import whole
-from ncagen.sources.nca.rules import Rules, sample_rules, sample_starts
+from ncagen.sources.nca.rules import Rules, later_candidates, sample_rules, sample_starts
 from ncagen.sources.nca.settings import Settings
 
 MOST_STEPS = 10**6
@@ -14,7 +14,7 @@ MOST_STEPS = 10**6
 
 @dataclass(frozen=True, eq=False)
 class Rule:
-    """The rule of one candidate. docs/automaton.md defines its arithmetic.
+    """A rule of one candidate. docs/automaton.md defines its arithmetic.
 
     settings: of the automaton. key: seed and stream. candidate: the number of the candidate, below 2**64.
     perception: int16[row, column, state, channel], which a neighbour in this state adds to each of 4 channels.
@@ -33,8 +33,9 @@ class Rule:
         """Computes the grids after 0, 1, ..., `steps` steps, starting with the start grid: uint8[steps + 1, y, x].
 
         steps: 0 to 1,000,000. start: integers [y, x] to run the rule from, by default the candidate's start grid. The
-        noise is the candidate's, so its start grid gives the grids of its row: after `warmup` steps, then every
-        `stride` steps. Raises NcagenError for steps out of range, or a start that is not a grid of these settings.
+        noise is the candidate's, so its start grid gives the grids of its row as long as it follows this rule: after
+        `warmup` steps, then every `stride` steps. Raises NcagenError for steps out of range, or a start that is not a
+        grid of these settings.
         """
         from ncagen.sources.nca import cpu
 
@@ -58,9 +59,16 @@ class Rule:
         return grid.astype(np.uint8)
 
 
-def rule_of(settings: Settings, key: tuple[int, int], candidate: int) -> Rule:
-    """Draws the rule and the start grid of a candidate. key: seed and stream. candidate: below 2**64."""
+def rule_of(settings: Settings, key: tuple[int, int], candidate: int, grid: int = 0) -> Rule:
+    """Draws the rule that leads to a grid of a candidate's row, and the candidate's start grid.
+
+    key: seed and stream. candidate: below 2**64. grid: its number in the row. Raises NcagenError for rows that a
+    control rearranged: they follow no rule.
+    """
+    if settings.rearranges:
+        raise NcagenError(f"{settings.no_oracle}: use rows without it, whose candidates are the same")
     numbers = np.array([candidate], np.uint64)
-    drawn = sample_rules(settings, key, numbers)
+    later = settings.change_at is not None and grid >= settings.change_at
+    drawn = sample_rules(settings, key, later_candidates(settings, numbers) if later else numbers)
     [start] = sample_starts(settings, key, numbers)
     return Rule(settings, key, int(candidate), drawn.perception[0], drawn.hidden[0], drawn.output[0], start)

@@ -28,6 +28,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ncagen import philox
+from ncagen.errors import SpecError
 from ncagen.sources.nca.settings import Settings
 
 PERCEPTION_CHANNELS = 4
@@ -118,13 +119,38 @@ def gumbel_table() -> np.ndarray:
     return np.array([round(v) for v in values], np.int32)
 
 
+def rule_address(
+    settings: Settings, key: tuple[int, int], candidates: np.ndarray
+) -> tuple[tuple[int, int], np.ndarray]:
+    """Returns the key (seed and stream) and the numbers, uint64[batch], that the rules of candidates are drawn by.
+
+    key: seed and stream of the candidates. candidates: uint64[batch]. `trajectories_per_rule` neighbouring candidates
+    share a rule; under the control frozen-rule all share that of one candidate of the pilot's stream. Raises SpecError
+    where it is not known which.
+    """
+    if settings.control != "frozen-rule":
+        return key, candidates // np.uint64(settings.trajectories_per_rule)
+    if settings.rule_candidate is None:
+        raise SpecError("control frozen-rule has no rule_candidate: give the candidate whose rule all rows have")
+    return (key[0], philox.STREAMS["pilot"]), np.full(len(candidates), settings.rule_candidate, np.uint64)
+
+
+def later_candidates(settings: Settings, candidates: np.ndarray) -> np.ndarray:
+    """Returns the candidates whose rules those of the control new-rule follow from the grid `change_at` on.
+
+    candidates: uint64[batch], below 2**63. Returns uint64[batch]: candidate + 2**63, or the next lower number at which
+    `trajectories_per_rule` candidates begin to share a rule. No split tries candidates there.
+    """
+    return candidates + np.uint64(2**63 - 2**63 % settings.trajectories_per_rule)
+
+
 def sample_rules(settings: Settings, key: tuple[int, int], candidates: np.ndarray) -> Rules:
     """Draws the rules of candidates. key: seed and stream. candidates: uint64[batch]. Returns Rules of `batch` rules.
 
-    `trajectories_per_rule` neighbouring candidates share a rule. Weights are drawn in the order of the arrays' axes,
-    those of perception for all wrapped channels, before `fold_wrap`.
+    `rule_address` says which candidates share a rule. Weights are drawn in the order of the arrays' axes, those of
+    perception for all wrapped channels, before `fold_wrap`.
     """
-    numbers = candidates // np.uint64(settings.trajectories_per_rule)
+    key, numbers = rule_address(settings, key, candidates)
     batch, channels = len(numbers), settings.states + 2 * settings.channel_wrap
 
     def draw(purpose, scale, *shape):

@@ -26,9 +26,8 @@ from ncagen.deflate.lengths import defined_length, token_gzip_lengths
 from ncagen.deflate.selfcheck import AGAIN, known_lengths
 from ncagen.errors import SelfCheckFailed
 from ncagen.sources import grid_tokens
-from ncagen.sources.nca import batch, cpu, definition, entropy, oracle
+from ncagen.sources.nca import batch, controls, cpu, definition, entropy, oracle
 from ncagen.sources.nca.facts import ORACLE, stores_oracle
-from ncagen.sources.nca.rules import sample_rules
 from ncagen.sources.nca.settings import Settings
 
 # Hashes of the backend's tables as little-endian bytes, int16 for weights, int32 for start and gumbel.
@@ -69,8 +68,12 @@ def _check_rows(settings: Settings, backend: batch.Backend) -> None:
     count = max(1, min(CANDIDATES, CELLS_AND_STATES // (settings.cells * settings.states)))
     candidates = np.arange(count, dtype=np.uint64)
     patches = grid_tokens.patch_tokens(settings, definition.trajectories(settings, KEY, candidates, settings.frames))
+    rows = patches
+    if settings.rearranges:
+        some = zip(candidates.tolist(), patches, strict=True)
+        rows = np.stack([controls.rearranged(settings, KEY, candidate, each) for candidate, each in some])
     made = batch.run(settings, KEY, candidates, backend=backend)
-    if not np.array_equal(made.token_rows(np.arange(count)), grid_tokens.rows(settings, patches)):
+    if not np.array_equal(made.token_rows(np.arange(count)), grid_tokens.rows(settings, rows)):
         _fail(backend, f"candidates 0 to {count - 1} have other rows than the definition gives them")
     scored = np.ascontiguousarray(patches[:, : settings.scored_frames]).reshape(count, -1)
     lengths = np.array([defined_length(row.astype("<u4").view(np.uint8)) for row in scored])
@@ -89,19 +92,30 @@ def _oracle_losses(settings: Settings, candidates: np.ndarray) -> np.ndarray:
     """Computes the column of oracle losses by its definition: int32[candidate]. candidates: uint64[candidate]."""
     earlier = replace(settings, warmup=settings.warmup + settings.stride - 1)
     before = definition.trajectories(earlier, KEY, candidates, settings.frames - 1)
-    logits = oracle.biased_logits(settings, sample_rules(settings, KEY, candidates), before)
+    logits = oracle.known_logits(settings, KEY, candidates, before)
     return entropy.micronats(settings, entropy.cell_entropies(settings, logits).sum(axis=(1, 2)))
 
 
 def _shortened(settings: Settings) -> Settings:
-    """Returns the settings, with fewer steps where trajectories are long."""
-    return replace(
+    """Returns the settings, with fewer steps where trajectories are long.
+
+    A rule that changes beyond the shorter row's end changes in its last grid. A control that needs two grids is left
+    out where a row has one.
+    """
+    kept = "" if settings.control in ("shuffle-time", "new-rule") else settings.control
+    short = replace(
         settings,
         warmup=min(settings.warmup, LONGEST_WARMUP),
         stride=min(settings.stride, LONGEST_STRIDE),
         seq_len=min(settings.seq_len, LONGEST_ROW),
         measure="gzip",  # which is checked whatever bands select by
+        control=kept,
+        change_at=None,
     )
+    if kept == settings.control or short.frames < 2:
+        return short
+    change_at = settings.change_at and min(settings.change_at, short.frames - 1)
+    return replace(short, control=settings.control, change_at=change_at)
 
 
 def _fail(backend: Any, what: str) -> NoReturn:

@@ -20,7 +20,11 @@ PRESETS: dict[str, dict[str, Any]] = {
 STARTS = ("categorical", "uniform")
 FACTS = ("oracle",)  # columns that a build stores where it is asked to
 MEASURES = ("gzip", "linear-gap")  # what bands select by
+# Rows without some of what can be learned: `controls` makes the first five, `rules` and `rollout` the others.
+REARRANGING = ("shuffle-time", "shuffle-cells", "shuffle-row", "unigram", "noise")
+CONTROLS = (*REARRANGING, "frozen-rule", "new-rule")
 SCORED_GRIDS = 10
+MOST_CANDIDATE = 2**32 - 1  # of the pilot's stream
 
 # Temperature and bias are bounded so that logits stay inside int32 for every alphabet: see `rules`.
 RANGES: dict[str, tuple[type[int] | type[float], float, float]] = {
@@ -45,7 +49,10 @@ class Settings(GridRows):
     identity_bias are in the logits of the paper's network. trajectories_per_rule neighbouring candidates share a rule.
     seq_len: tokens of a row that a model reads as input; it determines how many grids are recorded. facts: further
     columns to store, of FACTS, joined by commas; they change no row. measure: what bands select by, of MEASURES.
-    Raises SpecError for a value out of the range in RANGES, and for patches that do not fit the grid.
+    control: of CONTROLS, empty for trajectories as they are. rule_candidate: of frozen-rule, the candidate of the
+    pilot's stream whose rule all rows have; None until a build finds one. change_at: of new-rule, the first grid that
+    follows another rule. Raises SpecError for a value out of the range in RANGES, for patches that do not fit the grid,
+    and for a control that these rows cannot have.
     """
 
     states: int = 10
@@ -62,12 +69,35 @@ class Settings(GridRows):
     seq_len: int = 1024
     facts: str = ""
     measure: str = "gzip"
+    control: str = ""
+    rule_candidate: int | None = None
+    change_at: int | None = None
 
     def __post_init__(self):
         _check_ranges(self)
         _check_facts(self.facts)
         check_patches(self)
         _check_measure(self)
+        _check_control(self)
+
+    @property
+    def no_oracle(self) -> str:
+        """Why these rows have no oracle loss, as text for an error; empty where they have one."""
+        if self.rearranges:
+            return f"rows of control {self.control} follow no rule"
+        if self.control == "new-rule" and self.stride > 1:
+            return "the oracle of rows of control new-rule is computed for a stride of 1 only"
+        return ""
+
+    @property
+    def rearranges(self) -> bool:
+        """Whether rows are not the trajectories that are scored: those of a control that rearranges them."""
+        return self.control in REARRANGING
+
+    @property
+    def in_order(self) -> bool:
+        """Whether the grids of a row are those of its steps, in their order."""
+        return not self.rearranges
 
     @property
     def scored_frames(self) -> int:
@@ -121,6 +151,40 @@ def _check_measure(settings: Settings) -> None:
             f"measure {settings.measure} needs rows of two grids or more: use a seq_len of"
             f" {settings.tokens_per_grid} or more, or a smaller grid"
         )
+
+
+def _check_control(settings: Settings) -> None:
+    """Raises SpecError for a control that is not known, that these rows cannot have, or whose settings are wrong."""
+    control = settings.control
+    if control not in ("", *CONTROLS):
+        raise SpecError(f"control {control!r} is not known: use {', '.join(CONTROLS)}, or leave it out")
+    if control in ("shuffle-time", "new-rule") and settings.frames < 2:
+        raise SpecError(
+            f"control {control} needs rows of two grids or more: use a seq_len of {settings.tokens_per_grid} or more,"
+            " or a smaller grid"
+        )
+    if control == "shuffle-cells" and settings.patches < 2:
+        raise SpecError("control shuffle-cells needs grids of two patches or more: use a smaller patch")
+    if control == "frozen-rule" and settings.trajectories_per_rule != 1:
+        raise SpecError("all rows of control frozen-rule share a rule: leave trajectories_per_rule out")
+    if settings.no_oracle and "oracle" in settings.facts.split(","):
+        raise SpecError(f"{settings.no_oracle}: leave oracle out of the facts")
+    _check_whole("rule_candidate", settings.rule_candidate, 0, MOST_CANDIDATE, control == "frozen-rule", "frozen-rule")
+    _check_whole("change_at", settings.change_at, 1, settings.frames - 1, control == "new-rule", "new-rule")
+    if control == "new-rule" and settings.change_at is None:
+        raise SpecError(f"control new-rule has no change_at: use 1 to {settings.frames - 1}")
+
+
+def _check_whole(name: str, value: Any, least: int, most: int, used: bool, control: str) -> None:
+    """Raises SpecError for a setting of one control that is out of range, or that is given without that control."""
+    if value is None:
+        return
+    if not used:
+        raise SpecError(f"{name} is of control {control}: leave it out")
+    if type(value) is not int:
+        raise SpecError(f"{name} {value!r} is not a whole number")
+    if not least <= value <= most:
+        raise SpecError(f"{name} {value} is out of range: use {least} to {most}")
 
 
 def _plain(limit: float) -> str:

@@ -5,16 +5,18 @@ or draws grids needs neither numba nor torch.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any, ClassVar
 
 import numpy as np
 
 from ncagen.errors import SpecError
 from ncagen.row_format import Measure, RowFormat, Rows, SourceCard
+from ncagen.selection import BANDS
 from ncagen.sources.grid_tokens import PatchGrids
 from ncagen.sources.nca import card, facts, options
 from ncagen.sources.nca.settings import Settings
+from ncagen.sources.scored import GZIP_COLUMNS
 from ncagen.sources.source import Batch, Option, Stage, no_stage
 from ncagen.spec import BuildSpec
 
@@ -23,7 +25,8 @@ VERSION = 1
 # Every setting except the row length, which belongs to the build.
 STORED = tuple(field.name for field in fields(Settings) if field.name != "seq_len")
 # Stored only where they are given, so that a spec without them is what it was before they existed.
-OPTIONAL = {field.name: field.default for field in fields(Settings) if field.name in ("facts", "measure")}
+GIVEN = ("facts", "measure", "control", "rule_candidate", "change_at")
+OPTIONAL = {field.name: field.default for field in fields(Settings) if field.name in GIVEN}
 
 
 @dataclass(frozen=True)
@@ -52,7 +55,7 @@ class Nca:
             if name not in STORED:
                 raise SpecError(f"setting {name!r} of source {cls.name} is not known")
         for name, default in OPTIONAL.items():
-            if values.get(name) == default:
+            if name in values and values[name] == default:
                 raise SpecError(f"setting {name!r} of source {cls.name} is {default!r}: leave it out")
         return cls(Settings(seq_len=seq_len, **values))
 
@@ -62,8 +65,19 @@ class Nca:
         return {name: value for name, value in found.items() if name not in OPTIONAL or value != OPTIONAL[name]}
 
     def for_build(self, spec: BuildSpec) -> "Nca":
-        """Returns itself: no setting depends on the build."""
-        return self
+        """Returns the source with the rule of control frozen-rule, of the first band, where it is not given.
+
+        spec: the build, with the settings of this source. Raises SpecError where no rule is found.
+        """
+        band, (selects,) = spec.bands[0], self.measures
+        first, end = band.limits(selects)
+        refused = first >= end or (band.name in BANDS and selects.column not in GZIP_COLUMNS)  # by every build
+        if self.settings.control != "frozen-rule" or self.settings.rule_candidate is not None or refused:
+            return self
+        from ncagen.sources.nca import frozen
+
+        candidate = frozen.first_candidate(self.settings, spec.seed, band, self.candidate_work())
+        return Nca(replace(self.settings, rule_candidate=candidate))
 
     @property
     def seq_len(self) -> int:
