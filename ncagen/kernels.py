@@ -23,6 +23,8 @@ _SOURCES = (
     "kernels.py",
     "philox.py",
     "philox_kernels.py",
+    "sources/grid_facts_kernels.py",
+    "sources/logarithm.py",
     "sources/nca/cpu_kernels.py",
     "sources/nca/entropy.py",
     "sources/nca/entropy_kernels.py",

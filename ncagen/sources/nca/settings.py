@@ -9,6 +9,8 @@ from math import gcd
 from typing import Any
 
 from ncagen.errors import SpecError
+from ncagen.sources import fact_columns
+from ncagen.sources.fact_columns import GRID_FACTS
 from ncagen.sources.scored import TOKEN_BYTES
 
 # `released` is what the authors' launcher ran, `paper` what their text states.
@@ -18,7 +20,7 @@ PRESETS: dict[str, dict[str, Any]] = {
 }
 
 STARTS = ("categorical", "uniform")
-FACTS = ("oracle",)  # columns that a build stores where it is asked to
+FACTS = ("oracle", "lambda", *GRID_FACTS)  # what a build stores in further columns where it is asked to
 MEASURES = ("gzip", "linear-gap")  # what bands select by
 DELIMITERS = 2  # start-of-grid and end-of-grid, the two ids above all patches
 SCORED_GRIDS = 10
@@ -75,7 +77,8 @@ class Settings(Patching):
     height and width count cells, patch those along a side of a patch. warmup and stride count steps. temperature and
     identity_bias are in the logits of the paper's network. trajectories_per_rule neighbouring candidates share a rule.
     seq_len: tokens of a row that a model reads as input; it determines how many grids are recorded. facts: further
-    columns to store, of FACTS, joined by commas; they change no row. measure: what bands select by, of MEASURES.
+    columns to store, of FACTS in their order, joined by commas; they change no row. measure: what bands select by, of
+    MEASURES.
     Raises SpecError for a value out of the range in RANGES, and for patches that do not fit the grid.
     """
 
@@ -96,7 +99,7 @@ class Settings(Patching):
 
     def __post_init__(self):
         _check_ranges(self)
-        _check_facts(self.facts)
+        fact_columns.check(self.facts, FACTS)
         _check_patches(self)
         _check_measure(self)
 
@@ -159,13 +162,6 @@ def _check_ranges(settings: Settings) -> None:
         raise SpecError(f"channel_wrap {settings.channel_wrap!r} is not true or false")
     if settings.start not in STARTS:
         raise SpecError(f"start {settings.start!r} is not known: use {' or '.join(STARTS)}")
-
-
-def _check_facts(facts: str) -> None:
-    """Raises SpecError for columns that are not known."""
-    names = facts.split(",") if type(facts) is str and facts else []
-    if type(facts) is not str or not set(names) <= set(FACTS) or len(set(names)) != len(names):
-        raise SpecError(f"facts {facts!r} are not known: use {' or '.join(FACTS)}, or leave them out")
 
 
 def _check_measure(settings: Settings) -> None:
