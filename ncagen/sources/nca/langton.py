@@ -40,10 +40,10 @@ def counts(settings: Settings, drawn: Rules) -> np.ndarray:
 
 def defined(settings: Settings, drawn: Rules) -> np.ndarray:
     """Computes the column by its definition. drawn: the rules of rows. Returns int32[row]."""
-    grids = np.broadcast_to(start(settings.states).reshape(SIDE, SIDE), (len(drawn.hidden), 1, SIDE, SIDE))
-    after = oracle.biased_logits(_one_step(settings), drawn, grids)[:, 0].argmax(axis=2)
-    most = [np.bincount(cells).max() for cells in after]
-    return (NEIGHBOURHOODS - np.array(most, np.int64)).astype(np.int32)
+    grid = start(settings.states).reshape(1, 1, SIDE, SIDE)
+    rules = (Rules(*(weights[i : i + 1] for weights in drawn)) for i in range(len(drawn.hidden)))
+    after = (oracle.biased_logits(_one_step(settings), rule, grid)[0, 0].argmax(axis=1) for rule in rules)
+    return np.array([NEIGHBOURHOODS - np.bincount(states).max() for states in after], np.int32)
 
 
 def most(states: int) -> int:
