@@ -26,6 +26,8 @@ _SOURCES = (
     "sources/cellular/lane_kernels.py",
     "sources/cellular/rules.py",
     "sources/nca/control_kernels.py",
+    "sources/grid_facts_kernels.py",
+    "sources/logarithm.py",
     "sources/nca/cpu_kernels.py",
     "sources/nca/entropy.py",
     "sources/nca/entropy_kernels.py",

@@ -9,7 +9,6 @@ from ncagen import evaluate, philox
 from ncagen.factory.settings import from_settings
 from ncagen.row_format import Rows
 from ncagen.sources.nca import batch, cpu
-from ncagen.sources.nca.options import settings_of
 from ncagen.sources.nca.settings import Settings
 from ncagen.sources.nca.source import Nca
 from ncagen.view import webpage
@@ -89,12 +88,6 @@ def test_torch_backends_have_the_same_column():
     numbers, last = np.arange(3, dtype=np.uint64), np.array([2, 0])
     found, wanted = (batch.run(chosen, TRAIN, numbers, backend=b).rows(last) for b in (Torch("cpu"), cpu))
     assert np.array_equal(found["oracle_micronats"], wanted["oracle_micronats"]) and found["oracle_micronats"].all()
-
-
-@pytest.mark.parametrize("value", ["gzip", "oracle,oracle", "oracle,"])
-def test_facts_that_are_not_known(value):
-    wanted = f"facts {value!r} are not known: use oracle, or leave them out"
-    assert error_of(settings_of, {"facts": value}, 1024) == wanted
 
 
 def test_a_spec_with_an_empty_fact_is_refused():

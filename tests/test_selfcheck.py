@@ -14,10 +14,11 @@ pytest.importorskip("numba")
 
 from ncagen.deflate import selfcheck as lengths_selfcheck
 from ncagen.errors import SelfCheckFailed
-from ncagen.sources.nca import batch, cpu, entropy, selfcheck
+from ncagen.sources import grid_facts
+from ncagen.sources.nca import batch, cpu, entropy, langton, selfcheck
 from ncagen.sources.nca.devices import backend
 from ncagen.sources.nca.selfcheck import check
-from ncagen.sources.nca.settings import Settings
+from ncagen.sources.nca.settings import FACTS, Settings
 
 PROCESSOR = "this processor does not compute what ncagen defines: {}; no row was made here: use another machine,"
 MEND = " or delete the __pycache__ folders of ncagen and install ncagen[build] anew"
@@ -35,7 +36,7 @@ MEND = " or delete the __pycache__ folders of ncagen and install ncagen[build] a
     start=st.sampled_from(["categorical", "uniform"]),
     channel_wrap=st.booleans(),
     trajectories_per_rule=st.sampled_from([1, 3]),
-    facts=st.sampled_from(["", "oracle"]),
+    facts=st.sampled_from(["", "oracle", ",".join(FACTS)]),
 )
 @settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
 def test_the_check_passes_for_any_settings(high, wide, **values):
@@ -112,8 +113,22 @@ def test_an_oracle_loss_that_is_off_fails(monkeypatch, stride):
     check(chosen)
     wrong = entropy.pair_table() + np.int32(2**16)
     monkeypatch.setattr(entropy, "pair_table", lambda: wrong)
-    with pytest.raises(SelfCheckFailed, match="have other oracle losses than the definition gives them"):
+    with pytest.raises(SelfCheckFailed, match="have another oracle_micronats than the definition gives them"):
         check(chosen, Changed())
+
+
+def test_a_fact_of_grids_that_is_off_fails(monkeypatch):
+    chosen = Settings(facts="period,changed")
+    plain = grid_facts.computed
+    monkeypatch.setattr(grid_facts, "computed", lambda *asked: {name: c + 1 for name, c in plain(*asked).items()})
+    with pytest.raises(SelfCheckFailed, match="have another period than the definition gives them"):
+        check(chosen, Changed())
+
+
+def test_a_lambda_that_is_off_fails(monkeypatch):
+    monkeypatch.setattr(langton, "counts", lambda chosen, drawn: langton.defined(chosen, drawn) - 1)
+    with pytest.raises(SelfCheckFailed, match="have another langton_lambda than the definition gives them"):
+        check(Settings(facts="lambda"), Changed())
 
 
 def test_a_bound_that_is_too_high_fails(monkeypatch):

@@ -62,7 +62,7 @@ OTHERS = {
     },
     "large": {"bands": ["0-1"], "states": 3, "grid": 80, "patch": 4, "tokens": 4 * 1024, "warmup": 2},
     **{f"states-{n}": {"bands": ["0.05-0.3"], "states": n, "tokens": 4 * 1024} for n in (2, 3, 5, 10, 15)},
-    "rectangle": {"bands": ["high"], "grid": "6x10"},
+    "rectangle": {"bands": ["high"], "grid": "6x10", "facts": "period,entropy"},
     "patch-3": {"bands": ["0-1"], "states": 3, "grid": 9, "patch": 3, "temperature": 0.01},
 }
 # Each for a test of its own.
@@ -428,6 +428,19 @@ def test_a_kept_ladder_is_a_table(opened, saved, tmp_path):
     ]
 
 
+def test_stored_facts_are_a_table(opened, saved):
+    assert opened().locator("#columns-part").count() == 0
+    folder, path = saved("rectangle")
+    page = opened(path)
+    lines = page.locator("#columns tbody tr")
+    names = ["period", "transient", "entropy_micronats"]
+    assert [lines.nth(i).locator("td").first.inner_text() for i in range(lines.count())] == names
+    column = ncagen.open(folder, band="high").rows(np.arange(60))["entropy_micronats"]
+    median, most = np.quantile(column, (0.5, 0.99))
+    wanted = ["high", "60", *(f"{round(value):,}" for value in (column.mean(), median, most))]
+    assert lines.nth(2).locator("td").all_inner_texts()[1:] == wanted
+
+
 # --- a source without a JavaScript twin ---
 
 
@@ -492,6 +505,7 @@ def test_a_dataset_of_another_source_shows_its_stored_tokens(opened, tmp_path, m
     path.write_text(page_of(folder), encoding="utf-8")
     page = opened(path)
     assert page.locator("#live, #fits, #endings, #histogram, canvas").count() == 0
+    assert page.locator("#columns tbody td").first.inner_text() == "ends"
     assert page.locator("#lead").inner_text() == "110 rows of the source digits, 1,025 tokens each."
     page.click("#rows button:text('Next')")
     assert page.locator("#rows .title").inner_text() == "Row 3 of 100 (all)"  # every third has its tokens in the page

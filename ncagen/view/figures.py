@@ -177,11 +177,10 @@ def most_rows(row_tokens: int) -> int:
 def endings(frames: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Returns which rows end frozen and which end periodic, bool[row] each. frames: [row, frame, token].
 
-    Frozen: the last two frames are equal. Periodic: not frozen, and the last p frames equal the p before them, for some
-    p from 2 to half of the frames.
+    Frozen: the last two frames are equal. Periodic: not frozen, and the last frame is equal to an earlier one.
     """
     frozen, periodic = np.zeros((2, len(frames)), bool)
-    for period in range(1, frames.shape[1] // 2 + 1):
-        found = frozen if period == 1 else periodic
-        found |= (frames[:, -period:] == frames[:, -2 * period : -period]).all(axis=(1, 2))
+    for before in range(1, frames.shape[1]):
+        found = frozen if before == 1 else periodic
+        found |= (frames[:, -1] == frames[:, -1 - before]).all(axis=1)
     return frozen, periodic & ~frozen

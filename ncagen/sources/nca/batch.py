@@ -13,15 +13,18 @@ import numpy as np
 
 from ncagen.deflate.lengths import token_gzip_lengths
 from ncagen.row_format import Rows
-from ncagen.sources import grid_tokens, scored
-from ncagen.sources.nca import controls, cpu, entropy, structure
+from ncagen.sources import grid_facts, grid_tokens, scored
+from ncagen.sources.nca import controls, cpu, entropy, langton, structure
 from ncagen.sources.nca.facts import (
+    LAMBDA,
     LINEAR_GAP,
     LINEAR_GAP_RATIO,
     ORACLE,
     gzip_measure,
     measure,
     row_measure,
+    stored,
+    stores_lambda,
     stores_oracle,
 )
 from ncagen.sources.nca.rollout import Backend, entropies, rollout
@@ -71,6 +74,10 @@ class NcaBatch:
         if stores_oracle(settings):
             with self.stage("rollout"):
                 columns[ORACLE] = entropy.micronats(settings, self._entropy_sums(chosen, sums))
+        if stores_lambda(settings):
+            columns[LAMBDA] = langton.counts(settings, self._rules(chosen))
+        if names := stored(settings):
+            columns |= grid_facts.computed(names, _row_cells(settings, ids))
         return Rows(columns)
 
     def token_rows(self, chosen: np.ndarray) -> np.ndarray:
@@ -102,6 +109,12 @@ class NcaBatch:
         if self.entropy is None or rest is None:  # another backend ran the automata
             return entropies(self.settings, self.key, self.candidates[chosen])[:, 1:].sum(axis=1)
         return self.entropy[chosen, 1:].sum(axis=1) + rest.sum(axis=1)
+
+    def _rules(self, chosen: np.ndarray) -> Rules:
+        """The rules of rows, in NumPy."""
+        if self.backend is cpu:
+            return Rules(*(weights[chosen] for weights in self.drawn))
+        return cpu.sample(self.settings, self.key, self.candidates[chosen])[0]
 
     def scored_bytes(self) -> list[bytes]:
         """Returns the scored bytes of each candidate: its scored patches as little-endian int32."""
@@ -164,6 +177,12 @@ def _cells(settings: Settings, patches: np.ndarray) -> np.ndarray:
     return grid_tokens.patch_grids(settings, patches).reshape(*patches.shape[:2], settings.cells)
 
 
+def _row_cells(settings: Settings, ids: np.ndarray) -> np.ndarray:
+    """The cells of rows: uint8[row, frame, cell]. ids: integers [row, token]."""
+    grids = ids.reshape(len(ids), settings.frames, settings.tokens_per_grid)
+    return grid_facts.patch_cells(settings, grids[:, :, 1:-1])
+
+
 def problems(settings: Settings, rows: Rows) -> dict[str, np.ndarray]:
     """Checks rows. Returns bool[row] by the text of each possible problem, true where the row is right."""
     grids = rows.input_ids.reshape(len(rows), settings.frames, settings.tokens_per_grid)
@@ -176,6 +195,8 @@ def problems(settings: Settings, rows: Rows) -> dict[str, np.ndarray]:
         **(_gap_problems(settings, rows, scored) if settings.measure != "gzip" else {}),
         **(_original_problems(settings, rows) if settings.rearranges else {}),
         **(_oracle_problems(settings, rows[ORACLE]) if stores_oracle(settings) else {}),
+        **(_lambda_problems(settings, rows[LAMBDA]) if stores_lambda(settings) else {}),
+        **(_grid_problems(settings, rows) if stored(settings) else {}),
     }
 
 
@@ -201,3 +222,14 @@ def _oracle_problems(settings: Settings, losses: np.ndarray) -> dict[str, np.nda
     """Checks the range of oracle losses; only running the row's candidate again can check the value."""
     most = entropy.MICRO * settings.patch**2 * math.log(settings.states)
     return {"oracle_micronats is not from 0 to that of noise": (losses >= 0) & (losses <= most + 1)}
+
+
+def _lambda_problems(settings: Settings, counts: np.ndarray) -> dict[str, np.ndarray]:
+    """Checks the range of Langton's lambda; only drawing the row's rule again can check the value."""
+    most = langton.most(settings.states)
+    return {f"{LAMBDA} is not from 0 to {most}": (counts >= 0) & (counts <= most)}
+
+
+def _grid_problems(settings: Settings, rows: Rows) -> dict[str, np.ndarray]:
+    """Checks the facts of grids."""
+    return grid_facts.problems(stored(settings), _row_cells(settings, rows.input_ids), rows)

@@ -12,6 +12,7 @@ from functools import cache
 
 import numpy as np
 
+from ncagen.sources.logarithm import log_table
 from ncagen.sources.nca import cpu_kernels, entropy, rules
 from ncagen.sources.nca.rules import (
     HIDDEN_SCALE,
@@ -94,7 +95,7 @@ def rollout(
         0 if sums is None else counted_steps,
         entropy.scale(settings),
         entropy.exp_table(),
-        entropy.log_table(),
+        log_table(),
         entropy.pair_table(),
     )
     at = settings.warmup + (first_frame - 1) * settings.stride if first_frame else 0

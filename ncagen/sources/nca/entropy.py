@@ -1,16 +1,17 @@
 """Defines the entropy of a cell's next state in fixed point: integers that are the same on every platform.
 
 Given the grid before and the rule, the cells of the next grid are independent, and a cell's next state is a draw from
-softmax(logit / temperature). Its entropy is what a model that knows the rule cannot avoid: the oracle loss. With E and
-LOG as the tables below, and over the states s whose logit is within `reach` of the best one:
+softmax(logit / temperature). Its entropy is what a model that knows the rule cannot avoid: the oracle loss. With E as
+the table below, and over the states s whose logit is within `reach` of the best one:
 
     u[s]    = ((best - logit[s]) * scale + 2**31) >> 32       their distance in temperatures, in units of 1/4096
     z       = sum of E[u[s]]                                  E[u] = exp(-u / 4096), in units of 1/2**30
     entropy = ln(z) + (sum of E[u[s]] * u[s] * 2**12) // z    in units of 1/2**24 nat
 
-with scale = round(2**44 / temperature), and ln(z) by halving z to 1 <= m < 2 and linear interpolation in LOG. Every
-value fits int64. The entropy is that of softmax, which differs from the exact one of rounded noise by less than
-1 / (8 * temperature) in any probability (temperature in integer units, 748 by default): docs/evaluate.md.
+with scale = round(2**44 / temperature), and ln(z) by halving z to 1 <= m < 2 and the logarithm of m as in
+`ncagen.sources.logarithm`. Every value fits int64. The entropy is that of softmax, which differs from the exact one of
+rounded noise by less than 1 / (8 * temperature) in any probability (temperature in integer units, 748 by default):
+docs/evaluate.md.
 
 `entropy_kernels` computes the same for `cpu`. Not covered: exact probabilities (`oracle`).
 """
@@ -20,17 +21,16 @@ from functools import cache
 
 import numpy as np
 
+from ncagen.sources.logarithm import LN_2, LOG_BITS, MANTISSA_BITS, log_mantissas
 from ncagen.sources.nca.rules import GUMBEL_SHIFT, gumbel_table, logit_units
 from ncagen.sources.nca.settings import Settings
 
 DISTANCE_BITS = 12  # of u, as of the Gumbel table
 SCALE_BITS = 32
-EXP_BITS = 30
-ENTROPY_BITS = 24
-LOG_ENTRIES_BITS = 10
+EXP_BITS = MANTISSA_BITS
+ENTROPY_BITS = LOG_BITS
 EXP_ENTRIES = 2**16  # u is 58,369 (the range of the Gumbel table) and what rounding adds at most
 NEVER = -1
-LN_2 = 11629080  # ln 2
 MICRO = 10**6
 _POWER_BITS = 96
 
@@ -50,16 +50,6 @@ def exp_table() -> np.ndarray:
         values[u] = power + (1 << _POWER_BITS - EXP_BITS - 1) >> _POWER_BITS - EXP_BITS
         power = power * factor >> _POWER_BITS
     return values
-
-
-@cache
-def log_table() -> np.ndarray:
-    """Returns ln(1 + i / 1024) for i from 0 to 1024, in units of 1/2**24: int32[1025]. The module decimal rounds a
-    logarithm correctly, so every platform computes the same."""
-    with localcontext() as context:
-        context.prec = 25
-        logs = [(1 + Decimal(i) / 2**LOG_ENTRIES_BITS).ln() * 2**ENTROPY_BITS for i in range(2**LOG_ENTRIES_BITS + 1)]
-        return np.array([int(log.to_integral_value()) for log in logs], np.int32)
 
 
 @cache
@@ -106,12 +96,7 @@ def _entropies(u: np.ndarray) -> np.ndarray:
 def _log(total: np.ndarray) -> np.ndarray:
     """Natural logarithm. total: int64[...], 1 to 256 in units of 1/2**30. Returns int64, in units of 1/2**24."""
     halvings = sum((total >= 2 ** (EXP_BITS + 1 + k)).astype(np.int64) for k in range(8))
-    fraction_bits = EXP_BITS - LOG_ENTRIES_BITS
-    halved = total >> halvings
-    entry = (halved >> fraction_bits) - 2**LOG_ENTRIES_BITS
-    fraction = halved & (2**fraction_bits - 1)
-    low, high = (log_table()[np.minimum(entry + i, 2**LOG_ENTRIES_BITS)].astype(np.int64) for i in (0, 1))
-    return halvings * LN_2 + low + ((high - low) * fraction >> fraction_bits)
+    return halvings * LN_2 + log_mantissas(total >> halvings)
 
 
 def micronats(settings: Settings, sums: np.ndarray) -> np.ndarray:

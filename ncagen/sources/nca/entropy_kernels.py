@@ -6,7 +6,8 @@ They give the same integers as `entropy.cell_entropies`; tests/test_oracle.py co
 import numpy as np
 
 from ncagen.kernels import kernel
-from ncagen.sources.nca.entropy import DISTANCE_BITS, ENTROPY_BITS, EXP_BITS, LN_2, LOG_ENTRIES_BITS, SCALE_BITS
+from ncagen.sources.logarithm import LN_2, LOG_ENTRIES_BITS
+from ncagen.sources.nca.entropy import DISTANCE_BITS, ENTROPY_BITS, EXP_BITS, SCALE_BITS
 
 _SCALE_BITS, _HALF = np.int64(SCALE_BITS), np.int64(2 ** (SCALE_BITS - 1))
 _TWO = np.int64(2 ** (EXP_BITS + 1))

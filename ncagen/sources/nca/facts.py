@@ -4,10 +4,12 @@ from dataclasses import replace
 from fractions import Fraction
 
 from ncagen.row_format import Column, Measure, RowFormat
-from ncagen.sources import scored
+from ncagen.sources import fact_columns, scored
 from ncagen.sources.nca.settings import Settings
 
 ORACLE = "oracle_micronats"
+LAMBDA = "langton_lambda"
+LAMBDA_DOC = "Langton's lambda: of 4,096 neighbourhoods, those whose next state is not the most frequent one"
 LINEAR_GAP, LINEAR_GAP_RATIO = "linear_gap", "linear_gap_ratio"
 
 
@@ -28,7 +30,17 @@ def row_format(settings: Settings) -> RowFormat:
 
 def stores_oracle(settings: Settings) -> bool:
     """Whether rows have the column ORACLE."""
-    return "oracle" in settings.facts.split(",")
+    return "oracle" in stored(settings)
+
+
+def stores_lambda(settings: Settings) -> bool:
+    """Whether rows have the column LAMBDA."""
+    return "lambda" in stored(settings)
+
+
+def stored(settings: Settings) -> list[str]:
+    """The facts that are stored in further columns, of `settings.FACTS`."""
+    return fact_columns.names_of(settings.facts)
 
 
 def _original(settings: Settings) -> tuple[Column, ...]:
@@ -54,6 +66,8 @@ def _extra(settings: Settings) -> tuple[Column, ...]:
         *(gap if settings.measure != "gzip" else ()),
         *_original(settings),
         *((Column(ORACLE, "int32", doc),) if stores_oracle(settings) else ()),
+        *((Column(LAMBDA, "int32", LAMBDA_DOC),) if stores_lambda(settings) else ()),
+        *fact_columns.columns(stored(settings), settings.frames, settings.cells),
     )
 
 

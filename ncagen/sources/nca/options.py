@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ncagen.errors import SpecError
+from ncagen.sources.fact_columns import in_order
 from ncagen.sources.nca.settings import CONTROLS, FACTS, MEASURES, PRESETS, STARTS, Settings
 from ncagen.sources.patches import parse_grid
 from ncagen.sources.source import Option
@@ -25,7 +26,7 @@ OPTIONS = (
     Option("start", str, f"Start cells: {' or '.join(STARTS)}.  [categorical]"),
     Option("channel_wrap", bool, "The released code's wrapped channels.  [on]"),
     Option("trajectories_per_rule", int, "Neighbouring candidates that share a rule.  [1]"),
-    Option("facts", str, f"More columns: {', '.join(FACTS)} (the loss of a model that knows the rule).  [none]"),
+    Option("facts", str, f"Further columns, joined by commas: {', '.join(FACTS)}.  [none]"),
     Option("measure", str, f"What bands select by: {' or '.join(MEASURES)}.  [gzip]"),
     Option("control", str, f"Rows without some of what can be learned: {', '.join(CONTROLS)}.  [none]"),
     Option("rule_candidate", int, "Of frozen-rule: whose rule, a candidate of the pilot.  [the first in the band]"),
@@ -49,6 +50,8 @@ def settings_of(options: Mapping[str, Any], seq_len: int) -> Settings:
     if "grid" in values:
         values["height"], values["width"] = parse_grid(values.pop("grid"))
     values = PRESETS[preset] | values
+    if "facts" in values:
+        values["facts"] = in_order(values["facts"], FACTS)
     for name in ("temperature", "identity_bias"):
         value = values.get(name)
         if type(value) is float or (type(value) is int and abs(value) < 2**32):

@@ -7,7 +7,7 @@ this check, in about 20 ms once the kernels are compiled:
     tables   compares the tables that the backend draws from with known hashes
     rows     compares rows of four candidates, with the same settings, with `definition`
     score    compares lengths of known tokens with those of zlib, and lengths of these rows by both parsers of `lz77`
-    oracle   compares the column of oracle losses of these rows with `entropy`, where it is stored
+    facts    compares further columns of these rows with `entropy`, `langton` and `grid_facts`, where they are stored
 
 Not covered: later steps of settings with a long warm-up or stride, whose definition would take minutes (`_shortened`),
 the measure linear-gap, which `ncagen verify` compares, and faults that occur after the check. `ncagen verify
@@ -25,9 +25,10 @@ from ncagen import philox
 from ncagen.deflate.lengths import defined_length, token_gzip_lengths
 from ncagen.deflate.selfcheck import AGAIN, known_lengths
 from ncagen.errors import SelfCheckFailed
-from ncagen.sources import grid_tokens
-from ncagen.sources.nca import batch, controls, cpu, definition, entropy, oracle
-from ncagen.sources.nca.facts import ORACLE, stores_oracle
+from ncagen.sources import grid_facts, grid_tokens
+from ncagen.sources.nca import batch, controls, cpu, definition, entropy, langton, oracle
+from ncagen.sources.nca.facts import LAMBDA, ORACLE, stored, stores_lambda, stores_oracle
+from ncagen.sources.nca.rules import sample_rules
 from ncagen.sources.nca.settings import Settings
 
 # Hashes of the backend's tables as little-endian bytes, int16 for weights, int32 for start and gumbel.
@@ -82,10 +83,22 @@ def _check_rows(settings: Settings, backend: batch.Backend) -> None:
     right = (bounded == lengths) | ((bounded == 0) & (lengths < least))
     if not np.array_equal(made.score, lengths) or not right.all():
         _fail(backend, f"candidates 0 to {count - 1} have other gzip lengths than the definition gives them")
+    if stored(settings):
+        columns = made.rows(np.arange(count))
+        for name, column in _facts(settings, candidates, rows).items():
+            if not np.array_equal(columns[name], column):
+                _fail(backend, f"candidates 0 to {count - 1} have another {name} than the definition gives them")
+
+
+def _facts(settings: Settings, candidates: np.ndarray, patches: np.ndarray) -> dict[str, np.ndarray]:
+    """Computes further columns by their definitions: int32[candidate] each. patches: those of rows, [row, frame, patch]."""
+    cells = grid_tokens.patch_grids(settings, patches).reshape(*patches.shape[:2], settings.cells)
+    found = grid_facts.defined(stored(settings), cells)
     if stores_oracle(settings) and settings.frames > 1:
-        losses = made.rows(np.arange(count))[ORACLE]
-        if not np.array_equal(losses, _oracle_losses(settings, candidates)):
-            _fail(backend, f"candidates 0 to {count - 1} have other oracle losses than the definition gives them")
+        found[ORACLE] = _oracle_losses(settings, candidates)
+    if stores_lambda(settings):
+        found[LAMBDA] = langton.defined(settings, sample_rules(settings, KEY, candidates))
+    return found
 
 
 def _oracle_losses(settings: Settings, candidates: np.ndarray) -> np.ndarray:

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from ncagen.errors import SpecError
+from ncagen.sources import fact_columns
+from ncagen.sources.fact_columns import GRID_FACTS
 from ncagen.sources.patches import GridRows, check_patches
 from ncagen.sources.scored import TOKEN_BYTES
 
@@ -18,7 +20,7 @@ PRESETS: dict[str, dict[str, Any]] = {
 }
 
 STARTS = ("categorical", "uniform")
-FACTS = ("oracle",)  # columns that a build stores where it is asked to
+FACTS = ("oracle", "lambda", *GRID_FACTS)  # what a build stores in further columns where it is asked to
 MEASURES = ("gzip", "linear-gap")  # what bands select by
 # Rows without some of what can be learned: `controls` makes the first five, `rules` and `rollout` the others.
 REARRANGING = ("shuffle-time", "shuffle-cells", "shuffle-row", "unigram", "noise")
@@ -48,10 +50,10 @@ class Settings(GridRows):
     height and width count cells, patch those along a side of a patch. warmup and stride count steps. temperature and
     identity_bias are in the logits of the paper's network. trajectories_per_rule neighbouring candidates share a rule.
     seq_len: tokens of a row that a model reads as input; it determines how many grids are recorded. facts: further
-    columns to store, of FACTS, joined by commas; they change no row. measure: what bands select by, of MEASURES.
-    control: of CONTROLS, empty for trajectories as they are. rule_candidate: of frozen-rule, the candidate of the
-    pilot's stream whose rule all rows have; None until a build finds one. change_at: of new-rule, the first grid that
-    follows another rule. Raises SpecError for a value out of the range in RANGES, for patches that do not fit the grid,
+    columns to store, of FACTS in their order, joined by commas; they change no row. measure: what bands select by, of
+    MEASURES. control: of CONTROLS, empty for trajectories as they are. rule_candidate: of frozen-rule, the candidate of
+    the pilot's stream whose rule all rows have; None until a build finds one. change_at: of new-rule, the first grid
+    that follows another rule. Raises SpecError for a value out of the range in RANGES, for patches that do not fit the grid,
     and for a control that these rows cannot have.
     """
 
@@ -75,7 +77,7 @@ class Settings(GridRows):
 
     def __post_init__(self):
         _check_ranges(self)
-        _check_facts(self.facts)
+        fact_columns.check(self.facts, FACTS)
         check_patches(self)
         _check_measure(self)
         _check_control(self)
@@ -135,13 +137,6 @@ def _check_ranges(settings: Settings) -> None:
         raise SpecError(f"start {settings.start!r} is not known: use {' or '.join(STARTS)}")
 
 
-def _check_facts(facts: str) -> None:
-    """Raises SpecError for columns that are not known."""
-    names = facts.split(",") if type(facts) is str and facts else []
-    if type(facts) is not str or not set(names) <= set(FACTS) or len(set(names)) != len(names):
-        raise SpecError(f"facts {facts!r} are not known: use {' or '.join(FACTS)}, or leave them out")
-
-
 def _check_measure(settings: Settings) -> None:
     """Raises SpecError for a measure that is not known, or that rows of one grid do not have."""
     if settings.measure not in MEASURES:
@@ -169,6 +164,9 @@ def _check_control(settings: Settings) -> None:
         raise SpecError("all rows of control frozen-rule share a rule: leave trajectories_per_rule out")
     if settings.no_oracle and "oracle" in settings.facts.split(","):
         raise SpecError(f"{settings.no_oracle}: leave oracle out of the facts")
+    if "lambda" in settings.facts.split(",") and (settings.rearranges or control == "new-rule"):
+        rules = "no rule" if settings.rearranges else "two rules"
+        raise SpecError(f"rows of control {control} follow {rules}: leave lambda out of the facts")
     _check_whole("rule_candidate", settings.rule_candidate, 0, MOST_CANDIDATE, control == "frozen-rule", "frozen-rule")
     _check_whole("change_at", settings.change_at, 1, settings.frames - 1, control == "new-rule", "new-rule")
     if control == "new-rule" and settings.change_at is None:

@@ -11,6 +11,7 @@ export function fillOverview(data, source) {
   fillFacts(data);
   fillAcceptance(data);
   fillEndings(data);
+  fillColumns(data);
   fillLadder(data);
   fillIdentity(data);
   fillModel(data, source);
@@ -23,6 +24,7 @@ export function removeSections(data, source) {
   if (!data.frames) absent.push("endings-part");
   if (!data.ladders.length) absent.push("ladder-part");
   if (!data.measured) absent.push("histogram-part");
+  if (!columnNames(data.figures).length) absent.push("columns-part");
   for (const id of absent) {
     byId(id).remove();
     document.querySelector(`nav a[href="#${id}"]`)?.remove();
@@ -53,17 +55,24 @@ function fillFacts({ parts, row, bands, manifest, details, figures, split }) {
     ["vocabulary", `${whole(row.vocabulary)} ids`],
     ["size", `${whole(Math.round(manifest.bytes / 1e5) / 10)} MB of ${manifest.format}`],
     ...details,
-    ...storedFacts(figures),
   ];
   byId("facts").append(...facts.map(([name, value]) => make("div", {}, make("span", {}, name), make("b", {}, value))));
 }
 
-/** Mean, median and 99th percentile of further stored columns, for each band. */
-function storedFacts(figures) {
-  return Object.entries(figures).flatMap(([band, { facts }]) => Object.entries(facts).map(([name, values]) => {
-    const [mean, median, most] = values.map((value) => whole(Math.round(value)));
-    return [`${name.replaceAll("_", " ")}, ${band}`, `mean ${mean}, median ${median}, 99 % up to ${most}`];
-  }));
+/** Mean, median and 99th percentile of stored integers beside the score, for each column and band. */
+function fillColumns({ figures }) {
+  const place = byId("columns");
+  if (!place) return;
+  const names = columnNames(figures);
+  const lines = names.flatMap((name) => Object.entries(figures).map(([band, { looked, facts }]) => [
+    make("code", {}, name), band, whole(looked), ...facts[name].map((value) => whole(Math.round(value))),
+  ]));
+  place.append(table(["column", "band", "rows read", "mean", "median", "99 % of rows up to"], lines, 2));
+}
+
+/** Names of stored integers beside the score, which are the same in each band. */
+function columnNames(figures) {
+  return Object.keys(Object.values(figures)[0]?.facts ?? {});
 }
 
 function fillAcceptance({ parts, panels }) {
@@ -85,8 +94,8 @@ function fillEndings({ figures, frames }) {
     percent(f.looked - f.frozen - f.periodic, f.looked),
   ]);
   place.append(table(["band", "rows read", "frozen", "periodic", "neither"], lines),
-    make("p", { class: "note" }, "Frozen: the last two grids are equal. Periodic: not frozen, and the last grids "
-      + `repeat those before them, with a period of 2 to ${Math.floor(frames / 2)} grids.`));
+    make("p", { class: "note" }, "Frozen: the last two grids are equal. Periodic: not frozen, and the last grid is "
+      + `equal to an earlier one, 2 to ${frames - 1} grids before.`));
 }
 
 function fillLadder({ ladders }) {
