@@ -109,7 +109,7 @@ def test_the_complement_of_conways_rule_is_the_published_one():
     st.integers(0, 2**64 - 200),
 )
 def test_the_kernels_compute_the_definition(rule, grid, warmup, stride, density, seed, first):
-    source = Life(100, rule, grid[1], warmup, stride, density, grid[0])
+    source = Life(100, rule, grid[1], warmup, stride, density, grid=grid[0])
     candidates = np.uint64(first) + np.arange(70, dtype=np.uint64)
     for key in ((seed, 0), (seed, 1)):
         assert np.array_equal(source.tokens(key, candidates), source.defined_tokens(key, candidates))

@@ -15,8 +15,8 @@ import numpy as np
 from ncagen.errors import SpecError
 from ncagen.row_format import SourceCard
 from ncagen.sources.cellular import card
-from ncagen.sources.cellular.rules import DISJOINT, ELEMENTARY, RANDOM, elementary_number
-from ncagen.sources.cellular.source import CellShape, CellularSource
+from ncagen.sources.cellular.rules import DISJOINT, ELEMENTARY_NEIGHBOURHOODS, RANDOM, elementary_number
+from ncagen.sources.cellular.source import FACTS, CellShape, CellularSource
 from ncagen.sources.patches import divisors
 from ncagen.sources.source import Option
 from ncagen.sources.token_source import Range
@@ -28,7 +28,7 @@ class Elementary(CellularSource):
 
     name: ClassVar[str] = "elementary"
     version: ClassVar[int] = 1
-    entries: ClassVar[int] = ELEMENTARY
+    neighbourhoods: ClassVar[tuple[int, ...]] = ELEMENTARY_NEIGHBOURHOODS
     options: ClassVar[tuple[Option, ...]] = (
         Option(
             "rule",
@@ -40,6 +40,7 @@ class Elementary(CellularSource):
         Option("warmup", int, "Steps before the first recorded grid.  [0]"),
         Option("stride", int, "Steps between recorded grids.  [1]"),
         Option("density", float, "Share of cells that are 1 at the start, 0 to 1.  [0.5]"),
+        Option("facts", str, f"Further columns, joined by commas: {', '.join(FACTS)}.  [none]"),
     )
     ranges: ClassVar[dict[str, Range]] = {**CellularSource.ranges, "width": (int, 3, 4096)}
 

@@ -15,6 +15,15 @@ GRID_FACTS = {
 }
 
 
+LAMBDA = "langton_lambda"
+
+
+def lambda_doc(neighbourhoods: int) -> str:
+    """Describes the column LAMBDA. neighbourhoods: how many are counted."""
+    counted = f"of {neighbourhoods:,} neighbourhoods"
+    return f"Langton's lambda: {counted}, those whose next state is not the most frequent one"
+
+
 def names_of(facts: str) -> list[str]:
     """The names in a setting such as "period,entropy"."""
     return facts.split(",") if facts else []

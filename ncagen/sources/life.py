@@ -14,8 +14,8 @@ import numpy as np
 from ncagen.errors import SpecError
 from ncagen.row_format import SourceCard
 from ncagen.sources.cellular import card
-from ncagen.sources.cellular.rules import DISJOINT, LIFE, RANDOM, life_number, life_text
-from ncagen.sources.cellular.source import CellShape, CellularSource
+from ncagen.sources.cellular.rules import DISJOINT, LIFE_NEIGHBOURHOODS, RANDOM, life_number, life_text
+from ncagen.sources.cellular.source import FACTS, CellShape, CellularSource
 from ncagen.sources.patches import check_patches, parse_grid
 from ncagen.sources.source import Option
 
@@ -28,7 +28,7 @@ class Life(CellularSource):
 
     name: ClassVar[str] = "life"
     version: ClassVar[int] = 1
-    entries: ClassVar[int] = LIFE
+    neighbourhoods: ClassVar[tuple[int, ...]] = LIFE_NEIGHBOURHOODS
     options: ClassVar[tuple[Option, ...]] = (
         Option(
             "rule",
@@ -40,6 +40,7 @@ class Life(CellularSource):
         Option("warmup", int, "Steps before the first recorded grid.  [10]"),
         Option("stride", int, "Steps between recorded grids.  [1]"),
         Option("density", float, "Share of cells that are 1 at the start, 0 to 1.  [0.5]"),
+        Option("facts", str, f"Further columns, joined by commas: {', '.join(FACTS)}.  [none]"),
     )
 
     grid: str = "12x12"

@@ -6,7 +6,9 @@ living one (survives). Not covered: how a rule changes cells (`life`, `elementar
 """
 
 import re
+from collections.abc import Sequence
 from functools import cache
+from math import comb
 
 import numpy as np
 
@@ -15,6 +17,9 @@ from ncagen.errors import SpecError
 
 RULE, START, DIVIDE = 0, 1, 2  # purposes of Philox blocks
 ELEMENTARY, LIFE = 8, 18  # entries of a rule
+# How many neighbourhoods each entry decides: of eight neighbours, C(8, n) have n living ones.
+ELEMENTARY_NEIGHBOURHOODS = (1,) * ELEMENTARY
+LIFE_NEIGHBOURHOODS = tuple(comb(8, n) for n in range(9)) * 2
 
 RANDOM, DISJOINT = "random", "disjoint"
 SHARE = 8  # of the classes of equivalent rules, one in so many is of validation, and as many are of test
@@ -68,6 +73,15 @@ def class_of(entries: int, rules: np.ndarray) -> np.ndarray:
     if entries == ELEMENTARY:
         same += [mirror(rules), mirror(same[1])]
     return np.min(same, axis=0)
+
+
+def langton_counts(neighbourhoods: Sequence[int], rules: np.ndarray) -> np.ndarray:
+    """Counts the neighbourhoods whose next state is not the more frequent one: int32[rule].
+
+    neighbourhoods: of each entry. rules: int32[rule]. Langton's lambda is this over all neighbourhoods.
+    """
+    ones = (rules[:, None] >> np.arange(len(neighbourhoods)) & 1) @ np.array(neighbourhoods)
+    return np.minimum(ones, sum(neighbourhoods) - ones).astype(np.int32)
 
 
 @cache

@@ -14,11 +14,14 @@ import numpy as np
 
 from ncagen import philox
 from ncagen.row_format import Column, Rows
-from ncagen.sources import grid_tokens
-from ncagen.sources.cellular.rules import DISJOINT, RANDOM, START, drawn
+from ncagen.sources import fact_columns, grid_tokens
+from ncagen.sources.cellular.rules import DISJOINT, RANDOM, START, drawn, langton_counts
+from ncagen.sources.fact_columns import LAMBDA
 from ncagen.sources.grid_tokens import PatchGrids
 from ncagen.sources.patches import GridRows, check_vocabulary
 from ncagen.sources.token_source import Range, TokenSource
+
+FACTS = ("lambda", *fact_columns.GRID_FACTS)  # what a build stores in further columns where it is asked to
 
 # Limits of the rows that the self-check compares, and of their number and cells.
 LONGEST_WARMUP, LONGEST_STRIDE, LONGEST_ROW = 16, 2, 1024
@@ -43,7 +46,8 @@ class CellularSource(TokenSource):
     """Settings that both sources have.
 
     rule: a rule as text, RANDOM, or DISJOINT. patch: cells along a side of a patch. warmup, stride: steps before the
-    first recorded grid and between two. density: the share of ones in start grids.
+    first recorded grid and between two. density: the share of ones in start grids. facts: further columns to store, of
+    FACTS, joined by commas; they change no row.
     """
 
     ranges: ClassVar[Mapping[str, Range]] = {
@@ -52,14 +56,15 @@ class CellularSource(TokenSource):
         "stride": (int, 1, 10**4),
         "density": (float, 0.0, 1.0),
     }
-    entries: ClassVar[int]
-    """Entries of a rule's table."""
+    neighbourhoods: ClassVar[tuple[int, ...]]
+    """How many neighbourhoods each entry of a rule's table decides."""
 
     rule: str = DISJOINT
     patch: int = 2
     warmup: int = 10
     stride: int = 1
     density: float = 0.5
+    facts: str = ""
 
     def __post_init__(self) -> None:
         """Checks the settings, and writes each in the one way in which a spec has it. Raises SpecError."""
@@ -67,6 +72,7 @@ class CellularSource(TokenSource):
         self._write("density", self.density + 0.0)  # so that -0.0 is 0.0, which has the same rows
         if not self.hidden:
             self._write("rule", self.rule_text(self.rule_number(self.rule)))
+        self._write("facts", fact_columns.in_order(self.facts, FACTS))
         self._check_shape()
 
     # What a subclass has.
@@ -96,6 +102,11 @@ class CellularSource(TokenSource):
         check_vocabulary(self.shape)
 
     # What follows for both.
+
+    @property
+    def entries(self) -> int:
+        """Entries of a rule's table."""
+        return len(self.neighbourhoods)
 
     @property
     def hidden(self) -> bool:
@@ -134,8 +145,14 @@ class CellularSource(TokenSource):
 
     @property
     def extra_columns(self) -> tuple[Column, ...]:
-        """The row's rule."""
-        return (Column("rule", "int32", "the number of the row's rule"),)
+        """The row's rule, and the facts that are asked for."""
+        names, shape = fact_columns.names_of(self.facts), self.shape
+        langton = (Column(LAMBDA, "int32", fact_columns.lambda_doc(sum(self.neighbourhoods))),)
+        return (
+            Column("rule", "int32", "the number of the row's rule"),
+            *(langton if "lambda" in names else ()),
+            *fact_columns.columns(names, shape.frames, shape.cells),
+        )
 
     def rules(self, key: tuple[int, int], candidates: np.ndarray) -> np.ndarray:
         """The rules of candidates: int32[candidate]. key: seed and stream. candidates: uint64[candidate]."""
@@ -167,8 +184,20 @@ class CellularSource(TokenSource):
         return grid_tokens.patches_of(self.shape, tokens).reshape(len(tokens), -1)
 
     def extra_facts(self, tokens: np.ndarray, key: tuple[int, int], candidates: np.ndarray) -> dict[str, np.ndarray]:
-        """The row's rule. candidates: uint64[row]."""
-        return {"rule": self.rules(key, candidates)}
+        """The row's rule, and the facts that are asked for. candidates: uint64[row]."""
+        rules = self.rules(key, candidates)
+        return {"rule": rules, **self._facts(tokens, rules)}
+
+    def _facts(self, tokens: np.ndarray, rules: np.ndarray) -> dict[str, np.ndarray]:
+        """The columns of facts: int32[row] by name. tokens: [row, token]. rules: int32[row]."""
+        names = fact_columns.names_of(self.facts)
+        if not names:
+            return {}
+        from ncagen.sources import grid_facts
+
+        cells = grid_facts.patch_cells(self.shape, grid_tokens.patches_of(self.shape, tokens) % self.shape.patch_ids)
+        langton = {LAMBDA: langton_counts(self.neighbourhoods, rules)} if "lambda" in names else {}
+        return langton | grid_facts.computed(names, cells)
 
     def token_problems(self, rows: Rows) -> dict[str, np.ndarray]:
         """Checks that rows are grids, and that each grid follows from the one before by the row's rule."""
@@ -184,6 +213,10 @@ class CellularSource(TokenSource):
             "tokens are not whole grids between delimiters": grid_tokens.well_formed(shape, rows.input_ids),
             "rule is not one of this source" if self.hidden else f"rule is not {self.rule}": known,
             "a grid does not follow by the row's rule": np.asarray((patches == wanted).all(axis=1)),
+            **{
+                f"{name} is not that of the row": column == rows[name]
+                for name, column in self._facts(rows.input_ids, rules).items()
+            },
         }
 
     def self_check(self) -> bool:

@@ -5,11 +5,12 @@ from fractions import Fraction
 
 from ncagen.row_format import Column, Measure, RowFormat
 from ncagen.sources import fact_columns, scored
+from ncagen.sources.fact_columns import LAMBDA
 from ncagen.sources.nca.settings import Settings
 
 ORACLE = "oracle_micronats"
-LAMBDA = "langton_lambda"
-LAMBDA_DOC = "Langton's lambda: of 4,096 neighbourhoods, those whose next state is not the most frequent one"
+LAMBDA_NEIGHBOURHOODS = 64 * 64  # the cells of one grid: `langton`
+LAMBDA_DOC = fact_columns.lambda_doc(LAMBDA_NEIGHBOURHOODS)
 LINEAR_GAP, LINEAR_GAP_RATIO = "linear_gap", "linear_gap_ratio"
 
 

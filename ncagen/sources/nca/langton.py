@@ -14,6 +14,7 @@ The grid does not depend on the dataset's seed, so equal rules have equal counts
 (`grid_facts`).
 """
 
+import math
 from dataclasses import replace
 from functools import lru_cache
 
@@ -22,11 +23,12 @@ import numpy as np
 from ncagen import philox
 from ncagen.sources import grid_facts
 from ncagen.sources.nca import cpu, oracle
+from ncagen.sources.nca.facts import LAMBDA_NEIGHBOURHOODS
 from ncagen.sources.nca.rules import Rules
 from ncagen.sources.nca.settings import Settings
 
-SIDE = 64
-NEIGHBOURHOODS = SIDE * SIDE
+NEIGHBOURHOODS = LAMBDA_NEIGHBOURHOODS
+SIDE = math.isqrt(NEIGHBOURHOODS)
 KEY = 0, philox.STREAMS["pilot"]
 PURPOSE = 10  # of Philox blocks; those of the automaton are 0 to 4 and 16 or more, those of controls 5 to 9
 

@@ -91,7 +91,7 @@ def _check_rows(settings: Settings, backend: batch.Backend) -> None:
 
 
 def _facts(settings: Settings, candidates: np.ndarray, patches: np.ndarray) -> dict[str, np.ndarray]:
-    """Computes further columns by their definitions: int32[candidate] each. patches: those of rows, [row, frame, patch]."""
+    """Computes further columns by their definitions: int32[candidate] each. patches: of rows, [row, frame, patch]."""
     cells = grid_tokens.patch_grids(settings, patches).reshape(*patches.shape[:2], settings.cells)
     found = grid_facts.defined(stored(settings), cells)
     if stores_oracle(settings) and settings.frames > 1:

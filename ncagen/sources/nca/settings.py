@@ -53,8 +53,8 @@ class Settings(GridRows):
     columns to store, of FACTS in their order, joined by commas; they change no row. measure: what bands select by, of
     MEASURES. control: of CONTROLS, empty for trajectories as they are. rule_candidate: of frozen-rule, the candidate of
     the pilot's stream whose rule all rows have; None until a build finds one. change_at: of new-rule, the first grid
-    that follows another rule. Raises SpecError for a value out of the range in RANGES, for patches that do not fit the grid,
-    and for a control that these rows cannot have.
+    that follows another rule. Raises SpecError for a value out of the range in RANGES, for patches that do not fit the
+    grid, and for a control that these rows cannot have.
     """
 
     states: int = 10
