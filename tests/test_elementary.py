@@ -97,7 +97,7 @@ def test_there_are_88_classes_and_the_known_equivalents():
     st.integers(0, 2**64 - 200),
 )
 def test_the_kernels_compute_the_definition(rule, sizes, warmup, stride, density, seed, first):
-    source = Elementary(100, rule, sizes[1], warmup, stride, density, sizes[0])
+    source = Elementary(100, rule, sizes[1], warmup, stride, density, width=sizes[0])
     candidates = np.uint64(first) + np.arange(70, dtype=np.uint64)
     for key in ((seed, 0), (seed, 1)):
         assert np.array_equal(source.tokens(key, candidates), source.defined_tokens(key, candidates))
