@@ -59,7 +59,7 @@ class Description:
         return hashlib.sha256(self.text.encode()).hexdigest()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Corpus:
     """A prepared corpus on disk. Its arrays are mapped, not read."""
 
