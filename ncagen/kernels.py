@@ -29,6 +29,8 @@ _SOURCES = (
     "sources/nca/rules.py",
     "sources/nca/simd.py",
     "sources/nca/structure_kernels.py",
+    "sources/text/digest_kernels.py",
+    "sources/text/window_kernels.py",
     "deflate/*.py",
     "evaluate/rungs/fit_kernels.py",
 )

@@ -9,7 +9,8 @@ several documents in one text file.
 import glob
 import io
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from os import PathLike
 from pathlib import Path
 
 import pyarrow as pa
@@ -20,20 +21,39 @@ from ncagen.errors import NcagenError
 LINES = (".jsonl", ".ndjson", ".json")
 PARQUET = ".parquet"
 COMPRESSIONS = {".gz": "gzip", ".zst": "zstd"}
-BATCH_ROWS = 1024  # of a Parquet file at once
+PARQUET_ROWS = 1024  # of a Parquet file at once
+BATCH_CHARACTERS, BATCH_DOCUMENTS = 2**20, 2**12  # a batch ends with the document that fills it
 
 
-def find(files: str | Path | Sequence[str | Path]) -> list[Path]:
+def find(files: str | PathLike | Sequence[str | PathLike]) -> list[Path]:
     """Lists the files of names and patterns, in the order given; those of a pattern by name.
 
     files: one or more names; a text may hold several, with commas between. Raises NcagenError for none, a name without
     a file, and a pattern that fits none.
     """
-    names = [files] if isinstance(files, str | Path) else list(files)
+    names = [files] if isinstance(files, str | PathLike) else list(files)
     given = [part for name in names for part in (name.split(",") if isinstance(name, str) else [str(name)]) if part]
     if not given:
         raise NcagenError("no files are given: name text, JSON Lines or Parquet files, as in 'a.txt,b/*.jsonl'")
     return [path for name in given for path in _fitting(name.strip())]
+
+
+def batches(paths: Iterable[Path], field: str) -> Iterator[list[str]]:
+    """Yields the texts of all documents in lists of about a megabyte; empty ones where a field is null.
+
+    field, errors: as for `documents`.
+    """
+    texts: list[str] = []
+    size = 0
+    for path in paths:
+        for text in documents(path, field):
+            texts.append(text or "")
+            size += len(texts[-1])
+            if size >= BATCH_CHARACTERS or len(texts) >= BATCH_DOCUMENTS:
+                yield texts
+                texts, size = [], 0
+    if texts:
+        yield texts
 
 
 def documents(path: Path, field: str) -> Iterator[str | None]:
@@ -135,7 +155,7 @@ def _parquet(path: Path, field: str) -> Iterator[str | None]:
             raise NcagenError(f"{name} has no field {field!r}: it has {', '.join(names) or 'none'}; use --field")
         if not _holds_text(file.schema_arrow.field(field).type):
             raise NcagenError(f"{name}: field {field!r} is not a text; use --field with the name of one")
-        for batch in file.iter_batches(BATCH_ROWS, columns=[field]):
+        for batch in file.iter_batches(PARQUET_ROWS, columns=[field]):
             yield from batch.column(0).to_pylist()
 
 

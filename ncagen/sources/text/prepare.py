@@ -15,6 +15,7 @@ import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from os import PathLike
 from pathlib import Path
 
 import numpy as np
@@ -22,12 +23,11 @@ import numpy as np
 from ncagen.errors import NcagenError
 from ncagen.sources.text import corpus as corpora
 from ncagen.sources.text.corpus import DESCRIPTION, DIGESTS, ENDS, TOKENS, Corpus, Description, file_sha256
-from ncagen.sources.text.files import documents, find, kind
+from ncagen.sources.text.files import batches, find, kind
 from ncagen.sources.text.seen import Seen, digests_of
 from ncagen.sources.text.tokenizer import LoadedTokenizer, load
 
 FIELD = "text"
-BATCH_CHARACTERS, BATCH_DOCUMENTS = 2**20, 2**12  # a batch ends with the document that fills it
 INPUTS = "inputs"  # the folder that knows which corpus was prepared from which files
 
 Progress = Callable[[int], object]
@@ -35,8 +35,8 @@ Progress = Callable[[int], object]
 
 
 def prepare(
-    files: str | Path | Sequence[str | Path],
-    tokenizer: str | Path,
+    files: str | PathLike | Sequence[str | PathLike],
+    tokenizer: str | PathLike,
     field: str = FIELD,
     progress: Progress = lambda characters: None,
 ) -> Corpus:
@@ -101,7 +101,7 @@ def _write(
 
 
 class _Reading:
-    """Reads documents, counts those it drops, and puts the others into batches."""
+    """Reads documents and drops empty ones and duplicates, which it counts."""
 
     def __init__(self, paths: Sequence[Path], field: str, progress: Progress):
         self._paths, self._field, self._progress = paths, field, progress
@@ -110,29 +110,15 @@ class _Reading:
     def batches(self) -> Iterator[tuple[list[str], np.ndarray]]:
         """Yields texts that did not come before and their digests, uint64[text]."""
         seen = Seen()
-        for texts in self._texts():
+        for found in batches(self._paths, self._field):
+            texts = [text for text in found if text]
             self._progress(sum(map(len, texts)))
             digests = digests_of(texts)
             fresh = seen.add(digests)
+            self.empty += len(found) - len(texts)
             self.duplicates += int((~fresh).sum())
             if fresh.any():
                 yield [text for text, new in zip(texts, fresh, strict=True) if new], digests[fresh, 0]
-
-    def _texts(self) -> Iterator[list[str]]:
-        texts: list[str] = []
-        size = 0
-        for path in self._paths:
-            for text in documents(path, self._field):
-                if not text:
-                    self.empty += 1
-                    continue
-                texts.append(text)
-                size += len(text)
-                if size >= BATCH_CHARACTERS or len(texts) >= BATCH_DOCUMENTS:
-                    yield texts
-                    texts, size = [], 0
-        if texts:
-            yield texts
 
 
 class _Files:
