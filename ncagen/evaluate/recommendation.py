@@ -25,7 +25,7 @@ BETWEEN = (BANDS[MEDIUM][1] + BANDS[HIGH][0]) / 2  # as near to the one band as 
 FEW_WINDOWS = 100
 
 LIMITS = (
-    "The paper does not say which bytes of text it scored, so its ratios of text may not be these.",
+    "How the paper scored text (bytes or tokens, windows or files) is not known here, so its ratios may not be these.",
     "Short windows score higher than whole files, in which gzip finds more repetitions.",
     "Text and automata are scored with different alphabets: over noise, their ratios are not on one scale.",
     "The paper compared bands on one size of model and one recipe; replications are mixed, and some found no gain.",

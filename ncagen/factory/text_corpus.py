@@ -6,10 +6,10 @@ A spec holds a corpus' hash and no path. Not covered: what a corpus is (`sources
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from ncagen.sources.text.prepare import FIELD, prepare
-from ncagen.sources.text.source import Text, corpus_of
+from ncagen.sources.text.options import FILE_OPTIONS, corpus_of
+from ncagen.sources.text.prepare import prepare
 
-__all__ = ["FIELD", "prepare", "with_corpus"]
+__all__ = ["prepare", "with_corpus"]
 
 
 def with_corpus(settings: Mapping[str, Any], progress: Callable[[int], object]) -> dict[str, Any]:
@@ -17,7 +17,7 @@ def with_corpus(settings: Mapping[str, Any], progress: Callable[[int], object]) 
 
     progress: called with the number of characters read. Raises NcagenError as `prepare` does.
     """
-    if settings.get("source") != Text.name or "files" not in settings:
+    if settings.get("source") != "text" or "files" not in settings:
         return dict(settings)
-    rest = {name: value for name, value in settings.items() if name not in ("files", "tokenizer", "field")}
+    rest = {name: value for name, value in settings.items() if name not in FILE_OPTIONS}
     return rest | {"corpus": corpus_of(settings, progress).sha256}

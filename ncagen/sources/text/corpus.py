@@ -10,7 +10,7 @@ import json
 import os
 import re
 from dataclasses import asdict, dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -86,11 +86,6 @@ class Corpus:
         """The first 8 bytes of the sha256 of each document's text, as a big-endian number: uint64[document]."""
         return self._mapped(DIGESTS, "<u8", self.about.documents)
 
-    @property
-    def lengths(self) -> np.ndarray:
-        """Tokens of each document: int64[document]."""
-        return np.diff(self.ends, prepend=0)
-
     def check(self) -> None:
         """Reads all files and compares their hashes. Raises NcagenError for a corpus that is damaged."""
         for name, sha256 in self.about.files.items():
@@ -117,17 +112,24 @@ def find(sha256: str) -> Corpus:
     """Opens a corpus by its hash. Raises NcagenError where it is not on this machine, or damaged."""
     if not isinstance(sha256, str) or not re.fullmatch("[0-9a-f]{64}", sha256):
         raise NcagenError(f"corpus {sha256!r} is not a sha256: use the 64 digits that ncagen corpus prints")
-    folder = corpora() / sha256
+    root = corpora()
     try:
-        text = (folder / DESCRIPTION).read_text(encoding="utf-8")
+        written = (root / sha256 / DESCRIPTION).stat().st_mtime_ns
     except OSError:
         raise NcagenError(
-            f"corpus {sha256} is not in {str(corpora())!r}: prepare it by ncagen corpus FILES --tokenizer FILE, or set"
+            f"corpus {sha256} is not in {str(root)!r}: prepare it by ncagen corpus FILES --tokenizer FILE, or set"
             " NCAGEN_CORPORA to the folder that holds it"
         ) from None
-    if hashlib.sha256(text.encode()).hexdigest() != sha256:
-        raise NcagenError(f"corpus {sha256} is damaged: delete {str(folder)!r} and prepare it again")
-    return Corpus(folder, Description(**_of_this_format(json.loads(text), sha256)))
+    return _opened(root / sha256, written)
+
+
+@lru_cache(maxsize=16)
+def _opened(folder: Path, written: int) -> Corpus:
+    """The corpus of a folder, once for each time that it was written."""
+    text = (folder / DESCRIPTION).read_text(encoding="utf-8")
+    if hashlib.sha256(text.encode()).hexdigest() != folder.name:
+        raise NcagenError(f"corpus {folder.name} is damaged: delete {str(folder)!r} and prepare it again")
+    return Corpus(folder, Description(**_of_this_format(json.loads(text), folder.name)))
 
 
 def _of_this_format(values: dict[str, Any], sha256: str) -> dict[str, Any]:

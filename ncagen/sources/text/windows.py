@@ -67,7 +67,8 @@ def windows_of(
 
 def sizes_of(corpus: Corpus, documents: str, seq_len: int) -> np.ndarray:
     """What each document adds to its split: int64[document], tokens with the end if packed, rows if split."""
-    return corpus.lengths + 1 if documents == PACKED else -(-corpus.lengths // seq_len)
+    lengths = np.diff(corpus.ends, prepend=0)
+    return lengths + 1 if documents == PACKED else -(-lengths // seq_len)
 
 
 def count(documents: str, size: int, seq_len: int) -> int:
