@@ -68,17 +68,17 @@ def test_each_token_is_an_input_once(pairs, mode, seq_len):
 def test_rows_of_known_documents():
     corpus = documents([3, 2, 5], [0, 0, 0])
     order = definition.order(corpus, (0, 0), range(1))
-    assert order == [1, 2, 0]  # by these keys
+    assert order == [2, 0, 1]  # by these keys
     keys = [definition.order_key((0, 0), number) for number in range(3)]
     assert keys == order_keys((0, 0), np.arange(3)).tolist() and sorted(keys) == [keys[i] for i in order]
     packed = cut(corpus, PACKED, 4).rows(np.arange(3), "uint16")[0]
-    assert packed.tolist() == [[3, 4, END, 5, 6], [6, 7, 8, 9, END], [END, 0, 1, 2, END]]
+    assert packed.tolist() == [[5, 6, 7, 8, 9], [9, END, 0, 1, 2], [2, END, 3, 4, END]]
     split = cut(corpus, SPLIT, 4).rows(np.arange(4), "uint16")[0]
     assert split.tolist() == [
-        [3, 4, END, END, END],
         [5, 6, 7, 8, 9],
         [9, END, END, END, END],
         [0, 1, 2, END, END],
+        [3, 4, END, END, END],
     ]
 
 
