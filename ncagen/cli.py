@@ -164,5 +164,20 @@ def main(context):
         context.exit(CANNOT)
 
 
-for command in (build, verify, show, view, export, bench, receipt, rebuild, push, pull, audit, evaluate, corpus, recommend):
+for command in (
+    build,
+    verify,
+    show,
+    view,
+    export,
+    bench,
+    receipt,
+    rebuild,
+    push,
+    pull,
+    audit,
+    evaluate,
+    corpus,
+    recommend,
+):
     main.add_command(command)

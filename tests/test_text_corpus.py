@@ -53,7 +53,7 @@ def test_every_kind_of_file_gives_the_same_documents(tmp_path, kind):
     for file in files:
         assert list(documents(file, "text")) == TEXTS, file
     plain = tmp_path / "d.md"
-    plain.write_bytes("a\r\nb\n".encode())
+    plain.write_bytes(b"a\r\nb\n")
     assert list(documents(compress(plain, kind) if kind else plain, "text")) == ["a\r\nb\n"]
 
 
@@ -72,7 +72,10 @@ def test_names_and_patterns_come_in_the_order_given(tmp_path, monkeypatch):
 
 
 def test_a_corpus_has_each_text_once_and_gives_it_back(tmp_path, tokenizer):
-    files = [write_lines(tmp_path / "a.jsonl", TEXTS, "content"), write_parquet(tmp_path / "b.parquet", TEXTS, "content")]
+    files = [
+        write_lines(tmp_path / "a.jsonl", TEXTS, "content"),
+        write_parquet(tmp_path / "b.parquet", TEXTS, "content"),
+    ]
     found = ncagen.prepare_corpus(files, tokenizer, field="content")
     assert texts_of(found, tokenizer) == [TEXTS[0], TEXTS[2], TEXTS[3], TEXTS[5]]
     about = found.about
@@ -93,7 +96,17 @@ def test_nothing_of_the_machine_is_in_a_corpus(tmp_path, tokenizer, own_corpora)
     two = ncagen.prepare_corpus(str(write_parquet(other / "x.parquet", TEXTS)), other / "t.json")
     assert one.sha256 == two.sha256
     written = json.loads((own_corpora / one.sha256 / "corpus.json").read_text())
-    names = ["documents", "duplicates", "empty", "files", "format", "special", "tokenizer_sha256", "tokens", "vocabulary"]
+    names = [
+        "documents",
+        "duplicates",
+        "empty",
+        "files",
+        "format",
+        "special",
+        "tokenizer_sha256",
+        "tokens",
+        "vocabulary",
+    ]
     assert sorted(written) == names
 
 
@@ -267,7 +280,9 @@ def test_a_folder_that_cannot_be_written_is_one_line(tmp_path, tokenizer, monkey
 
 def test_ids_over_16_bits_are_stored_in_32(tmp_path):
     vocabulary = {"a": 0, "b": 70_000}
-    (tmp_path / "t.json").write_text(json.dumps({"model": {"type": "WordLevel", "vocab": vocabulary, "unk_token": "a"}}))
+    (tmp_path / "t.json").write_text(
+        json.dumps({"model": {"type": "WordLevel", "vocab": vocabulary, "unk_token": "a"}})
+    )
     (tmp_path / "a.txt").write_text("b")
     found = ncagen.prepare_corpus(tmp_path / "a.txt", tmp_path / "t.json")
     assert found.tokens.dtype == np.uint32 and found.tokens.tolist() == [70_000]

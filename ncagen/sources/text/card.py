@@ -23,8 +23,8 @@ def card(source: "Text") -> SourceCard:
         tags=("pre-training", "natural-language"),
         what=(*_what(source), "", *_splits(source)),
         measure=(
-            f"`gzip_bytes` is the exact length of the row's first {source.scored_tokens} tokens, as little-endian int32,"
-            " after gzip at level 9: the length that rows of every source are scored by.",
+            f"`gzip_bytes` is the exact length of the row's first {source.scored_tokens} tokens, as little-endian"
+            " int32, after gzip at level 9: the length that rows of every source are scored by.",
         ),
         loss=(
             f"Positions with id {source.document_end} end documents"
@@ -44,8 +44,8 @@ def _what(source: "Text") -> tuple[str, ...]:
     rest = f"the first token of a row is the last of the one before it, {source.seq_len} tokens are new."
     if source.documents == PACKED:
         return (
-            f"Natural text, tokenized. Documents follow one another, each ended by id {source.document_end}, and are cut"
-            f" across rows: {rest}",
+            f"Natural text, tokenized. Documents follow one another, each ended by id {source.document_end}, and are"
+            f" cut across rows: {rest}",
         )
     return (
         "Natural text, tokenized. Each row is of one document; what is left of the row is padded with id"

@@ -88,7 +88,8 @@ def _fitting(name: str) -> list[Path]:
     if not glob.has_magic(name):
         why = "it is a folder: name its files, as in " + repr(f"{name.rstrip('/')}/*.jsonl")
         raise NcagenError(f"file {name!r} cannot be read: {why if Path(name).is_dir() else 'there is no such file'}")
-    found = [path for path in map(Path, sorted(glob.glob(name, recursive=True))) if path.is_file()]
+    names = sorted(glob.glob(name, recursive=True))  # noqa: PTH207  # Path.glob takes no absolute patterns
+    found = [Path(name) for name in names if Path(name).is_file()]
     if not found:
         raise NcagenError(f"no file fits {name!r}")
     return found

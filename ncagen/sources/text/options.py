@@ -1,4 +1,4 @@
-"""Settings of source `text` as people type them: files or a corpus' hash to a corpus, and the id that ends documents."""
+"""Settings of source `text` as people type them: which corpus, how documents become rows, which id ends them."""
 
 from collections.abc import Callable, Mapping
 from typing import Any

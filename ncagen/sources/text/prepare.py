@@ -89,7 +89,9 @@ def _write(
             files.write(DIGESTS, digests[kept].astype("<u8"))
             end, count, empty = end + int(lengths.sum()), count + int(kept.sum()), empty + int((~kept).sum())
     if not end:
-        raise NcagenError(f"the {len(paths)} files have no text" if len(paths) > 1 else f"{str(paths[0])!r} has no text")
+        raise NcagenError(
+            f"the {len(paths)} files have no text" if len(paths) > 1 else f"{str(paths[0])!r} has no text"
+        )
     return replace(
         about,
         documents=count,

@@ -54,9 +54,7 @@ def choose(corpus: Corpus, documents: str, spec: BuildSpec, end: int, measure: M
     return Shares(**shares)
 
 
-def _kept(
-    corpus: Corpus, documents: str, spec: BuildSpec, end: int, measure: Measure, scored_tokens: int
-) -> float:
+def _kept(corpus: Corpus, documents: str, spec: BuildSpec, end: int, measure: Measure, scored_tokens: int) -> float:
     """The share of windows that the rarest band takes, from a sample; 1 where it takes all or, for all we know, none.
 
     A band that takes none of the sample is refused by the pilot, which says what the windows score.
@@ -74,7 +72,7 @@ def _too_few(corpus: Corpus, documents: str, spec: BuildSpec, split: str, size: 
     have = count(documents, size, spec.seq_len)
     banded = "" if kept == 1 else f", of which the bands keep about {kept:.1%}"
     return SpecError(
-        f"corpus {corpus.sha256[:8]} has {corpus.about.tokens:,} tokens in {corpus.about.documents:,} documents, too few:"
+        f"the corpus has {corpus.about.tokens:,} tokens in {corpus.about.documents:,} documents, too few:"
         f" {have:,} rows of {spec.seq_len} are left for {split}{banded}, and {spec.rows(split):,} are asked for; use"
         " fewer tokens, or more text"
     )

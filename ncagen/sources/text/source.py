@@ -220,8 +220,8 @@ class Text(TokenSource):
         split, count = SPLITS[key[1]], self._windows(key).count
         first, end = self._part(shard, getattr(self, f"{split}_rows"), count)
         return NcagenError(
-            f"{split} shard {shard} has used up its {end - first:,} of the {count:,} rows of {self.seq_len} that the corpus"
-            " has there, and the bands kept too few: use fewer tokens, wider bands, or more text"
+            f"{split} shard {shard} has used up its {end - first:,} of the {count:,} rows of {self.seq_len} that the"
+            " corpus has there, and the bands kept too few: use fewer tokens, wider bands, or more text"
         )
 
 
