@@ -1,6 +1,7 @@
 """ncagen corpus."""
 
 import json
+from typing import Any
 
 import click
 
@@ -34,3 +35,13 @@ def corpus(files, tokenizer, field, as_json):
     click.echo(f"{about.documents:,} documents ({dropped}), {about.tokens:,} tokens of {about.vocabulary:,} ids")
     click.echo(f"corpus {found.sha256}")
     return 0
+
+
+def with_corpus(settings: dict[str, Any], quiet: bool) -> dict[str, Any]:
+    """Settings of a build in which a corpus that they name by its files is prepared, and stands by its hash."""
+    from ncagen.factory import text_corpus
+
+    if not text_corpus.names_files(settings):
+        return settings
+    with progress(None, "characters", quiet) as bar:
+        return text_corpus.with_corpus(settings, bar.update)

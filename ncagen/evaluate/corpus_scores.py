@@ -14,6 +14,7 @@ import numpy as np
 
 from ncagen import philox
 from ncagen.deflate.lengths import gzip_lengths, token_gzip_lengths
+from ncagen.deflate.noise import NOISE_SAMPLES, noise_lengths
 from ncagen.errors import NcagenError
 from ncagen.sources.text.files import batches
 from ncagen.sources.text.tokenizer import LoadedTokenizer
@@ -21,7 +22,6 @@ from ncagen.sources.text.tokenizer import LoadedTokenizer
 WINDOW_BYTES = 1440  # 360 tokens of 4 bytes: what the released filter of automata scores
 WINDOW_TOKENS = WINDOW_BYTES // 4
 MOST_LENGTH = WINDOW_BYTES + 23  # one stored block of deflate (5 bytes) in a gzip member (18 bytes)
-NOISE_SAMPLES = 64
 
 
 @dataclass(frozen=True, eq=False)
@@ -129,7 +129,4 @@ def byte_noise() -> float:
 
 def token_noise(vocabulary: int) -> float:
     """Returns the mean ratio of windows of uniform random ids below `vocabulary`."""
-    numbers = np.arange(NOISE_SAMPLES, dtype=np.uint64)
-    words = philox.words(0, philox.STREAMS["pilot"], 0, numbers, 2 * WINDOW_TOKENS)
-    ids = np.ascontiguousarray(words).view("<u4").astype(np.uint64) * np.uint64(vocabulary) >> np.uint64(32)
-    return float(token_gzip_lengths(ids.astype(np.uint32)).mean() / WINDOW_BYTES)
+    return float(noise_lengths(vocabulary, 1, WINDOW_TOKENS, "uint32").mean() / WINDOW_BYTES)

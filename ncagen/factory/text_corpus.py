@@ -9,15 +9,18 @@ from typing import Any
 from ncagen.sources.text.options import FILE_OPTIONS, corpus_of
 from ncagen.sources.text.prepare import prepare
 
-__all__ = ["prepare", "with_corpus"]
+__all__ = ["names_files", "prepare", "with_corpus"]
+
+
+def names_files(settings: Mapping[str, Any]) -> bool:
+    """Whether settings of a build name a corpus by its files."""
+    return settings.get("source") == "text" and "files" in settings
 
 
 def with_corpus(settings: Mapping[str, Any], progress: Callable[[int], object]) -> dict[str, Any]:
-    """Returns settings of a build in which the corpus stands by its hash, if they name its files.
+    """Returns settings in which the corpus stands by its hash. settings: of a build that names it by its files.
 
     progress: called with the number of characters read. Raises NcagenError as `prepare` does.
     """
-    if settings.get("source") != "text" or "files" not in settings:
-        return dict(settings)
-    rest = {name: value for name, value in settings.items() if name not in FILE_OPTIONS}
-    return rest | {"corpus": corpus_of(settings, progress).sha256}
+    corpus = corpus_of({name: settings[name] for name in (*FILE_OPTIONS, "corpus") if name in settings}, progress)
+    return {name: value for name, value in settings.items() if name not in FILE_OPTIONS} | {"corpus": corpus.sha256}

@@ -8,9 +8,10 @@ from functools import lru_cache
 from ncagen.errors import SpecError
 from ncagen.sources.nca.source import Nca
 from ncagen.sources.source import Source
+from ncagen.sources.text.source import Text
 from ncagen.spec import BuildSpec
 
-SOURCES: dict[str, type[Source]] = {Nca.name: Nca}
+SOURCES: dict[str, type[Source]] = {Nca.name: Nca, Text.name: Text}
 
 
 @lru_cache(maxsize=64)

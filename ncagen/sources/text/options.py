@@ -1,6 +1,7 @@
 """Settings of source `text` as people type them: which corpus, how documents become rows, which id ends them."""
 
 from collections.abc import Callable, Mapping
+from os import PathLike
 from typing import Any
 
 from ncagen.errors import SpecError
@@ -17,7 +18,7 @@ OPTIONS = (
     Option("field", str, f"With --files: where JSON objects and tables have their text.  [{FIELD}]"),
     Option("corpus", str, "Instead of --files: the sha256 that ncagen corpus printed."),
     Option("documents", str, f"{PACKED} (one behind another) or {SPLIT} (rows of one document, padded).  [{PACKED}]"),
-    Option("document-end", str, "The special token that ends documents.  [an id behind the tokenizer's]"),
+    Option("document_end", str, "The special token that ends documents.  [an id behind the tokenizer's]"),
 )
 
 
@@ -37,6 +38,10 @@ def corpus_of(options: Mapping[str, Any], progress: Callable[[int], object] = la
         )
     if "tokenizer" not in options:
         raise SpecError("no tokenizer is given: use --tokenizer tokenizer.json with --files")
+    for name in given:
+        values = options[name] if name == "files" and isinstance(options[name], list | tuple) else [options[name]]
+        if not all(isinstance(value, str | PathLike) for value in values):
+            raise SpecError(f"{name} {options[name]!r} is not a text" + " or a list of texts" * (name == "files"))
     return prepare(options["files"], options["tokenizer"], options.get("field", FIELD), progress)
 
 
@@ -48,7 +53,7 @@ def document_end(corpus: Corpus, name: str | None) -> int:
     special = corpus.about.special
     if name is None:
         return corpus.about.vocabulary
-    if name not in special:
+    if not isinstance(name, str) or name not in special:
         known = f"it has {', '.join(special)}" if special else "it has none"
         raise SpecError(
             f"document_end {name!r} is not a special token of the tokenizer: {known}; leave it out for an id of its own"

@@ -77,7 +77,7 @@ class Text(TokenSource):
 
         Raises SpecError for settings, NcagenError for files and corpora that cannot be used.
         """
-        known = [option.name.replace("-", "_") for option in cls.options]
+        known = [option.name for option in cls.options]
         for name in given:
             if name not in known:
                 raise SpecError(f"setting {name!r} is not known: known are {', '.join(known)}")
