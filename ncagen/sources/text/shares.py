@@ -74,5 +74,5 @@ def _too_few(corpus: Corpus, documents: str, spec: BuildSpec, split: str, size: 
     return SpecError(
         f"the corpus has {corpus.about.tokens:,} tokens in {corpus.about.documents:,} documents, too few:"
         f" {have:,} rows of {spec.seq_len} are left for {split}{banded}, and {spec.rows(split):,} are asked for; use"
-        " fewer tokens, or more text"
+        " fewer tokens, of validation and test too, or more text"
     )
