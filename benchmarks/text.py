@@ -18,6 +18,7 @@ import sysconfig
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -49,8 +50,8 @@ def bench(folder: Path, texts: list[str], rounds: int) -> None:
     print(f"{len(texts):,} documents, {lines.stat().st_size / 1e6:.1f} MB, {tokens / 1e6:.2f}M tokens")
     found: dict[str, list[tuple[float, float]]] = {"tokenizers": [], "ncagen": []}
     for number in range(rounds):
-        found["tokenizers"].append(timed(lambda: alone(encoder, lines)))
-        found["ncagen"].append(timed(lambda name=str(number): build(folder, name, None, tokenizer, tokens // 1024 * 1024)))
+        found["tokenizers"].append(timed(partial(alone, encoder, lines)))
+        found["ncagen"].append(timed(partial(build, folder, str(number), None, tokenizer, tokens // 1024 * 1024)))
     for name, times in found.items():
         cpu, wall = np.median(times, axis=0)
         print(f"{name:11} {cpu:6.2f} processor seconds, {wall:6.2f} s, {tokens / wall / 1e6:5.2f}M tokens/s")
@@ -90,7 +91,8 @@ def timed(call: Callable[[], object]) -> tuple[float, float]:
 def peak(lines: Path, tokenizer: Path) -> int:
     """The most memory of a preparation in a process of its own, in MB."""
     environment = {**os.environ, "NCAGEN_CORPORA": str(lines.with_suffix(".corpora"))}
-    done = subprocess.run([sys.executable, "-c", PEAK, lines, tokenizer], env=environment, capture_output=True, check=True)
+    command = [sys.executable, "-c", PEAK, lines, tokenizer]
+    done = subprocess.run(command, env=environment, capture_output=True, check=True)
     return int(done.stdout)
 
 

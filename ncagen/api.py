@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from ncagen.factory.executor import Executor
     from ncagen.factory.inspect_rows import Rule
     from ncagen.factory.make_shard import BuildJob
-    from ncagen.sources.text.corpus import Corpus
+    from ncagen.factory.text_corpus import Corpus
 
 Spec = BuildSpec | Mapping[str, Any]
 """A build spec, or settings such as {"tokens": "164M", "band": "high"}, with the names of the command line's flags."""

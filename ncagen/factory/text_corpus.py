@@ -6,10 +6,11 @@ A spec holds a corpus' hash and no path. Not covered: what a corpus is (`sources
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from ncagen.sources.text.corpus import Corpus
 from ncagen.sources.text.options import FILE_OPTIONS, corpus_of
 from ncagen.sources.text.prepare import prepare
 
-__all__ = ["names_files", "prepare", "with_corpus"]
+__all__ = ["Corpus", "names_files", "prepare", "with_corpus"]
 
 
 def names_files(settings: Mapping[str, Any]) -> bool:

@@ -79,7 +79,7 @@ def opened(path: Path) -> io.BufferedReader:
     compression = COMPRESSIONS.get(path.suffix.lower())
     if compression is None:
         return path.open("rb")
-    return io.BufferedReader(pa.CompressedInputStream(path.open("rb"), compression), 2**20)  # type: ignore[arg-type]
+    return io.BufferedReader(pa.CompressedInputStream(path.open("rb"), compression), 2**20)
 
 
 def _fitting(name: str) -> list[Path]:

@@ -142,7 +142,7 @@ class _Files:
 
     def write(self, name: str, values: np.ndarray) -> None:
         """Appends an array to a file."""
-        data = memoryview(np.ascontiguousarray(values)).cast("B")
+        data = values.tobytes()
         self._hashes[name].update(data)
         self._files[name].write(data)
 

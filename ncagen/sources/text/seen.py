@@ -5,8 +5,6 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ncagen.sources.text.digest_kernels import insert
-
 FIRST_SLOTS = 2**16
 
 
@@ -28,6 +26,8 @@ class Seen:
 
     def add(self, digests: np.ndarray) -> np.ndarray:
         """Takes note of digests. digests: uint64[text, 2]. Returns bool[text], true where one comes first."""
+        from ncagen.sources.text.digest_kernels import insert
+
         fresh = np.zeros(len(digests), np.bool_)
         while 2 * (self._count + len(digests)) > len(self._table):
             self._grow()
@@ -36,6 +36,8 @@ class Seen:
 
     def _grow(self) -> None:
         """Doubles the table."""
+        from ncagen.sources.text.digest_kernels import insert
+
         held = self._table[self._table.any(axis=1)]
         self._table = np.zeros((2 * len(self._table), 2), np.uint64)
         insert(self._table, held, np.zeros(len(held), np.bool_))

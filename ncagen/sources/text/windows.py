@@ -13,7 +13,6 @@ import numpy as np
 from ncagen import philox
 from ncagen.sources.text.corpus import Corpus
 from ncagen.sources.text.definition import ORDER
-from ncagen.sources.text.window_kernels import packed_rows, split_rows
 
 PACKED, SPLIT = "packed", "split"
 SHARES = 2**16  # values of a digest's upper bits, of which each split has some
@@ -42,6 +41,8 @@ class Windows:
         Returns tokens [row, token], and int32[row]: how many documents have a token in it, and how many tokens are of
         documents.
         """
+        from ncagen.sources.text.window_kernels import packed_rows, split_rows
+
         out = np.empty((len(windows), self.seq_len + 1), dtype)
         documents, content = np.empty(len(windows), np.int32), np.empty(len(windows), np.int32)
         cut = packed_rows if self.documents == PACKED else split_rows
