@@ -160,7 +160,9 @@ def test_no_path_and_no_host_is_in_a_dataset(built, home):
         text = (built / file).read_text()
         for name in (str(home), str(FILES[0].parent), "tokenizer.json", socket.gethostname()):
             assert name not in text, (file, name)
-    assert "its licence and its content are their matter" in (built / "README.md").read_text()
+    card = (built / "README.md").read_text()
+    assert "license: unknown\n" in card and "MIT" not in card
+    assert "The text has the licence of the files it is from, which nobody stated here. Please cite ncagen." in card
 
 
 def test_bands_select_windows_and_use_none_twice(settings, tmp_path):

@@ -31,11 +31,12 @@ def card(source: TokenSource) -> SourceCard:
             + ("." if settings["documents"] == PACKED else " and pad rows: leave them out of the loss."),
         ),
         limits=(
-            "- The text is from local files of whoever built this; its licence and its content are their matter, and"
-            " nothing here says what it is.",
+            "- The text is from local files of whoever built this; its content is their matter, and nothing here says"
+            " what it is.",
             "- Exact duplicates of documents were dropped. Near duplicates were not, so they may be in two splits.",
             "- The corpus is not part of this dataset: making it again takes the same files and tokenizer.",
         ),
+        licence=("unknown", "The text has the licence of the files it is from, which nobody stated here."),
     )
 
 
@@ -57,6 +58,6 @@ def _splits(settings: dict[str, Any]) -> tuple[str, ...]:
     """How documents are divided."""
     return (
         "A document is in one split alone, which follows from the sha256 of its text: with the upper 16 bits below"
-        f" {settings['validation_share']} it is of validation, from {SHARES - settings['test_share']} on of test, else of"
-        " train.",
+        f" {settings['validation_share']} it is of validation, from {SHARES - settings['test_share']} on of test, else"
+        " of train.",
     )
