@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ncagen.sources.text import definition
-from ncagen.sources.text.windows import PACKED, SHARES, SPLIT, count, order_keys, size_for, sizes_of, windows_of
+from ncagen.sources.text import definition, windows
+from ncagen.sources.text.windows import PACKED, SHARES, SPLIT, Windows, count, order_keys, size_for, sizes_of
 
 END = 999
 
@@ -28,8 +28,8 @@ def documents(lengths: list[int], places: list[int]) -> Documents:
     return Documents(np.arange(ends[-1] if lengths else 0, dtype=np.uint16), ends, digests)
 
 
-def cut(corpus: Documents, mode: str, seq_len: int, key=(0, 0), first: int = 0, last: int = SHARES):
-    return windows_of.__wrapped__(corpus, mode, seq_len, END, key, first, last)
+def cut(corpus: Documents, mode: str, seq_len: int, key=(0, 0), first: int = 0, last: int = SHARES) -> Windows:
+    return windows.cut(corpus, mode, seq_len, END, key, first, last)
 
 
 made = st.lists(st.tuples(st.integers(1, 40), st.integers(0, SHARES - 1)), max_size=12)
@@ -40,22 +40,22 @@ made = st.lists(st.tuples(st.integers(1, 40), st.integers(0, SHARES - 1)), max_s
 def test_windows_equal_the_definition(pairs, mode, seq_len, seed, stream):
     corpus = documents([length for length, _ in pairs], [place for _, place in pairs])
     for first, last in ((0, SHARES), (0, 20_000), (20_000, SHARES)):
-        windows = cut(corpus, mode, seq_len, (seed, stream), first, last)
+        found = cut(corpus, mode, seq_len, (seed, stream), first, last)
         order = definition.order(corpus, (seed, stream), range(first, last))
-        assert windows.order.tolist() == order
+        assert found.order.tolist() == order
         want = list(getattr(definition, mode)(corpus, order, seq_len, END))
-        rows, found, content = windows.rows(np.arange(windows.count), "uint32")
-        assert rows.tolist() == want and len(want) == windows.count
+        rows, owned, content = found.rows(np.arange(found.count), "uint32")
+        assert rows.tolist() == want and len(want) == found.count
         assert content.tolist() == [sum(token != END for token in row) for row in want]
         owners = np.searchsorted(corpus.ends, np.arange(len(corpus.tokens)), side="right")
-        assert found.tolist() == [len({int(owners[token]) for token in row if token != END}) for row in want]
+        assert owned.tolist() == [len({int(owners[token]) for token in row if token != END}) for row in want]
 
 
 @given(made, st.sampled_from([PACKED, SPLIT]), st.integers(1, 20))
 def test_each_token_is_an_input_once(pairs, mode, seq_len):
     corpus = documents([length for length, _ in pairs], [place for _, place in pairs])
-    windows = cut(corpus, mode, seq_len)
-    rows, _, _ = windows.rows(np.arange(windows.count), "uint32")
+    found = cut(corpus, mode, seq_len)
+    rows, _, _ = found.rows(np.arange(found.count), "uint32")
     inputs = rows[:, :-1]
     inputs = inputs[inputs != END]
     assert len(set(inputs.tolist())) == len(inputs)
@@ -83,9 +83,9 @@ def test_rows_of_known_documents():
 
 
 @given(st.integers(0, 10**6), st.integers(1, 5000), st.sampled_from([PACKED, SPLIT]))
-def test_the_smallest_size_has_the_windows(windows, seq_len, mode):
-    size = size_for(mode, windows, seq_len)
-    assert count(mode, size, seq_len) == windows and (size == 0 or count(mode, size - 1, seq_len) == windows - 1)
+def test_the_smallest_size_has_the_windows(wanted, seq_len, mode):
+    size = size_for(mode, wanted, seq_len)
+    assert count(mode, size, seq_len) == wanted and (size == 0 or count(mode, size - 1, seq_len) == wanted - 1)
 
 
 def test_the_order_is_uniform_over_documents():

@@ -20,7 +20,7 @@ from ncagen.row_format import Column, Rows, SourceCard
 from ncagen.sources.source import Option, Stage, no_stage
 from ncagen.sources.text import card, definition, options, shares
 from ncagen.sources.text import corpus as corpora
-from ncagen.sources.text.windows import PACKED, SHARES, SPLIT, Windows, windows_of
+from ncagen.sources.text.windows import PACKED, SHARES, SPLIT, Windows, cut, windows_of
 from ncagen.sources.token_source import Range, TokenBatch, TokenSource
 from ncagen.spec import BuildSpec
 
@@ -239,8 +239,8 @@ def _as_defined(documents: str) -> bool:
     words = philox.words(0, STREAMS["pilot"], 0, np.arange(40, dtype=np.uint64), 4)
     ends = np.cumsum(words[:, 0] % 90 + 1, dtype=np.int64)
     made = _Documents(np.arange(ends[-1], dtype=np.uint16), ends, words[:, 1].astype(np.uint64) << np.uint64(48))
-    windows = windows_of.__wrapped__(made, documents, 64, 65_000, (1, 2), 1000, 60_000)
+    windows = cut(made, documents, 64, 65_000, (1, 2), 1000, 60_000)
     rows = windows.rows(np.arange(windows.count), "uint16")[0]
-    cut = definition.packed if documents == PACKED else definition.split
+    defined = definition.packed if documents == PACKED else definition.split
     order = definition.order(made, (1, 2), range(1000, 60_000))
-    return np.array_equal(rows, np.array(list(cut(made, order, 64, 65_000))))
+    return np.array_equal(rows, np.array(list(defined(made, order, 64, 65_000))))

@@ -7,6 +7,8 @@ candidate is which window (`source.py`).
 
 from dataclasses import dataclass
 from functools import lru_cache
+from threading import Lock
+from typing import Protocol
 
 import numpy as np
 
@@ -19,11 +21,27 @@ SHARES = 2**16  # values of a digest's upper bits, of which each split has some
 BLOCK = 2**16  # documents whose keys are computed at once
 
 
+class Documents(Protocol):
+    """What is read of a corpus: as in `Corpus`."""
+
+    @property
+    def tokens(self) -> np.ndarray:
+        """uint16 or uint32 [token]."""
+
+    @property
+    def ends(self) -> np.ndarray:
+        """int64[document]."""
+
+    @property
+    def digests(self) -> np.ndarray:
+        """uint64[document]."""
+
+
 @dataclass(frozen=True, eq=False)
 class Windows:
     """The windows of one split. order: int64[place], documents. starts: int64[place + 1], in tokens or rows."""
 
-    corpus: Corpus
+    corpus: Documents
     documents: str
     seq_len: int
     end: int
@@ -45,20 +63,30 @@ class Windows:
 
         out = np.empty((len(windows), self.seq_len + 1), dtype)
         documents, content = np.empty(len(windows), np.int32), np.empty(len(windows), np.int32)
-        cut = packed_rows if self.documents == PACKED else split_rows
+        fill = packed_rows if self.documents == PACKED else split_rows
         ends, tokens = (np.asarray(values) for values in (self.corpus.ends, self.corpus.tokens))
-        cut(tokens, ends, self.order, self.starts, windows, self.seq_len, self.end, out, documents, content)
+        fill(tokens, ends, self.order, self.starts, windows, self.seq_len, self.end, out, documents, content)
         return out, documents, content
 
 
-@lru_cache(maxsize=4)
+_ORDERING = Lock()  # so that threads that begin at the same time order the documents once
+
+
 def windows_of(
     corpus: Corpus, documents: str, seq_len: int, end: int, key: tuple[int, int], first: int, last: int
 ) -> Windows:
     """Orders and cuts the documents whose digests have upper 16 bits from `first` up to, but not including, `last`.
 
-    documents: PACKED or SPLIT. key: seed and stream.
+    documents: PACKED or SPLIT. key: seed and stream. The last few results are kept.
     """
+    with _ORDERING:
+        return _ordered(corpus, documents, seq_len, end, key, first, last)
+
+
+def cut(
+    corpus: Documents, documents: str, seq_len: int, end: int, key: tuple[int, int], first: int, last: int
+) -> Windows:
+    """The same for documents in memory, which are not kept."""
     share = np.asarray(corpus.digests) >> np.uint64(48)
     chosen = np.flatnonzero((share >= first) & (share < last))
     order = chosen[np.argsort(order_keys(key, chosen), kind="stable")]
@@ -66,7 +94,10 @@ def windows_of(
     return Windows(corpus, documents, seq_len, end, order, np.concatenate([[0], np.cumsum(sizes)]))
 
 
-def sizes_of(corpus: Corpus, documents: str, seq_len: int) -> np.ndarray:
+_ordered = lru_cache(maxsize=4)(cut)
+
+
+def sizes_of(corpus: Documents, documents: str, seq_len: int) -> np.ndarray:
     """What each document adds to its split: int64[document], tokens with the end if packed, rows if split."""
     lengths = np.diff(corpus.ends, prepend=0)
     return lengths + 1 if documents == PACKED else -(-lengths // seq_len)
