@@ -259,8 +259,7 @@ def test_a_shard_that_uses_up_its_windows_says_so(settings, tmp_path):
     spec = from_settings(given | {"tokens": total * 64})
     line = error_of(make, tmp_path / "a", spec)
     assert line.startswith("train shard ") and line.endswith(
-        f" of the {total:,} rows of 128 that the corpus has there, and the bands kept too few: use fewer tokens, wider"
-        " bands, or more text"
+        f" of the {total:,} rows of 128 that the corpus has there: use fewer tokens, wider bands, or more text"
     )
 
 

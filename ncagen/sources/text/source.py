@@ -216,12 +216,12 @@ class Text(TokenSource):
         return self._windows(key).rows(np.maximum(windows, 0), self.row_format.token_dtype)
 
     def _used_up(self, key: tuple[int, int], shard: int) -> NcagenError:
-        """The error of a shard whose windows are used up, which happens where bands keep fewer than expected."""
+        """The error of a shard whose windows are used up: bands kept few of them, or rows were to have no end."""
         split, count = SPLITS[key[1]], self._windows(key).count
         first, end = self._part(shard, getattr(self, f"{split}_rows"), count)
         return NcagenError(
             f"{split} shard {shard} has used up its {end - first:,} of the {count:,} rows of {self.seq_len} that the"
-            " corpus has there, and the bands kept too few: use fewer tokens, wider bands, or more text"
+            " corpus has there: use fewer tokens, wider bands, or more text"
         )
 
 
