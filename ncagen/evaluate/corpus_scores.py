@@ -112,8 +112,8 @@ def _score_tokens(batches: Iterable[tuple[list[str], None]], tokenizer: LoadedTo
     """Counts the windows of tokens: int64[length]."""
     counts = np.zeros(MOST_LENGTH + 1, np.int64)
     rest = np.zeros(0, np.uint32)
-    for texts, _ in tokenizer.encode(batches):
-        tokens = np.concatenate([rest, *texts])
+    for found, _, _ in tokenizer.encode(batches):
+        tokens = np.concatenate([rest, found])
         whole = len(tokens) // WINDOW_TOKENS * WINDOW_TOKENS
         windows = tokens[:whole].reshape(-1, WINDOW_TOKENS)
         counts += np.bincount(token_gzip_lengths(windows), minlength=MOST_LENGTH + 1)

@@ -138,7 +138,8 @@ def _checked(text: object, field: str, name: str) -> str | None:
     if text is not None and not isinstance(text, str):
         raise NcagenError(f"{name}: field {field!r} is not a text; use --field with the name of one")
     try:
-        (text or "").encode()
+        if text and not text.isascii():
+            text.encode()
     except UnicodeEncodeError:
         raise NcagenError(
             f"{name}: field {field!r} has half of a character (a lone surrogate), which UTF-8 cannot hold"

@@ -81,10 +81,9 @@ def _write(
     about = Description(tokenizer.sha256, tokenizer.vocabulary, tokenizer.special, 0, 0, 0, 0, {})
     end = count = empty = 0
     with _Files(folder) as files:
-        for texts, digests in tokenizer.encode(reading.batches()):
-            lengths = np.array([len(tokens) for tokens in texts], np.int64)
+        for tokens, lengths, digests in tokenizer.encode(reading.batches()):
             kept = lengths > 0
-            files.write(TOKENS, np.concatenate(texts).astype(about.dtype))
+            files.write(TOKENS, tokens.astype(about.dtype))
             files.write(ENDS, (end + np.cumsum(lengths))[kept].astype("<i8"))
             files.write(DIGESTS, digests[kept].astype("<u8"))
             end, count, empty = end + int(lengths.sum()), count + int(kept.sum()), empty + int((~kept).sum())

@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -32,10 +33,10 @@ class LoadedTokenizer:
     special: dict[str, int]
     encoder: Any
 
-    def encode(self, batches: Iterable[tuple[list[str], Item]]) -> Iterator[tuple[list[np.ndarray], Item]]:
-        """Yields the tokens of each text of each batch, in order, with what came with the batch.
+    def encode(self, batches: Iterable[tuple[list[str], Item]]) -> Iterator[tuple[np.ndarray, np.ndarray, Item]]:
+        """Yields each batch in order: uint32[token]; int64[text], tokens of each text; what came with the batch.
 
-        The threads are those of `tokenizers`: one a core, or RAYON_NUM_THREADS. Arrays: uint32[token].
+        The threads are those of `tokenizers`: one a core, or RAYON_NUM_THREADS.
         """
         with ThreadPoolExecutor(BATCHES) as pool:
             waiting: deque[tuple[Future, Item]] = deque()
@@ -43,13 +44,15 @@ class LoadedTokenizer:
                 waiting.append((pool.submit(self._encoded, texts), item))
                 if len(waiting) > BATCHES:
                     future, before = waiting.popleft()
-                    yield future.result(), before
+                    yield *future.result(), before
             for future, before in waiting:
-                yield future.result(), before
+                yield *future.result(), before
 
-    def _encoded(self, texts: list[str]) -> list[np.ndarray]:
+    def _encoded(self, texts: list[str]) -> tuple[np.ndarray, np.ndarray]:
         found = self.encoder.encode_batch_fast(texts, add_special_tokens=False)
-        return [np.array(one.ids, np.uint32) for one in found]
+        lengths = np.fromiter(map(len, found), np.int64, len(found))
+        ids = chain.from_iterable(one.ids for one in found)
+        return np.fromiter(ids, np.uint32, int(lengths.sum())), lengths
 
 
 def load(path: Path) -> LoadedTokenizer:
