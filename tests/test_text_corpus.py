@@ -144,6 +144,8 @@ def test_known_inputs_are_not_tokenized_again(tmp_path, tokenizer, monkeypatch):
     moved = shutil.copy(file, tmp_path / "b.jsonl")
     assert ncagen.prepare_corpus(moved, tokenizer, progress=read.append).sha256 == first.sha256
     assert sum(read) == sum(map(len, TEXTS))
+    shutil.rmtree(first.folder.parent / "inputs")  # as for a second process that prepared the same at the same time
+    assert ncagen.prepare_corpus(file, tokenizer).sha256 == first.sha256
     shutil.rmtree(first.folder)
     assert ncagen.prepare_corpus(file, tokenizer, progress=read.append).sha256 == first.sha256
     assert sum(read) == 2 * sum(map(len, TEXTS))
