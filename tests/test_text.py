@@ -214,6 +214,25 @@ def test_an_id_behind_65536_ids_makes_rows_of_32_bits(tmp_path):
     assert row.dtype == np.uint32 and {65_536} < set(row.tolist()) <= {0, 65_535, 65_536}
 
 
+def test_a_known_corpus_has_known_rows(tmp_path):
+    """Pins corpora and rows: these hashes may change with the version of the source alone."""
+    words = {word: i for i, word in enumerate(["?", *"abcdefghij"])}
+    model = {"type": "WordLevel", "vocab": words, "unk_token": "?"}
+    (tmp_path / "t.json").write_text(json.dumps({"pre_tokenizer": {"type": "Whitespace"}, "model": model}))
+    texts = [" ".join("abcdefghijz"[i * k % 11] for k in range(20 + 7 * i)) for i in range(40)]
+    corpus = ncagen.prepare_corpus(write_lines(tmp_path / "a.jsonl", texts), tmp_path / "t.json")
+    assert corpus.sha256 == "fdc840e7bba8a1cc065f67eeac86a9ba1a6bf250fca67cb25860ab439c55a690"
+    given = {"source": "text", "corpus": corpus.sha256, "tokens": 3000, "validation": 500, "test": 400, "seq_len": 64}
+    found = {}
+    for documents in ("packed", "split"):
+        manifest = make(tmp_path / documents, from_settings(given | {"documents": documents, "rows_per_shard": 30}))
+        found[documents] = [record.content_sha256[:16] for record in manifest.records]
+    assert found == {
+        "packed": ["05ce729e10c939c2", "e4a73e96d3846b11", "32c365561a3a94b5", "f6ebe562e23e376e"],
+        "split": ["91436772e4724c1a", "938f804ae14685eb", "be2a3c499f2dcb22", "ee4f89b014148979"],
+    }
+
+
 def test_bad_settings_are_one_line(settings, tmp_path):
     sha256, bare = settings["corpus"], {name: value for name, value in settings.items() if name != "corpus"}
     for changed, line in [

@@ -11,10 +11,10 @@ import numpy as np
 
 from ncagen.errors import SpecError
 from ncagen.row_format import Measure
-from ncagen.selection import inside
+from ncagen.selection import ALL, inside
 from ncagen.sources import scored
 from ncagen.sources.text.corpus import Corpus
-from ncagen.sources.text.windows import SHARES, count, size_for, sizes_of, windows_of
+from ncagen.sources.text.windows import SHARES, count, size_for, sizes_of, unordered
 from ncagen.spec import BuildSpec
 
 SAMPLE = 1024  # windows that are scored to estimate how many a band takes
@@ -59,7 +59,9 @@ def _kept(corpus: Corpus, documents: str, spec: BuildSpec, end: int, measure: Me
 
     A band that takes none of the sample is refused by the pilot, which says what the windows score.
     """
-    windows = windows_of(corpus, documents, spec.seq_len, end, (0, 0), 0, SHARES)
+    if all(band.name == ALL for band in spec.bands):
+        return 1.0
+    windows = unordered(corpus, documents, spec.seq_len, end)
     chosen = np.linspace(0, windows.count, min(SAMPLE, windows.count), endpoint=False).astype(np.int64)
     tokens, _, _ = windows.rows(chosen, "uint32")
     scores = scored.gzip_lengths(tokens[:, :scored_tokens])

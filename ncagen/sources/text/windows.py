@@ -83,13 +83,22 @@ def windows_of(
         return _ordered(corpus, documents, seq_len, end, key, first, last)
 
 
+def unordered(corpus: Documents, documents: str, seq_len: int, end: int) -> Windows:
+    """Cuts all documents in the order of the corpus."""
+    return _cut(corpus, documents, seq_len, end, np.arange(len(corpus.ends)))
+
+
 def cut(
     corpus: Documents, documents: str, seq_len: int, end: int, key: tuple[int, int], first: int, last: int
 ) -> Windows:
-    """The same for documents in memory, which are not kept."""
+    """Orders and cuts documents as `windows_of` does, and keeps nothing."""
     share = np.asarray(corpus.digests) >> np.uint64(48)
     chosen = np.flatnonzero((share >= first) & (share < last))
     order = chosen[np.argsort(order_keys(key, chosen), kind="stable")]
+    return _cut(corpus, documents, seq_len, end, order)
+
+
+def _cut(corpus: Documents, documents: str, seq_len: int, end: int, order: np.ndarray) -> Windows:
     sizes = sizes_of(corpus, documents, seq_len)[order]
     return Windows(corpus, documents, seq_len, end, order, np.concatenate([[0], np.cumsum(sizes)]))
 
