@@ -118,12 +118,14 @@ def prepare_corpus(
     tokenizer: str | os.PathLike,
     *,
     field: str = "text",
+    separator: str | None = None,
     progress: Callable[[int], object] = _ignore,
 ) -> "Corpus":
     """Prepares local text for source `text`, or finds the corpus that was prepared from the same bytes.
 
     files: names and patterns of text, JSON Lines and Parquet files, in this order. tokenizer: a tokenizer.json.
-    field: where JSON objects and tables have their text. progress: called with the number of characters read.
+    field: where JSON objects and tables have their text. separator: what lies between the documents of a text file; one
+    document if left out. progress: called with the number of characters read.
     Returns the corpus: `.sha256` is the setting `corpus` of a build, `.about` has its counts.
 
     Raises NcagenError, with nothing written, for files or a tokenizer that cannot be used, and for files without text.
@@ -131,7 +133,7 @@ def prepare_corpus(
     with needed_by("ncagen.prepare_corpus"):
         from ncagen.factory.text_corpus import prepare
 
-    return prepare(files, tokenizer, field, progress)
+    return prepare(files, tokenizer, field, separator, progress)
 
 
 def recommend(
@@ -139,6 +141,7 @@ def recommend(
     *,
     tokenizer: str | os.PathLike | None = None,
     field: str = "text",
+    separator: str | None = None,
     progress: Callable[[int], object] = _ignore,
 ) -> "Recommendation":
     """Scores text as rows are scored, and proposes a band for it, with the evidence and its limits.
@@ -149,7 +152,7 @@ def recommend(
     with needed_by("ncagen.recommend"):
         from ncagen.evaluate.recommendation import recommend as run
 
-    return run(files, tokenizer, field, progress)
+    return run(files, tokenizer, field, separator, progress)
 
 
 def verify(

@@ -2,6 +2,7 @@
 
 import gzip
 import hashlib
+import io
 import json
 import os
 import shutil
@@ -20,7 +21,7 @@ from tokenizers import Tokenizer
 
 import ncagen
 from ncagen.sources.text import corpus as corpora
-from ncagen.sources.text.files import documents, find
+from ncagen.sources.text.files import _pieces, documents, find
 from ncagen.sources.text.seen import Seen
 
 TEXTS = ["def f():\n    return 1\n", "", "Grüße, 世界 🌍", "x" * 500, "def f():\n    return 1\n", f"a{END}b"]
@@ -61,6 +62,36 @@ def test_a_gzip_file_of_several_members_is_read_to_its_end(tmp_path):
     file = tmp_path / "a.jsonl.gz"
     file.write_bytes(gzip.compress(b'{"text": "a"}\n') + gzip.compress(b'{"text": "b"}\n'))
     assert list(documents(file, "text")) == ["a", "b"]
+
+
+class Trickle(io.BytesIO):
+    """A file that gives a few bytes at a time."""
+
+    def read(self, size=-1):
+        return super().read(3)
+
+
+@given(st.text("ab<|>\u00e9", max_size=40), st.sampled_from(["<|>", "a", "\u00e9", "ab"]))
+def test_pieces_are_those_of_a_split_wherever_the_reads_end(text, separator):
+    pieces = list(_pieces(Trickle(text.encode()), separator.encode()))
+    assert [piece.decode() for piece in pieces] == text.split(separator)
+
+
+def test_documents_of_a_text_file_may_have_a_separator(tmp_path, tokenizer):
+    (tmp_path / "a.txt").write_text("one\n\ntwo\n\n\nthree\n\n")
+    found = ncagen.prepare_corpus(tmp_path / "a.txt", tokenizer, separator="\n\n")
+    assert texts_of(found, tokenizer) == ["one", "two", "\nthree"] and found.about.empty == 1
+    typed = run_here("corpus", "a.txt", "--tokenizer", tokenizer, "--separator", r"\n\n", "--json", cwd=tmp_path)
+    assert json.loads(typed.out)["sha256"] == found.sha256
+    assert ncagen.prepare_corpus(tmp_path / "a.txt", tokenizer).about.documents == 1
+    assert ncagen.recommend(library(3), separator="\n").documents > 100
+    assert error_of(ncagen.prepare_corpus, tmp_path / "a.txt", tokenizer, separator="") == (
+        "the separator is empty: leave it out where each file is one document"
+    )
+    (tmp_path / "a.txt").write_bytes(b"one--t\xffo")
+    assert error_of(ncagen.prepare_corpus, tmp_path / "a.txt", tokenizer, separator="--") == (
+        f"file '{tmp_path}/a.txt' is not UTF-8 text: byte 6 is 0xff"
+    )
 
 
 def test_names_and_patterns_come_in_the_order_given(tmp_path, monkeypatch):

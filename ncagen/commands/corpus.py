@@ -13,19 +13,20 @@ from ncagen.commands.console import progress
 @click.argument("files", nargs=-1, required=True)
 @click.option("--tokenizer", required=True, help="A Hugging Face tokenizer.json.")
 @click.option("--field", default="text", help="Where JSON objects and tables have their text.  [text]")
+@click.option("--separator", help="Between the documents of a text file, as in '\\n\\n'.  [one document a file]")
 @click.option("--json", "as_json", is_flag=True, help="Machine-readable output; no progress.")
-def corpus(files, tokenizer, field, as_json):
+def corpus(files, tokenizer, field, separator, as_json):
     """Prepare text for --source text: drop exact duplicates, tokenize, store by hash.
 
-    FILES are text (one document each), JSON Lines or Parquet, also .gz or .zst, in this order. The corpus goes to
-    $NCAGEN_CORPORA/SHA256 ($XDG_CACHE_HOME/ncagen/corpora without it). `ncagen build --source text --files ...` does
-    the same where it is missing.
+    FILES are text, JSON Lines or Parquet, also .gz or .zst, in this order. The corpus goes to $NCAGEN_CORPORA/SHA256
+    ($XDG_CACHE_HOME/ncagen/corpora without it). `ncagen build --source text --files ...` does the same where it is
+    missing.
 
     \b
     ncagen corpus 'c4/*.json.gz' --tokenizer tokenizer.json
     """
     with progress(None, "characters", as_json) as bar:
-        found = ncagen.prepare_corpus(files, tokenizer, field=field, progress=bar.update)
+        found = ncagen.prepare_corpus(files, tokenizer, field=field, separator=separator, progress=bar.update)
     about = found.about
     if as_json:
         values = {name: getattr(about, name) for name in ("documents", "duplicates", "empty", "tokens", "vocabulary")}

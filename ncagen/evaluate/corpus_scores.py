@@ -72,15 +72,19 @@ class Seen:
 
 
 def score(
-    paths: Iterable[Path], name: str, tokenizer: LoadedTokenizer | None, progress: Callable[[int], object]
+    paths: Iterable[Path],
+    name: str,
+    separator: bytes | None,
+    tokenizer: LoadedTokenizer | None,
+    progress: Callable[[int], object],
 ) -> tuple[Seen, list[WindowScores]]:
     """Scores the windows of files in both layouts, or in `bytes` alone without a tokenizer.
 
-    name: the field with the text. progress: called with characters read. Raises NcagenError for a file that cannot be
-    read, and for less text than one window.
+    name: the field with the text. separator: between the documents of a text file. progress: called with characters
+    read. Raises NcagenError for a file that cannot be read, and for less text than one window.
     """
     seen = Seen(progress)
-    texts = _score_bytes(paths, name, seen)
+    texts = _score_bytes(batches(paths, name, separator), seen)
     found = []
     if tokenizer is None:
         deque(texts, maxlen=0)  # runs it to its end
@@ -93,10 +97,10 @@ def score(
     return seen, [WindowScores("bytes", seen.counts, byte_noise()), *found]
 
 
-def _score_bytes(paths: Iterable[Path], name: str, seen: Seen) -> Iterator[tuple[list[str], None]]:
+def _score_bytes(found: Iterable[list[str]], seen: Seen) -> Iterator[tuple[list[str], None]]:
     """Counts the windows of bytes into `seen`, and hands the texts on for their tokens."""
     rest = b""
-    for texts in batches(paths, name):
+    for texts in found:
         data = b"".join([rest, *(text.encode() for text in texts)])
         seen.documents += len(texts)
         seen.nbytes += len(data) - len(rest)

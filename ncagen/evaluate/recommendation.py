@@ -15,7 +15,7 @@ import numpy as np
 from ncagen.evaluate.corpus_scores import WINDOW_BYTES, WINDOW_TOKENS, WindowScores, score
 from ncagen.selection import BANDS
 from ncagen.sources.nca.source import Nca
-from ncagen.sources.text.files import find
+from ncagen.sources.text.files import find, separator_of
 from ncagen.sources.text.prepare import FIELD
 from ncagen.sources.text.tokenizer import load
 
@@ -82,17 +82,19 @@ def recommend(
     files: str | PathLike | Sequence[str | PathLike],
     tokenizer: str | PathLike | None = None,
     field: str = FIELD,
+    separator: str | None = None,
     progress: Callable[[int], object] = lambda characters: None,
 ) -> Recommendation:
     """Scores a corpus and proposes a band.
 
     files: names and patterns of text, JSON Lines and Parquet files. tokenizer: a tokenizer.json, to score tokens too.
-    field: where JSON objects and tables have their text. progress: called with the number of characters read.
+    field: where JSON objects and tables have their text. separator: what lies between the documents of a text file.
+    progress: called with the number of characters read.
     Raises NcagenError for files or a tokenizer that cannot be used, and for less text than one window.
     """
-    paths = find(files)
+    between, paths = separator_of(separator), find(files)
     loaded = None if tokenizer is None else load(Path(tokenizer))
-    seen, scores = score(paths, field, loaded, progress)
+    seen, scores = score(paths, field, between, loaded, progress)
     band, evidence = propose(scores[0].quantile(0.5))
     few = (f"{scores[0].windows} windows are few: the quantiles are rough.",) if scores[0].windows < FEW_WINDOWS else ()
     source = Nca.from_options({}, 1024)

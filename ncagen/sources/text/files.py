@@ -1,9 +1,9 @@
 """Reads documents from local files: plain text, JSON Lines and Parquet, also compressed by gzip or zstd.
 
 The kind of a file is that of its name: .jsonl, .ndjson and .json hold one JSON object a line, .parquet a table, and any
-other name one document of UTF-8 text, byte for byte. `.gz` and `.zst` behind a name are decompressed. Documents come in
-the order of the files and of their lines. Not covered: file lists from other places than disks, JSON that is one array,
-several documents in one text file.
+other name UTF-8 text, byte for byte: one document, or several with a separator between. `.gz` and `.zst` behind a name
+are decompressed. Documents come in the order of the files and of their lines. Not covered: file lists from other places
+than disks, JSON that is one array.
 """
 
 import glob
@@ -38,15 +38,22 @@ def find(files: str | PathLike | Sequence[str | PathLike]) -> list[Path]:
     return [path for name in given for path in _fitting(name.strip())]
 
 
-def batches(paths: Iterable[Path], field: str) -> Iterator[list[str]]:
+def separator_of(text: str | None) -> bytes | None:
+    r"""Returns a separator as a user types it, with \n and \t for a newline and a tab, as bytes. Raises NcagenError."""
+    if text == "":
+        raise NcagenError("the separator is empty: leave it out where each file is one document")
+    return None if text is None else text.replace("\\n", "\n").replace("\\t", "\t").encode()
+
+
+def batches(paths: Iterable[Path], field: str, separator: bytes | None = None) -> Iterator[list[str]]:
     """Yields the texts of all documents in lists of about a megabyte; empty ones where a field is null.
 
-    field, errors: as for `documents`.
+    field, separator, errors: as for `documents`.
     """
     texts: list[str] = []
     size = 0
     for path in paths:
-        for text in documents(path, field):
+        for text in documents(path, field, separator):
             texts.append(text or "")
             size += len(texts[-1])
             if size >= BATCH_CHARACTERS or len(texts) >= BATCH_DOCUMENTS:
@@ -56,10 +63,11 @@ def batches(paths: Iterable[Path], field: str) -> Iterator[list[str]]:
         yield texts
 
 
-def documents(path: Path, field: str) -> Iterator[str | None]:
+def documents(path: Path, field: str, separator: bytes | None = None) -> Iterator[str | None]:
     """Yields the text of each document of a file; None where a field is null.
 
-    field: the key of a JSON object or the column of a table that holds the text.
+    field: the key of a JSON object or the column of a table that holds the text. separator: what lies between the
+    documents of a text file; None where it is one.
     Raises NcagenError for a file that cannot be read, has no such field, or holds something else than its name says.
     """
     try:
@@ -68,7 +76,7 @@ def documents(path: Path, field: str) -> Iterator[str | None]:
         elif kind(path)[0] in LINES:
             yield from _lines(path, field)
         else:
-            yield _text(path)
+            yield from _texts(path, separator)
     except (OSError, pa.ArrowException) as error:
         said = getattr(error, "strerror", None) or " ".join(str(error).split())
         raise NcagenError(f"file {str(path)!r} cannot be read: {said}") from None
@@ -102,16 +110,36 @@ def kind(path: Path) -> tuple[str, str]:
     return plain.lower() if plain.lower() in (*LINES, PARQUET) else "", packed
 
 
-def _text(path: Path) -> str:
+def _texts(path: Path, separator: bytes | None) -> Iterator[str]:
+    begin = 0
     with opened(path) as file:
-        return _decoded(file.read(), f"file {str(path)!r}")
+        for data in [file.read()] if separator is None else _pieces(file, separator):
+            yield _decoded(data, f"file {str(path)!r}", begin)
+            begin += len(data) + len(separator or b"")
 
 
-def _decoded(data: bytes, name: str) -> str:
+def _pieces(file: io.BufferedReader, separator: bytes) -> Iterator[bytes]:
+    """What lies between separators; no more of the file is held than one piece and a megabyte."""
+    buffer, seen = bytearray(), 0
+    while chunk := file.read(2**20):
+        buffer += chunk
+        start, at = 0, buffer.find(separator, max(0, seen - len(separator) + 1))
+        while at >= 0:
+            yield bytes(buffer[start:at])
+            start = at + len(separator)
+            at = buffer.find(separator, start)
+        del buffer[:start]
+        seen = len(buffer)
+    yield bytes(buffer)
+
+
+def _decoded(data: bytes, name: str, begin: int = 0) -> str:
+    """Text from UTF-8. begin: where the data begins in what the error names."""
     try:
         return data.decode()
     except UnicodeDecodeError as error:
-        raise NcagenError(f"{name} is not UTF-8 text: byte {error.start} is 0x{data[error.start]:02x}") from None
+        at = error.start
+        raise NcagenError(f"{name} is not UTF-8 text: byte {begin + at} is 0x{data[at]:02x}") from None
 
 
 def _lines(path: Path, field: str) -> Iterator[str | None]:

@@ -11,11 +11,12 @@ from ncagen.sources.text.corpus import Corpus
 from ncagen.sources.text.prepare import FIELD, prepare
 from ncagen.sources.text.windows import PACKED, SPLIT
 
-FILE_OPTIONS = ("files", "tokenizer", "field")
+FILE_OPTIONS = ("files", "tokenizer", "field", "separator")
 OPTIONS = (
     Option("files", str, "Text, JSON Lines or Parquet files, as in 'a.txt,b/*.jsonl'."),
     Option("tokenizer", str, "With --files: a Hugging Face tokenizer.json."),
     Option("field", str, f"With --files: where JSON objects and tables have their text.  [{FIELD}]"),
+    Option("separator", str, "With --files: the text between the documents of a text file.  [one document a file]"),
     Option("corpus", str, "Instead of --files: the sha256 that ncagen corpus printed."),
     Option("documents", str, f"{PACKED} (one behind another) or {SPLIT} (rows of one document, padded).  [{PACKED}]"),
     Option("document_end", str, "The special token that ends documents.  [an id behind the tokenizer's]"),
@@ -42,7 +43,9 @@ def corpus_of(options: Mapping[str, Any], progress: Callable[[int], object] = la
         values = options[name] if name == "files" and isinstance(options[name], list | tuple) else [options[name]]
         if not all(isinstance(value, str | PathLike) for value in values):
             raise SpecError(f"{name} {options[name]!r} is not a text" + " or a list of texts" * (name == "files"))
-    return prepare(options["files"], options["tokenizer"], options.get("field", FIELD), progress)
+    return prepare(
+        options["files"], options["tokenizer"], options.get("field", FIELD), options.get("separator"), progress
+    )
 
 
 def document_end(corpus: Corpus, name: str | None) -> int:

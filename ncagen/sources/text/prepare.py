@@ -23,7 +23,7 @@ import numpy as np
 from ncagen.errors import NcagenError
 from ncagen.sources.text import corpus as corpora
 from ncagen.sources.text.corpus import DESCRIPTION, DIGESTS, ENDS, TOKENS, Corpus, Description, file_sha256
-from ncagen.sources.text.files import batches, find, kind
+from ncagen.sources.text.files import batches, find, kind, separator_of
 from ncagen.sources.text.seen import Seen, digests_of
 from ncagen.sources.text.tokenizer import LoadedTokenizer, load
 
@@ -38,20 +38,21 @@ def prepare(
     files: str | PathLike | Sequence[str | PathLike],
     tokenizer: str | PathLike,
     field: str = FIELD,
+    separator: str | None = None,
     progress: Progress = lambda characters: None,
 ) -> Corpus:
     """Prepares a corpus, or finds the one that was prepared from the same bytes, and returns it.
 
     files: names and patterns of text, JSON Lines and Parquet files (`files.py`). tokenizer: a tokenizer.json.
-    field: where JSON objects and tables have their text.
+    field: where JSON objects and tables have their text. separator: what lies between the documents of a text file.
     Raises NcagenError, with nothing written, for files or a tokenizer that cannot be used, and for files without text.
     """
-    paths, loaded = find(files), load(Path(tokenizer))
-    known = corpora.corpora() / INPUTS / _inputs_sha256(paths, loaded.sha256, field)
+    between, paths, loaded = separator_of(separator), find(files), load(Path(tokenizer))
+    known = corpora.corpora() / INPUTS / _inputs_sha256(paths, loaded.sha256, field, between)
     if (found := _known(known)) is not None:
         return found
     with _folder() as folder:
-        about = _write(folder, paths, field, loaded, progress)
+        about = _write(folder, _Reading(paths, field, between, progress), loaded)
         (folder / DESCRIPTION).write_text(about.text, encoding="utf-8")
         _put(folder, corpora.corpora() / about.sha256)
         known.parent.mkdir(exist_ok=True)
@@ -59,9 +60,10 @@ def prepare(
     return corpora.find(about.sha256)
 
 
-def _inputs_sha256(paths: Sequence[Path], tokenizer_sha256: str, field: str) -> str:
+def _inputs_sha256(paths: Sequence[Path], tokenizer_sha256: str, field: str, separator: bytes | None) -> str:
     """Identifies what a corpus is made of by the bytes of its files, wherever they lie."""
-    inputs = [corpora.FORMAT, tokenizer_sha256, field, *((*kind(path), file_sha256(path)) for path in paths)]
+    between = separator and separator.hex()
+    inputs = [corpora.FORMAT, tokenizer_sha256, field, between, *((*kind(path), file_sha256(path)) for path in paths)]
     return hashlib.sha256(json.dumps(inputs).encode()).hexdigest()
 
 
@@ -73,11 +75,8 @@ def _known(path: Path) -> Corpus | None:
         return None
 
 
-def _write(
-    folder: Path, paths: Sequence[Path], field: str, tokenizer: LoadedTokenizer, progress: Progress
-) -> Description:
+def _write(folder: Path, reading: "_Reading", tokenizer: LoadedTokenizer) -> Description:
     """Writes the arrays of a corpus and returns its description."""
-    reading = _Reading(paths, field, progress)
     about = Description(tokenizer.sha256, tokenizer.vocabulary, tokenizer.special, 0, 0, 0, 0, {})
     end = count = empty = 0
     with _Files(folder) as files:
@@ -88,9 +87,7 @@ def _write(
             files.write(DIGESTS, digests[kept].astype("<u8"))
             end, count, empty = end + int(lengths.sum()), count + int(kept.sum()), empty + int((~kept).sum())
     if not end:
-        raise NcagenError(
-            f"the {len(paths)} files have no text" if len(paths) > 1 else f"{str(paths[0])!r} has no text"
-        )
+        raise NcagenError(f"{reading.names} no text")
     return replace(
         about,
         documents=count,
@@ -104,14 +101,19 @@ def _write(
 class _Reading:
     """Reads documents and drops empty ones and duplicates, which it counts."""
 
-    def __init__(self, paths: Sequence[Path], field: str, progress: Progress):
-        self._paths, self._field, self._progress = paths, field, progress
+    def __init__(self, paths: Sequence[Path], field: str, separator: bytes | None, progress: Progress):
+        self._paths, self._field, self._separator, self._progress = paths, field, separator, progress
         self.duplicates = self.empty = 0
+
+    @property
+    def names(self) -> str:
+        """Names the files in an error, with the verb."""
+        return f"the {len(self._paths)} files have" if len(self._paths) > 1 else f"{str(self._paths[0])!r} has"
 
     def batches(self) -> Iterator[tuple[list[str], np.ndarray]]:
         """Yields texts that did not come before and their digests, uint64[text]."""
         seen = Seen()
-        for found in batches(self._paths, self._field):
+        for found in batches(self._paths, self._field, self._separator):
             texts = [text for text in found if text]
             self._progress(sum(map(len, texts)))
             digests = digests_of(texts)
