@@ -38,8 +38,9 @@ COMPILED = {
 }
 COMPILED |= {f"ncagen.deflate.{name}" for name in ("lengths", "lz77", "huffman")} | {"ncagen.kernels"}
 COMPILED |= {"ncagen.compile_notice"}
+COMPILED |= {f"ncagen.sources.text.{name}" for name in ("digest_kernels", "window_kernels")}
 
-FOREIGN = {"numba", "llvmlite", "click", "tqdm", "torch", "ray", "zstandard", "huggingface_hub"}
+FOREIGN = {"numba", "llvmlite", "click", "tqdm", "torch", "ray", "zstandard", "huggingface_hub", "tokenizers"}
 
 
 def modules() -> dict[str, ast.Module]:

@@ -311,6 +311,16 @@ def test_a_folder_that_cannot_be_written_is_one_line(tmp_path, tokenizer, monkey
     )
 
 
+def test_a_full_disk_is_one_line_and_leaves_nothing(tmp_path, tokenizer, tiny_disk, monkeypatch):
+    monkeypatch.setenv("NCAGEN_CORPORA", str(tiny_disk / "corpora"))
+    text = library(1)[0].read_text(encoding="utf-8")
+    large = write_lines(tmp_path / "large.jsonl", [f"{i} {text}" for i in range(400)])
+    assert error_of(ncagen.prepare_corpus, large, tokenizer) == (
+        f"corpora cannot be written to '{tiny_disk}/corpora': No space left on device"
+    )
+    assert list((tiny_disk / "corpora").iterdir()) == []
+
+
 def test_ids_over_16_bits_are_stored_in_32(tmp_path):
     vocabulary = {"a": 0, "b": 70_000}
     (tmp_path / "t.json").write_text(
