@@ -6,7 +6,17 @@ the build extra: `ncagen.build`, `rebuild`, `verify`, and `generate`, which give
 `tokens_to_grids` and `gzip_length` show what a row is. docs/python.md has all of them.
 """
 
-from ncagen.api import build, grids_to_tokens, gzip_length, rebuild, rule, tokens_to_grids, verify
+from ncagen.api import (
+    build,
+    grids_to_tokens,
+    gzip_length,
+    prepare_corpus,
+    rebuild,
+    recommend,
+    rule,
+    tokens_to_grids,
+    verify,
+)
 from ncagen.dataset.layout import Layout
 from ncagen.dataset.mixture import Mixture
 from ncagen.dataset.reader import Dataset
@@ -30,7 +40,9 @@ __all__ = [
     "grids_to_tokens",
     "gzip_length",
     "open",
+    "prepare_corpus",
     "rebuild",
+    "recommend",
     "rule",
     "tokens_to_grids",
     "verify",

@@ -5,7 +5,7 @@ needs it, and `MissingPackage` says what to type where it is not installed.
 """
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,16 +26,18 @@ from ncagen.spec import BuildSpec
 
 if TYPE_CHECKING:
     from ncagen.dataset.verify import Report
+    from ncagen.evaluate.recommendation import Recommendation
     from ncagen.factory.events import Event
     from ncagen.factory.executor import Executor
     from ncagen.factory.inspect_rows import Rule
     from ncagen.factory.make_shard import BuildJob
+    from ncagen.factory.text_corpus import Corpus
 
 Spec = BuildSpec | Mapping[str, Any]
 """A build spec, or settings such as {"tokens": "164M", "band": "high"}, with the names of the command line's flags."""
 
 
-def _ignore(event: "Event") -> None:
+def _ignore(event: "Event | int") -> None:
     """Takes note of nothing."""
 
 
@@ -109,6 +111,48 @@ def rebuild(
     if read.gaps is None:  # the candidates are searched for again
         pilot(job.spec, job.file_format)
     return run_build(job, threads(job, workers or cores()), progress)
+
+
+def prepare_corpus(
+    files: str | os.PathLike | Sequence[str | os.PathLike],
+    tokenizer: str | os.PathLike,
+    *,
+    field: str = "text",
+    separator: str | None = None,
+    progress: Callable[[int], object] = _ignore,
+) -> "Corpus":
+    """Prepares local text for source `text`, or finds the corpus that was prepared from the same bytes.
+
+    files: names and patterns of text, JSON Lines and Parquet files, in this order. tokenizer: a tokenizer.json.
+    field: where JSON objects and tables have their text. separator: what lies between the documents of a text file; one
+    document if left out. progress: called with the number of characters read.
+    Returns the corpus: `.sha256` is the setting `corpus` of a build, `.about` has its counts.
+
+    Raises NcagenError, with nothing written, for files or a tokenizer that cannot be used, and for files without text.
+    """
+    with needed_by("ncagen.prepare_corpus"):
+        from ncagen.factory.text_corpus import prepare
+
+    return prepare(files, tokenizer, field, separator, progress)
+
+
+def recommend(
+    files: str | os.PathLike | Sequence[str | os.PathLike],
+    *,
+    tokenizer: str | os.PathLike | None = None,
+    field: str = "text",
+    separator: str | None = None,
+    progress: Callable[[int], object] = _ignore,
+) -> "Recommendation":
+    """Scores text as rows are scored, and proposes a band for it, with the evidence and its limits.
+
+    tokenizer: a tokenizer.json, to score tokens too. The others: those of `prepare_corpus`.
+    Raises NcagenError for files or a tokenizer that cannot be used, and for less text than one window of 1,440 bytes.
+    """
+    with needed_by("ncagen.recommend"):
+        from ncagen.evaluate.recommendation import recommend as run
+
+    return run(files, tokenizer, field, separator, progress)
 
 
 def verify(

@@ -15,12 +15,14 @@ from ncagen.commands.audit import audit
 from ncagen.commands.bench import bench
 from ncagen.commands.build import build
 from ncagen.commands.console import CANNOT, PIPE_CLOSED, STOPPED
+from ncagen.commands.corpus import corpus
 from ncagen.commands.evaluate import evaluate
 from ncagen.commands.export import export
 from ncagen.commands.pull import pull
 from ncagen.commands.push import push
 from ncagen.commands.rebuild import rebuild
 from ncagen.commands.receipt import receipt
+from ncagen.commands.recommend import recommend
 from ncagen.commands.show import show
 from ncagen.commands.stdout import CannotPrint, drop_stdout, take_stdout
 from ncagen.commands.verify import verify
@@ -162,5 +164,20 @@ def main(context):
         context.exit(CANNOT)
 
 
-for command in (build, verify, show, view, export, bench, receipt, rebuild, push, pull, audit, evaluate):
+for command in (
+    build,
+    verify,
+    show,
+    view,
+    export,
+    bench,
+    receipt,
+    rebuild,
+    push,
+    pull,
+    audit,
+    evaluate,
+    corpus,
+    recommend,
+):
     main.add_command(command)

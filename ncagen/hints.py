@@ -21,6 +21,7 @@ EXTRAS = {
     "ray": "ray",
     "torch": "torch",
     "matplotlib": "plot",
+    "tokenizers": "text",
 }
 OTHERS = ("grain", "torchtitan", "transformers")  # what ncagen uses and no extra brings
 

@@ -36,6 +36,8 @@ _SOURCES = (
     "sources/nca/structure_kernels.py",
     "sources/procedural/kernels.py",
     "sources/procedural/tasks.py",
+    "sources/text/digest_kernels.py",
+    "sources/text/window_kernels.py",
     "deflate/*.py",
     "evaluate/rungs/fit_kernels.py",
 )

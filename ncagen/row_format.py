@@ -209,6 +209,7 @@ class SourceCard:
     pretty_name: the card's title. tags: of the Hub. what: what a row is,
     and its settings. measure: what the measured ratio is; empty without one. loss: which tokens to leave out of the
     loss. limits: what nobody should expect, one item a line. citation: of the method, as a block of BibTeX.
+    licence: the Hub's name of the data's licence, and a sentence that says it.
     """
 
     row: str
@@ -221,3 +222,4 @@ class SourceCard:
     loss: tuple[str, ...]
     limits: tuple[str, ...]
     citation: tuple[str, ...] = ()
+    licence: tuple[str, str] = ("mit", "The data are under the MIT licence.")

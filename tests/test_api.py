@@ -138,8 +138,8 @@ def test_a_row_s_score_is_the_length_of_its_first_grids(smoke):
 
 def test_rows_of_another_source_have_no_rule(smoke):
     spec = spec_of()
-    other = replace(spec, source=replace(spec.source, name="text"))
-    assert error_of(source_of, other) == f"source 'text' is not known: this ncagen has {', '.join(SOURCES)}"
+    other = replace(spec, source=replace(spec.source, name="none"))
+    assert error_of(source_of, other) == f"source 'none' is not known: this ncagen has {', '.join(SOURCES)}"
 
 
 @pytest.mark.parametrize(

@@ -26,10 +26,14 @@ SETTINGS = {"tokens": 60 * 1024, "validation": 20 * 1024, "rows_per_shard": 40}
 # sha256 of tokens, rules and gzip lengths of four candidates, as little-endian uint32 and int32: no row may change.
 PINNED = {
     Life(1024): "6b49cf16aac0d68f58ad78564562302bb97be35e4fe5e448695da83ca932503d",
-    Life(1024, "B36/S23", 3, 4, 2, 0.3, grid="9x15"): "6266f4840b6f473106b3169b7a20f18501d8e87868aec739cf91169edcf4490e",
+    Life(
+        1024, "B36/S23", 3, 4, 2, 0.3, grid="9x15"
+    ): "6266f4840b6f473106b3169b7a20f18501d8e87868aec739cf91169edcf4490e",
     Life(1024, "random", patch=4): "0124121c85df9c16d927909356050660209859d7722ff4d6581513bd01e76e81",
     Elementary(1024): "3730a5a24860b7e6e69487b74096749fe9ed39ac8ea1360dd298101ac4ca7960",
-    Elementary(1024, "disjoint", 8, 3, 2, 0.3, width=96): "f32969fcc30e8e600569d0e6a2ba2edf270bdc44bbc3e8b2e87ba884cd23e257",
+    Elementary(
+        1024, "disjoint", 8, 3, 2, 0.3, width=96
+    ): "f32969fcc30e8e600569d0e6a2ba2edf270bdc44bbc3e8b2e87ba884cd23e257",
     Elementary(1024, "110", width=128): "236eca484cfb8ca3064ecad565b1e5ba719f0d26cada2dcccf5f98ebf3e2ad38",
 }
 

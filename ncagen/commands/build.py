@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 import ncagen
+from ncagen.commands.corpus import with_corpus
 from ncagen.commands.spec_options import settings_of, spec_options
 from ncagen.cores import cores
 from ncagen.dataset.folder import Folder
@@ -45,7 +46,7 @@ def build(spec_file, out, device, ray, gpus_per_worker, only_plan, nodes, quiet,
         raise SpecError(f"format {file_format!r} is not known: use {' or '.join(FORMATS)}")
     from ncagen.factory.settings import from_settings
 
-    spec = from_settings(settings)
+    spec = from_settings(with_corpus(settings, quiet or as_json))
     if out is None and not only_plan:
         raise SpecError("no folder is given: use --out, as in --out data/nca-high")
     _check_together(device, ray, gpus_per_worker, only_plan, nodes)

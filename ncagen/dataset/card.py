@@ -77,7 +77,7 @@ def size_category(rows: int) -> str:
 def _metadata(manifest: Manifest, source: SourceCard) -> Iterable[str]:
     """The YAML block at the top of the card."""
     spec = manifest.spec
-    yield "license: mit"
+    yield f"license: {source.licence[0]}"
     yield f"pretty_name: {source.pretty_name}"
     yield from ("task_categories:", "- text-generation")
     yield from ("size_categories:", f"- {size_category(manifest.rows)}")
@@ -308,7 +308,7 @@ def _licence(source: SourceCard) -> list[str]:
     return [
         "## Licence and citation",
         "",
-        f"The data are under the MIT licence. Please cite ncagen{', and for the method:' if source.citation else '.'}",
+        f"{source.licence[1]} Please cite ncagen{', and for the method:' if source.citation else '.'}",
         "",
         *source.citation,
     ]

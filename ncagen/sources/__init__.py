@@ -11,9 +11,10 @@ from ncagen.sources.life import Life
 from ncagen.sources.nca.source import Nca
 from ncagen.sources.procedural.source import Procedural
 from ncagen.sources.source import Source
+from ncagen.sources.text.source import Text
 from ncagen.spec import BuildSpec
 
-SOURCES: dict[str, type[Source]] = {source.name: source for source in (Nca, Life, Elementary, Procedural)}
+SOURCES: dict[str, type[Source]] = {source.name: source for source in (Nca, Life, Elementary, Procedural, Text)}
 
 
 @lru_cache(maxsize=64)
