@@ -23,6 +23,7 @@ _SOURCES = (
     "kernels.py",
     "philox.py",
     "philox_kernels.py",
+    "sources/dyck/kernels.py",
     "sources/nca/cpu_kernels.py",
     "sources/nca/entropy.py",
     "sources/nca/entropy_kernels.py",
