@@ -24,6 +24,7 @@ _SOURCES = (
     "philox.py",
     "philox_kernels.py",
     "sources/dyck/kernels.py",
+    "sources/dyck/parse.py",
     "sources/nca/cpu_kernels.py",
     "sources/nca/entropy.py",
     "sources/nca/entropy_kernels.py",

@@ -94,7 +94,7 @@ class Row:
         return [(move, move.ways * ways[machine.numbers[move.state]]) for move in moves]
 
     def opened(self, position: int, open_types: list[int], group: int) -> int:
-        """Draws the type of a bracket to open, and moves it to its new place in `order`."""
+        """Draws the type of a bracket to open, and moves it within `order`."""
         draw = self.draw(TYPE, position)
         if self.settings.shuffle and self.settings.uniform:
             alike = [kind for kind in self.order if open_types.count(kind) == group]
@@ -106,7 +106,7 @@ class Row:
         return kind
 
     def closed(self, position: int, open_types: list[int], group: int) -> int:
-        """Draws the type of a bracket to close, takes it out of open_types, and moves it to its new place in `order`."""
+        """Draws the type of a bracket to close, takes it out of open_types, and moves it within `order`."""
         if not self.settings.shuffle:
             return open_types.pop()
         alike = [kind for kind in self.order if kind in open_types]
@@ -162,8 +162,8 @@ class Draw:
         """
         drawn, bits = next(self.words), 16
         if any(drawn == int(threshold * 2**16) for threshold in thresholds):
-            for bits in (32, 48, 64):
-                drawn = drawn << 16 | next(self.words)
+            for _ in range(3):
+                drawn, bits = drawn << 16 | next(self.words), bits + 16
             while any(drawn < threshold * 2**bits < drawn + 1 for threshold in thresholds):
                 drawn, bits = drawn << 16 | next(self.words), bits + 16
         return sum(threshold * 2**bits <= drawn for threshold in thresholds)

@@ -16,7 +16,7 @@ from ncagen.sources.dyck import counts
 ENDINGS = ("closed", "cut")
 DEFAULT_DEPTH = 16
 MOST_K = 32_767  # ids of both brackets and of the document end fit uint16
-MOST_DENOMINATOR = 2**64
+MOST_DENOMINATOR = 2**128
 
 # Limits of `uniform`: of a table of thresholds, 64 MiB, and of the bits that are added up to make it, some seconds.
 MOST_THRESHOLDS = 2**23
@@ -86,11 +86,8 @@ def with_defaults(options: Mapping[str, Any], seq_len: int) -> dict[str, Any]:
     """
     values = {"ending": "closed", "uniform": False, **options}
     cut = values["ending"] == "cut"
-    for name, other in (("length", cut), ("min_length", cut), ("open_probability", values["uniform"] is True)):
-        if other and name in options:
-            raise SpecError(
-                f"{name} and {'ending cut' if cut else 'uniform'} exclude each other: leave out one of them"
-            )
+    _check_alone("ending cut", cut, options, ("length", "min_length"))
+    _check_alone("uniform", values["uniform"] is True, options, ("open_probability",))
     values.setdefault("length", seq_len + 1 if cut else seq_len // 2 * 2)
     values.setdefault("min_length", values["length"])
     values["open_probability"] = probability(values.get("open_probability", "1/2"))
@@ -99,10 +96,16 @@ def with_defaults(options: Mapping[str, Any], seq_len: int) -> dict[str, Any]:
     return values
 
 
+def _check_alone(setting: str, given: bool, options: Mapping[str, Any], others: tuple[str, ...]) -> None:
+    for name in others:
+        if given and name in options:
+            raise SpecError(f"{name} and {setting} exclude each other: leave one of them out")
+
+
 def probability(value: object) -> str:
     """Returns a probability as a reduced fraction: 0.55, "0.55" and "11/20" are "11/20". Raises SpecError."""
     text = str(value).strip()
-    good = re.fullmatch(r"[0-9]{1,20}/[0-9]{1,20}|[0-9]{0,3}\.?[0-9]{1,18}(e-?[0-9]{1,2})?", text, re.ASCII)
+    good = re.fullmatch(r"[0-9]{1,40}/[0-9]{1,40}|[0-9]{0,3}\.?[0-9]{1,18}(e-?[0-9]{1,2})?", text, re.ASCII)
     try:
         found = Fraction(text) if good and not isinstance(value, bool) else None
     except ZeroDivisionError:
@@ -152,12 +155,12 @@ def _check_uniform(settings: Settings) -> None:
     if not settings.uniform:
         return
     if settings.cut:
-        raise SpecError("uniform and ending cut exclude each other: leave out one of them")
+        raise SpecError("uniform and ending cut exclude each other: leave one of them out")
     if settings.open_probability != "1/2":
-        raise SpecError("open_probability and uniform exclude each other: leave out one of them")
+        raise SpecError("open_probability and uniform exclude each other: leave one of them out")
     size = counts.table_size(*settings.machine, settings.length)
     if size > MOST_THRESHOLDS or size * settings.length > MOST_BITS:
         words = f"{'interleaved' if settings.shuffle else 'nested'} words of {settings.length:,} tokens"
         raise SpecError(
-            f"uniform {words} cannot be counted to depth {settings.max_depth:,}: use a smaller max_depth or length"
+            f"uniform cannot count {words} to depth {settings.max_depth:,}: use a smaller max_depth or length"
         )
