@@ -6,11 +6,12 @@ Only the factory, view, audit and evaluate import this package; all other module
 from functools import lru_cache
 
 from ncagen.errors import SpecError
+from ncagen.sources.dyck.source import Dyck
 from ncagen.sources.nca.source import Nca
 from ncagen.sources.source import Source
 from ncagen.spec import BuildSpec
 
-SOURCES: dict[str, type[Source]] = {Nca.name: Nca}
+SOURCES: dict[str, type[Source]] = {Nca.name: Nca, Dyck.name: Dyck}
 
 
 @lru_cache(maxsize=64)

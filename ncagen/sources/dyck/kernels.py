@@ -15,7 +15,7 @@ They allocate nothing and check nothing: `make` makes arrays of the right shapes
 import numpy as np
 
 from ncagen.kernels import inlined, kernel
-from ncagen.sources.nca.cpu_kernels import _draw, philox_block
+from ncagen.philox_kernels import draw, philox_block
 
 MOVE, TYPE, LENGTH = range(3)
 KINDS = 3
@@ -191,7 +191,7 @@ def _begin(key, candidate, limits, size, types, words, state):
     order, places, opened, more = types
     state[SEED], state[STREAM], state[CANDIDATE], state[UNDECIDED] = key[0], key[1], candidate, 0
     for kind in range(KINDS if limits[1] > limits[2] else LENGTH):
-        _draw(key[0], key[1], kind, candidate, size, words[0][kind])
+        draw(key[0], key[1], kind, candidate, size, words[0][kind])
     for kind in range(len(order) if limits[5] else 0):
         order[kind], places[kind], opened[kind] = kind, kind, 0
     more[:] = 0

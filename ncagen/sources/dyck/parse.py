@@ -13,12 +13,13 @@ UNMATCHED, DEPTH, LENGTH = 1, 2, 4  # faults, as bits
 
 
 def facts(settings: Settings, tokens: np.ndarray) -> dict[str, np.ndarray]:
-    """Returns int32[row] by column: depth, the largest number of open brackets, and pairs, of both brackets.
+    """Returns depth, int32[row], the most brackets that are open at once, and mean_depth, float32[row].
 
-    tokens: integers [row, token].
+    tokens: integers [row, token]. The mean is that of the open brackets after each bracket of the row.
     """
-    depth, pairs, _ = _read(settings, tokens)
-    return {"depth": depth, "pairs": pairs}
+    depth, total, _ = _read(settings, tokens)
+    brackets = (tokens != settings.end).sum(axis=1)
+    return {"depth": depth, "mean_depth": (total / np.maximum(brackets, 1)).astype(np.float32)}
 
 
 def problems(settings: Settings, tokens: np.ndarray) -> dict[str, np.ndarray]:
@@ -30,19 +31,13 @@ def problems(settings: Settings, tokens: np.ndarray) -> dict[str, np.ndarray]:
     return {
         "a bracket has no partner": faults & UNMATCHED == 0,
         f"a word has a depth outside {settings.min_depth} to {settings.max_depth}": faults & DEPTH == 0,
-        f"a word has another length than {_lengths(settings)} tokens": faults & LENGTH == 0,
+        "a word has a length that its settings do not give": faults & LENGTH == 0,
     }
 
 
-def _lengths(settings: Settings) -> str:
-    if settings.min_length == settings.length:
-        return f"{settings.length:,}"
-    return f"{settings.min_length:,} to {settings.length:,}"
-
-
 def _read(settings: Settings, tokens: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Returns depth and pairs, int32[row], and faults, uint8[row]."""
-    depth, pairs = np.zeros((2, len(tokens)), np.int32)
+    """Returns the largest depth, int32[row], the sum of depths, int64[row], and faults, uint8[row]."""
+    depth, total = np.zeros(len(tokens), np.int32), np.zeros(len(tokens), np.int64)
     faults = np.zeros(len(tokens), np.uint8)
     limits = np.array(
         [settings.k, settings.min_depth, settings.max_depth, settings.min_length, settings.length, settings.cut],
@@ -51,21 +46,21 @@ def _read(settings: Settings, tokens: np.ndarray) -> tuple[np.ndarray, np.ndarra
     # Types of open brackets where they nest, or the number of open brackets of each type.
     opened = np.zeros(settings.k if settings.shuffle else tokens.shape[1], np.int64)
     rows = np.ascontiguousarray(tokens, np.int64)
-    _read_rows(rows, limits, settings.shuffle, opened, depth, pairs, faults)
-    return depth, pairs, faults
+    _read_rows(rows, limits, settings.shuffle, opened, depth, total, faults)
+    return depth, total, faults
 
 
 @kernel
-def _read_rows(tokens, limits, shuffle, opened, depth, pairs, faults):
-    """Fills depth, pairs and faults. tokens: int64[row, token]. limits: k, depths, lengths, cut."""
+def _read_rows(tokens, limits, shuffle, opened, depth, total, faults):
+    """Fills depth, total and faults. tokens: int64[row, token]. limits: k, depths, lengths, cut."""
     _, least, _, _, _, cut = limits
     for row in range(len(tokens)):
         at, left = 0, tokens.shape[1]
         opened[:] = 0  # words that match leave it so
         while left > (0 if cut else 2 * least) and not faults[row] & (UNMATCHED | LENGTH):
-            end, deepest, closed, fault = _read_word(tokens[row], at, limits, shuffle, opened)
+            end, deepest, depths, fault = _read_word(tokens[row], at, limits, shuffle, opened)
             depth[row] = max(depth[row], deepest)
-            pairs[row] += closed
+            total[row] += depths
             faults[row] |= fault
             at, left = end + 1, tokens.shape[1] - end - 1
         if not cut and not faults[row]:
@@ -83,20 +78,23 @@ def _rest(tokens, at, limits):
 
 @kernel
 def _read_word(tokens, at, limits, shuffle, opened):
-    """Reads from `at` to the next document end or the row's. Returns where that is, depth, pairs, faults."""
+    """Reads from `at` to the next document end or the row's.
+
+    Returns where that is, the largest depth, the sum of the depths after each bracket, and faults.
+    """
     k, least, most, shortest, longest, cut = limits
-    begin, depth, deepest, closed, matched = at, 0, 0, 0, True
+    begin, depth, deepest, total, matched = at, 0, 0, 0, True
     while at < len(tokens) and tokens[at] != 2 * k:
         matched &= _takes(tokens[at], k, shuffle, depth, opened)
         depth += 1 if tokens[at] < k else -1
-        closed += tokens[at] >= k
+        total += depth
         deepest = max(deepest, depth)
         at += 1
     matched &= cut or depth == 0
     length, most_length = at - begin, len(tokens) if cut else (len(tokens) - begin - 1) // 2 * 2
     right = shortest <= length <= min(longest, most_length) or length == most_length < longest
     deep = 0 if least <= deepest <= most else DEPTH
-    return at, deepest, closed, (0 if matched else UNMATCHED) | (0 if right else LENGTH) | deep
+    return at, deepest, total, (0 if matched else UNMATCHED) | (0 if right else LENGTH) | deep
 
 
 @inlined
