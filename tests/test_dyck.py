@@ -9,7 +9,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 from conftest import error_of
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 pytest.importorskip("numba")
@@ -203,6 +203,7 @@ def test_a_draw_that_64_bits_do_not_decide_is_decided_by_more():
         assert np.array_equal(row, definition.rows(source, KEY, candidate))
 
 
+@settings(deadline=None, max_examples=60)
 @given(
     k=st.integers(1, 300),
     shuffle=st.booleans(),
