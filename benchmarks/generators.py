@@ -119,7 +119,6 @@ def _theirs(case: Case) -> Callable[[], int]:
     """Makes the peer's training set, and returns how many tokens it has."""
     try:
         import pptrain
-        import pptrain.tasks  # noqa: F401  it registers the tasks
     except ImportError as error:
         sys.exit(f"this benchmark compares with pptrain: pip install pptrain=={PEER_VERSION} ({error})")
     task = pptrain.create_task(case.task, case.config | {"sequence_count": PEER_ROWS, "eval_sequence_count": 1})

@@ -8,13 +8,17 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from conftest import error_of
+from conftest import error_of, run_here
+from conftest import make as make_dataset
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 pytest.importorskip("numba")
 
+import ncagen
 from ncagen import philox
+from ncagen.factory.check_dataset import verify
+from ncagen.factory.settings import from_settings
 from ncagen.sources.dyck import counts, definition, make, parse
 from ncagen.sources.dyck.source import Dyck
 
@@ -203,6 +207,21 @@ def test_a_draw_that_64_bits_do_not_decide_is_decided_by_more():
         assert np.array_equal(row, definition.rows(source, KEY, candidate))
 
 
+@pytest.mark.parametrize("options", [{"length": 64}, {"k": 3, "shuffle": True, "max_depth": 6}])
+def test_a_draw_that_begins_as_a_threshold_is_decided_by_64_bits(options):
+    """Rows whose first free draw, at position 1, agrees with a threshold in 16 bits: one draw in 65,536."""
+    source = dyck(64, uniform=True, **options)
+    tables = counts.tables(*source.machine, source.length)
+    state = tables.following[0]  # after the first bracket
+    thresholds = tables.thresholds[source.length - 1, tables.slot[state] :]
+    thresholds = thresholds[: tables.first[state + 1] - tables.first[state] - 1]
+    candidates = numbers(2**18)
+    tied = np.isin(philox.words(*KEY, 0, candidates, 2)[:, 1], (thresholds >> np.uint64(48)).astype(np.uint16))
+    chosen = candidates[tied]
+    assert 0 < len(chosen) < 40
+    assert np.array_equal(make.rows(source, KEY, chosen), definition.rows(source, KEY, chosen))
+
+
 @settings(deadline=None, max_examples=60)
 @given(
     k=st.integers(1, 300),
@@ -338,3 +357,19 @@ def test_settings_are_stored_in_one_form():
     assert error_of(Dyck.from_dict, dyck().to_dict() | {"open_probability": "0.5"}, 64) == (
         "open_probability '0.5' is not a reduced fraction, as in 1/2"
     )
+
+
+def test_a_dataset_is_built_and_verified_with_its_depths(tmp_path):
+    spec = from_settings({"source": "dyck", "tokens": "10K", "validation": "1K", "seq_len": 128, "length": 30})
+    make_dataset(tmp_path / "a", spec)
+    assert verify(tmp_path / "a", share=1.0).problems == []
+    rows = list(ncagen.open(tmp_path / "a"))
+    assert rows[0]["input_ids"].tolist() == make.rows(dyck(128, length=30), (0, 0), np.zeros(1, np.uint64))[0].tolist()
+    assert all(0 < row["mean_depth"] < row["depth"] <= 15 for row in rows)
+
+
+def test_a_wrong_setting_ends_the_command_before_anything_is_written(tmp_path):
+    ended = run_here("build", "--source=dyck", "--tokens=10K", "--max-depth=600", f"--out={tmp_path / 'a'}")
+    assert (ended.status, ended.out) == (2, "")
+    assert ended.err == "ncagen: max_depth 600 is out of range: use 1 to 512, the depths of 1,024 tokens\n"
+    assert not (tmp_path / "a").exists()
