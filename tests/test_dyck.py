@@ -321,6 +321,7 @@ RANGE = "use a number above 0 and below 1, as in 0.5 or 1/3"
         ({"open_probability": "1/0"}, f"open_probability '1/0' is out of range: {RANGE}"),
         ({"open_probability": "half"}, f"open_probability 'half' is out of range: {RANGE}"),
         ({"length": 63}, "length 63 is odd: use an even one, since brackets come in pairs"),
+        ({"length": "x"}, "length 'x' is out of range: use 1 to 64"),
         ({"length": 100}, "length 100 is out of range: use 1 to 64"),
         ({"length": 20, "min_length": 22}, "min_length 22 is out of range: use 1 to 20"),
         ({"max_depth": 33}, "max_depth 33 is out of range: use 1 to 32, the depths of 64 tokens"),

@@ -14,6 +14,7 @@ Not covered: which of the types of a group a move takes, and how words of a row 
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
+from threading import Lock
 
 import numpy as np
 
@@ -21,6 +22,7 @@ State = tuple[bool, tuple[int, ...]]
 """Whether the least depth has been reached, and the counts of open brackets, largest first."""
 
 MOST_STATES = 2**12
+_MAKING = Lock()  # threads that begin together wait for one, which may take some seconds
 
 
 @dataclass(frozen=True)
@@ -124,9 +126,14 @@ class Tables:
     thresholds: np.ndarray
 
 
-@lru_cache(maxsize=4)
 def tables(types: int, least: int, most: int, length: int) -> Tables:
-    """Makes the tables for words of up to `length` tokens."""
+    """Makes the tables for words of up to `length` tokens, once in a process."""
+    with _MAKING:
+        return _tables(types, least, most, length)
+
+
+@lru_cache(maxsize=4)
+def _tables(types: int, least: int, most: int, length: int) -> Tables:
     found = machine(types, least, most)
     every = [move for moves in found.moves for move in moves]
     sizes = [len(moves) for moves in found.moves]

@@ -14,7 +14,16 @@ from ncagen.numbers import shown
 from ncagen.sources.dyck import counts
 
 ENDINGS = ("closed", "cut")
-DEFAULT_DEPTH = 16
+# The released code of the NCA paper has the same. Lengths depend on the row: see `with_defaults`.
+DEFAULTS = {
+    "k": 64,
+    "shuffle": False,
+    "open_probability": "1/2",
+    "uniform": False,
+    "min_depth": 1,
+    "ending": "closed",
+}
+DEFAULT_DEPTH = 16  # or what a shorter word can have
 MOST_K = 32_767  # ids of both brackets and of the document end fit uint16
 MOST_DENOMINATOR = 2**128
 
@@ -36,15 +45,15 @@ class Settings:
     """
 
     seq_len: int
-    k: int = 64
-    shuffle: bool = False
-    open_probability: str = "1/2"
-    uniform: bool = False
-    min_depth: int = 1
-    max_depth: int = DEFAULT_DEPTH
-    length: int = 0
-    min_length: int = 0
-    ending: str = "closed"
+    k: int
+    shuffle: bool
+    open_probability: str
+    uniform: bool
+    min_depth: int
+    max_depth: int
+    length: int
+    min_length: int
+    ending: str
 
     def __post_init__(self):
         _check_whole("k", self.k, MOST_K)
@@ -84,15 +93,15 @@ def with_defaults(options: Mapping[str, Any], seq_len: int) -> dict[str, Any]:
 
     seq_len: tokens of a row that a model reads as input. Raises SpecError for a setting that contradicts another.
     """
-    values = {"ending": "closed", "uniform": False, **options}
+    values = DEFAULTS | dict(options)
     cut = values["ending"] == "cut"
     _check_alone("ending cut", cut, options, ("length", "min_length"))
     _check_alone("uniform", values["uniform"] is True, options, ("open_probability",))
     values.setdefault("length", seq_len + 1 if cut else seq_len // 2 * 2)
     values.setdefault("min_length", values["length"])
-    values["open_probability"] = probability(values.get("open_probability", "1/2"))
-    if type(values["length"]) is int:
-        values.setdefault("max_depth", max(1, min(DEFAULT_DEPTH, values["length"] // 2)))
+    values["open_probability"] = probability(values["open_probability"])
+    length = values["length"]
+    values.setdefault("max_depth", max(1, min(DEFAULT_DEPTH, length // 2)) if type(length) is int else DEFAULT_DEPTH)
     return values
 
 
