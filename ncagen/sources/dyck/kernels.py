@@ -83,11 +83,14 @@ def _choose(thresholds, first, count, position, words, state):
 
 @inlined
 def _may(left, depth, reached, limits):
-    """Whether a bracket may be opened, and whether one may be closed, with `left` tokens left."""
-    least, closing = limits[3], 1 - limits[7]
-    can_open = (depth < limits[4]) & (left - 1 >= closing * (depth + 1))
-    climb = 0 if reached else least - (depth - 1) + closing * least
-    return can_open, (depth > 0) & (left - 1 >= climb)
+    """Whether a bracket may be opened, and whether one may be closed, with `left` tokens left.
+
+    The bounds do not depend on the depth, so a processor has them ready when it knows the depth.
+    """
+    least, most, cut = limits[3], limits[4], limits[7]
+    high = most if cut else min(most, left - 1)
+    low = 0 if reached else max(0, least * (1 if cut else 2) + 1 - left)
+    return depth < high, depth > low
 
 
 @inlined

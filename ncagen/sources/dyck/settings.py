@@ -27,9 +27,9 @@ DEFAULT_DEPTH = 16  # or what a shorter word can have
 MOST_K = 32_767  # ids of both brackets and of the document end fit uint16
 MOST_DENOMINATOR = 2**128
 
-# Limits of `uniform`: of a table of thresholds, 64 MiB, and of the bits that are added up to make it, some seconds.
+# Limits of `uniform`: of a table of thresholds, 64 MiB, and of the bits added up to make it, ten seconds.
 MOST_THRESHOLDS = 2**23
-MOST_BITS = 2**35
+MOST_BITS = 2**36
 
 
 @dataclass(frozen=True)
