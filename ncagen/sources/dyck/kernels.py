@@ -1,6 +1,7 @@
 """The kernels of bracket words, compiled by numba: rows as `definition` defines them.
 
-They allocate nothing and check nothing: `make` makes arrays of the right shapes. Arrays in several signatures:
+They allocate nothing and check nothing: `make` makes arrays of the right shapes. The hot loop has indices of uint64,
+since numba adds the wrap-around of negative ones to others. Arrays in several signatures:
 
     limits   int64[8]: k, most tokens of a word, fewest, least depth, most depth, and whether shuffle, uniform, cut
     state    int64[4]: seed, stream, candidate, and whether a draw of the row was not decided by 64 bits
@@ -49,7 +50,7 @@ def _rejected(bound, kind, position, words, state):
 def _below(bound, kind, position, words, state):
     """Draws a number below bound, as `definition.Draw.below`: int64."""
     wide = np.uint64(bound)
-    product = np.uint64(words[0][kind, position]) * wide
+    product = np.uint64(words[0][kind, np.uint64(position)]) * wide
     # What is compared first is never less than the remainder, which takes a division.
     if product & _LOW < wide and product & _LOW < np.uint64(65536) % wide:
         return _rejected(bound, kind, position, words, state)
@@ -109,7 +110,7 @@ def _move(number, left, can_open, can_close, odds, position, words, state):
 @inlined
 def _opens(can_open, can_close, thresholds, position, words, state):
     """Draws whether to open a bracket."""
-    drawn, top = np.uint64(words[0][MOVE, position]), thresholds[0, 0] >> _48
+    drawn, top = np.uint64(words[0][MOVE, np.uint64(position)]), thresholds[0, 0] >> _48
     if can_open & can_close & (drawn == top):
         return _tied(0, thresholds[0], 0, 1, position, words, state) == 0
     return can_open & ((drawn < top) | (not can_close))
@@ -131,9 +132,9 @@ def nested_word(tokens, begin, length, limits, odds, stack, words, state):
         else:
             opens = _opens(can_open, can_close, thresholds, position, words, state)
         # Both cases are computed, and one is selected: half of the branches would be mispredicted.
-        kind, closed = _below(k, TYPE, position, words, state), k + stack[depth]
-        tokens[position] = kind if opens else closed
-        stack[depth + 1] = kind
+        kind, closed = _below(k, TYPE, position, words, state), k + stack[np.uint64(depth)]
+        tokens[np.uint64(position)] = kind if opens else closed
+        stack[np.uint64(depth + 1)] = kind
         depth += 1 if opens else -1
         reached = reached | (depth == least)
 
