@@ -37,24 +37,31 @@ class Case:
     config: dict[str, Any] = field(default_factory=dict)
 
 
-# The peer draws a number of pairs, opens with 1 - close_probability, and adds a token at each end, which it counts.
-_PAIRS_512 = {"min_pairs": 512, "max_pairs": 512, "max_length": 1025}
-
+# The peer's task dyck draws a number of pairs, opens with 1 - close_probability, and adds a token at each end.
 CASES = (
     Case(
-        "dyck, 64 types, depth 16",
+        "dyck, 64 types, depth 16, 1,024 tokens",
         source="dyck",
         seq_len=1024,
         task="dyck",
-        config=_PAIRS_512 | {"num_bracket_types": 64, "max_depth": 16, "close_probability": 0.5},
+        config={"num_bracket_types": 64, "min_pairs": 512, "max_pairs": 512, "max_depth": 16}
+        | {"close_probability": 0.5, "max_length": 1025},
     ),
     Case(
-        "dyck, 8 types, depth 32",
+        "dyck, the preset paper_k64",
         source="dyck",
-        seq_len=1024,
+        seq_len=2048,
         task="dyck",
-        options={"k": 8, "max_depth": 32, "open_probability": "0.55"},
-        config=_PAIRS_512 | {"num_bracket_types": 8, "max_depth": 32, "close_probability": 0.45},
+        options={"max_depth": 256, "open_probability": "0.55", "min_length": 256, "length": 1536},
+        config={"preset": "paper_k64"},
+    ),
+    Case(
+        "dyck, the preset paper_k8",
+        source="dyck",
+        seq_len=2048,
+        task="dyck",
+        options={"k": 8, "max_depth": 32, "open_probability": "0.55", "min_length": 32, "length": 256},
+        config={"preset": "paper_k8"},
     ),
 )
 
