@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 import ncagen
 from ncagen.factory.events import Finished, RowsFound, RowsMade, ShardDone
 from ncagen.hints import install
-from ncagen.sources import source_of
+from ncagen.sources import SOURCES, source_of
 from ncagen.sources.nca import definition
 from ncagen.sources.nca.rules import Rules
 from ncagen.sources.nca.settings import Settings
@@ -138,8 +138,8 @@ def test_a_row_s_score_is_the_length_of_its_first_grids(smoke):
 
 def test_rows_of_another_source_have_no_rule(smoke):
     spec = spec_of()
-    other = replace(spec, source=replace(spec.source, name="text"))
-    assert error_of(source_of, other) == "source 'text' is not known: this ncagen has nca"
+    other = replace(spec, source=replace(spec.source, name="other"))
+    assert error_of(source_of, other) == f"source 'other' is not known: this ncagen has {', '.join(SOURCES)}"
 
 
 @pytest.mark.parametrize(

@@ -196,7 +196,7 @@ def test_it_is_read_without_its_source(folder, monkeypatch):
     assert 0 < len(data) < 100 and all(row["ends"] >= 20 for row in data)
     batch = next(iter(ncagen.Stream(data, batch_size=4, layout=ncagen.Layout(mask_structural=True))))
     assert np.array_equal(batch["labels"][:, 1:] == -100, batch["input_ids"][:, 1:] == END)
-    assert error_of(verify, folder) == "source 'digits' is not known: this ncagen has nca"
+    assert error_of(verify, folder) == (f"source 'digits' is not known: this ncagen has {', '.join(sources.SOURCES)}")
 
 
 def test_every_command_accepts_it(folder, tmp_path):
