@@ -141,8 +141,9 @@ def nested_word(tokens, begin, length, limits, odds, stack, words, state):
 
 @inlined
 def _swap(kind, to, order, places):
-    """Exchanges a type with the one at place `to`."""
-    other, place = order[to], places[kind]
+    """Exchanges a type with the one at place `to`. kind: uint64."""
+    to = np.uint64(to)
+    other, place = np.uint64(order[to]), np.uint64(places[kind])
     order[place], order[to] = other, kind
     places[other], places[kind] = place, to
 
@@ -166,18 +167,18 @@ def interleaved_word(tokens, begin, length, limits, odds, types, words, state):
             opens = _opens(can_open, can_close, thresholds, position, words, state)
             start, size = 0, k if opens else more[1]
         drawn = _below(size, TYPE, position, words, state)
-        kind = drawn if opens and not uniform else order[start + drawn]
-        tokens[position] = kind if opens else k + kind
-        if opens:
-            _swap(kind, more[opened[kind] + 1], order, places)
-            opened[kind] += 1
-            more[opened[kind]] += 1
-            depth += 1
-        else:
-            more[opened[kind]] -= 1
-            _swap(kind, more[opened[kind]], order, places)
-            opened[kind] -= 1
-            depth -= 1
+        found = order[np.uint64(start + drawn)]
+        kind = drawn if opens and not uniform else found
+        tokens[np.uint64(position)] = kind if opens else k + kind
+        # A type that opens goes to the beginning of its group, one that closes to the end, into the next group.
+        at = np.uint64(kind)
+        now = opened[at]
+        level = np.uint64(now + 1 if opens else now)
+        _swap(at, more[level] - (0 if opens else 1), order, places)
+        step = 1 if opens else -1
+        more[level] += step
+        opened[at] = now + step
+        depth += step
         reached = reached | (depth == least)
 
 
