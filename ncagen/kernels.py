@@ -28,6 +28,8 @@ _SOURCES = (
     "sources/nca/control_kernels.py",
     "sources/grid_facts_kernels.py",
     "sources/logarithm.py",
+    "sources/dyck/kernels.py",
+    "sources/dyck/parse.py",
     "sources/nca/cpu_kernels.py",
     "sources/nca/entropy.py",
     "sources/nca/entropy_kernels.py",

@@ -6,6 +6,7 @@ Only the factory, view, audit and evaluate import this package; all other module
 from functools import lru_cache
 
 from ncagen.errors import SpecError
+from ncagen.sources.dyck.source import Dyck
 from ncagen.sources.elementary import Elementary
 from ncagen.sources.life import Life
 from ncagen.sources.nca.source import Nca
@@ -14,7 +15,7 @@ from ncagen.sources.source import Source
 from ncagen.sources.text.source import Text
 from ncagen.spec import BuildSpec
 
-SOURCES: dict[str, type[Source]] = {source.name: source for source in (Nca, Life, Elementary, Procedural, Text)}
+SOURCES: dict[str, type[Source]] = {source.name: source for source in (Nca, Life, Elementary, Dyck, Procedural, Text)}
 
 
 @lru_cache(maxsize=64)

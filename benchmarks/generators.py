@@ -1,0 +1,140 @@
+"""Tokens a second of sources beside pptrain's own generators: python benchmarks/generators.py [--rounds N] [--json]
+
+Both run in this process, on one core, in turn, with settings that mean the same. A round makes rows of ncagen as a
+build does, with their gzip score and columns but without files, and the datasets of pptrain as its trainer does. The
+ratio is the median of each round's own, in seconds of processor time, so that a busy machine slows both. The first
+calls are not measured: they compile kernels. Needs `pip install pptrain==0.3.0`; `CASES` has a line for each pair.
+"""
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from statistics import median
+from typing import Any
+
+import numpy as np
+
+from ncagen.philox import STREAMS
+from ncagen.sources import SOURCES
+
+ROWS = 2048  # of ncagen in a round
+PEER_ROWS = 200  # of pptrain in a round: as much time as it takes
+PEER_VERSION = "0.3.0"
+
+
+@dataclass(frozen=True)
+class Case:
+    """What is made, by both. options: of the source. config: of the peer's task of the name `task`."""
+
+    name: str
+    source: str
+    seq_len: int
+    task: str
+    options: dict[str, Any] = field(default_factory=dict)
+    config: dict[str, Any] = field(default_factory=dict)
+
+
+# The peer's task dyck draws a number of pairs, opens with 1 - close_probability, and adds a token at each end.
+CASES = (
+    Case(
+        "dyck, 64 types, depth 16, 1,024 tokens",
+        source="dyck",
+        seq_len=1024,
+        task="dyck",
+        config={"num_bracket_types": 64, "min_pairs": 512, "max_pairs": 512, "max_depth": 16}
+        | {"close_probability": 0.5, "max_length": 1025},
+    ),
+    Case(
+        "dyck, the preset paper_k64",
+        source="dyck",
+        seq_len=2048,
+        task="dyck",
+        options={"max_depth": 256, "open_probability": "0.55", "min_length": 256, "length": 1536},
+        config={"preset": "paper_k64"},
+    ),
+    Case(
+        "dyck, the preset paper_k8",
+        source="dyck",
+        seq_len=2048,
+        task="dyck",
+        options={"k": 8, "max_depth": 32, "open_probability": "0.55", "min_length": 32, "length": 256},
+        config={"preset": "paper_k8"},
+    ),
+)
+
+
+@dataclass(frozen=True)
+class Result:
+    """Medians over the rounds: millions of tokens a second of one core, and the ratio of both."""
+
+    case: str
+    ncagen: float
+    pptrain: float
+    ratio: float
+
+
+def main() -> int:
+    """Prints the table, or JSON."""
+    parser = argparse.ArgumentParser(description="Compare the speed of ncagen's sources and pptrain's generators.")
+    parser.add_argument("--rounds", type=int, default=5, help="of both in turn (default: 5)")
+    parser.add_argument("--json", action="store_true", dest="as_json", help="print JSON")
+    asked = parser.parse_args()
+    results = [measure(case, asked.rounds) for case in CASES]
+    if asked.as_json:
+        print(json.dumps({"peer": f"pptrain {PEER_VERSION}", "results": [asdict(result) for result in results]}))
+        return 0
+    print(f"{'million tokens a second of one core':<40}  ncagen  pptrain {PEER_VERSION}  ratio")
+    for result in results:
+        print(f"{result.case:<40}  {result.ncagen:6.1f}  {result.pptrain:13.2f}  {result.ratio:5.1f}")
+    return 0
+
+
+def measure(case: Case, rounds: int) -> Result:
+    """Runs both in turn, after a call of each that is not measured."""
+    ours, theirs = _ours(case), _theirs(case)
+    ours(), theirs()
+    speeds = [(_speed(ours), _speed(theirs)) for _ in range(rounds)]
+    mine, peer = (median(speed) for speed in zip(*speeds, strict=True))
+    return Result(case.name, mine / 1e6, peer / 1e6, median(a / b for a, b in speeds))
+
+
+def _speed(generate: Callable[[], int]) -> float:
+    """Tokens a second of processor time."""
+    begun = time.process_time()
+    return generate() / (time.process_time() - begun)
+
+
+def _ours(case: Case) -> Callable[[], int]:
+    """Makes ROWS rows, and returns how many tokens they have."""
+    source = SOURCES[case.source].from_options(case.options, case.seq_len)
+    size = source.batch_candidates()
+
+    def generate() -> int:
+        tokens = 0
+        for first in range(0, ROWS, size):
+            batch = source.batch((0, STREAMS["train"]), np.arange(first, min(first + size, ROWS), dtype=np.uint64))
+            tokens += batch.rows(np.arange(len(batch.candidates))).input_ids.size
+        return tokens
+
+    return generate
+
+
+def _theirs(case: Case) -> Callable[[], int]:
+    """Makes the peer's training set, and returns how many tokens it has."""
+    try:
+        import pptrain
+    except ImportError as error:
+        sys.exit(f"this benchmark compares with pptrain: pip install pptrain=={PEER_VERSION} ({error})")
+    task = pptrain.create_task(case.task, case.config | {"sequence_count": PEER_ROWS, "eval_sequence_count": 1})
+
+    def generate() -> int:
+        return sum(map(len, task.build_datasets(seed=0).train_dataset.sequences))
+
+    return generate
+
+
+if __name__ == "__main__":
+    sys.exit(main())
