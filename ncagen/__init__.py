@@ -6,7 +6,18 @@ the build extra: `ncagen.build`, `rebuild`, `verify`, and `generate`, which give
 `tokens_to_grids` and `gzip_length` show what a row is. docs/python.md has all of them.
 """
 
-from ncagen.api import build, grids_to_tokens, gzip_length, rebuild, rule, tokens_to_grids, verify
+from ncagen.api import (
+    build,
+    build_experiment,
+    grids_to_tokens,
+    gzip_length,
+    rebuild,
+    rule,
+    tokens_to_grids,
+    verify,
+    verify_experiment,
+)
+from ncagen.dataset.experiment_reader import Experiment, ExperimentDataset
 from ncagen.dataset.layout import Layout
 from ncagen.dataset.mixture import Mixture
 from ncagen.dataset.reader import Dataset
@@ -14,11 +25,13 @@ from ncagen.dataset.stream import Stream
 from ncagen.dataset.tokens import Tokens
 from ncagen.errors import NcagenError
 from ncagen.factory.generate import generate
-from ncagen.opening import open
+from ncagen.opening import open, open_experiment
 from ncagen.version import VERSION as __version__
 
 __all__ = [
     "Dataset",
+    "Experiment",
+    "ExperimentDataset",
     "Layout",
     "Mixture",
     "NcagenError",
@@ -26,12 +39,15 @@ __all__ = [
     "Tokens",
     "__version__",
     "build",
+    "build_experiment",
     "generate",
     "grids_to_tokens",
     "gzip_length",
     "open",
+    "open_experiment",
     "rebuild",
     "rule",
     "tokens_to_grids",
     "verify",
+    "verify_experiment",
 ]

@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ncagen.cores import cores
+from ncagen.dataset.experiment import ExperimentManifest, ExperimentSpec
 from ncagen.dataset.folder import Folder
 from ncagen.dataset.manifest import Manifest
 from ncagen.dataset.reader import Dataset
 from ncagen.dataset.receipt import read_receipt
-from ncagen.dataset.shard import FORMATS
-from ncagen.errors import NcagenError, SpecError
+from ncagen.dataset.shard import check_format
+from ncagen.errors import NcagenError
 from ncagen.hints import needed_by
 from ncagen.numbers import whole
 from ncagen.opening import place
@@ -26,6 +27,7 @@ from ncagen.spec import BuildSpec
 
 if TYPE_CHECKING:
     from ncagen.dataset.verify import Report
+    from ncagen.factory.build_experiment import ExperimentReport
     from ncagen.factory.events import Event
     from ncagen.factory.executor import Executor
     from ncagen.factory.inspect_rows import Rule
@@ -70,8 +72,7 @@ def build(
         from ncagen.factory.plan import pilot, warnings
         from ncagen.factory.scheduler import build as run_build
 
-    if file_format not in FORMATS:
-        raise SpecError(f"format {file_format!r} is not known: use {' or '.join(FORMATS)}")
+    check_format(file_format)
     workers = None if workers is None else whole("workers", workers, 1)
     job = BuildJob(as_spec(spec), file_format, Folder(out))
     check(job)
@@ -80,6 +81,38 @@ def build(
         for text in warnings(job.spec):
             progress(Warned(text))
         return run_build(job, executor, progress)
+
+
+def build_experiment(
+    experiment: ExperimentSpec | Mapping[str, Any],
+    out: str | os.PathLike,
+    *,
+    file_format: str = "parquet",
+    workers: int | None = None,
+    device: str = "cpu",
+    ray: str | None = None,
+    gpus_per_worker: float = 1.0,
+    progress: "Callable[[Event], object]" = _ignore,
+) -> ExperimentManifest:
+    """Makes all datasets of an experiment, or what is missing of them, and returns its manifest.
+
+    experiment: settings as in a TOML file with [arm.NAME] tables (docs/experiments.md), such as {"tokens": "164M",
+    "band": "high", "arm": {"nca": {}, "small": {"grid": 8}}}. The others: those of `build`. progress: also gets a
+    `DatasetBegun` before the events of each dataset.
+
+    Raises NcagenError as `build` does, naming the arm, and before anything is written where an arm cannot reach its
+    band; the same call then resumes.
+    """
+    with needed_by("ncagen.build_experiment"):
+        from ncagen.factory.build_experiment import ExperimentJob
+        from ncagen.factory.build_experiment import build_experiment as run_build
+        from ncagen.factory.experiment import experiment_from_settings
+
+    check_format(file_format)
+    workers = None if workers is None else whole("workers", workers, 1)
+    spec = experiment if isinstance(experiment, ExperimentSpec) else experiment_from_settings(experiment)
+    job = ExperimentJob(spec, file_format, Folder(out))
+    return run_build(job, lambda one: _executor(one, workers, device, ray, gpus_per_worker), progress)
 
 
 def rebuild(
@@ -131,6 +164,24 @@ def verify(
     if not 0 <= regenerate <= 1:
         raise NcagenError(f"regenerate {regenerate} is not a share: use 0 to 1, as in 0.01")
     return run_verify(place(dataset, revision), regenerate, progress, workers or cores())
+
+
+def verify_experiment(
+    experiment: str | os.PathLike | Folder,
+    regenerate: float = 0.0,
+    *,
+    workers: int | None = None,
+    progress: Callable[[int], None] = lambda rows: None,
+) -> "ExperimentReport":
+    """Checks every dataset of an experiment as `verify` does, and that experiment.json names them.
+
+    `report.problems` has a line for everything that is wrong. The others: those of `verify`. Raises NcagenError where
+    there is no experiment to check.
+    """
+    with needed_by("ncagen.verify_experiment"):
+        from ncagen.factory.build_experiment import verify_experiment as run_verify
+
+    return run_verify(place(experiment), lambda one: verify(one, regenerate, workers=workers, progress=progress))
 
 
 def rule(dataset: Dataset, row: int) -> "Rule":

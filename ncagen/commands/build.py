@@ -8,10 +8,14 @@ from pathlib import Path
 import click
 
 import ncagen
+from ncagen.commands.build_experiment import experiment_plan, run_experiment
+from ncagen.commands.build_runner import run_build
 from ncagen.commands.spec_options import settings_of, spec_options
+from ncagen.commands.units import duration, size
 from ncagen.cores import cores
+from ncagen.dataset.experiment import ExperimentSpec
 from ncagen.dataset.folder import Folder
-from ncagen.dataset.shard import FORMATS
+from ncagen.dataset.shard import check_format
 from ncagen.errors import NcagenError, SpecError
 from ncagen.spec import BuildSpec
 
@@ -33,30 +37,32 @@ from ncagen.spec import BuildSpec
 def build(spec_file, out, device, ray, gpus_per_worker, only_plan, nodes, quiet, workers, as_json, **flags):
     """Make a dataset, or what is missing of it, from flags or from a TOML file.
 
+    A TOML file with a table [arm.NAME] for each of several datasets makes them all in one run: docs/experiments.md.
+
     \b
     ncagen build --tokens 164M --band high --out data/nca-high
     ncagen build manifests/paper-high-164M.toml --out data/nca-high
     ncagen build --tokens 10B --band high --out s3://bucket/nca-high --ray auto
+    ncagen build manifests/arms-smoke.toml --out data/arms
     """
     settings = settings_of(spec_file, flags)
     file_format = settings.pop("format", "parquet")
     out = out or (str(settings["out"]) if "out" in settings else None)
-    if file_format not in FORMATS:
-        raise SpecError(f"format {file_format!r} is not known: use {' or '.join(FORMATS)}")
+    check_format(file_format)
+    from ncagen.factory.experiment import experiment_from_settings, is_experiment
     from ncagen.factory.settings import from_settings
 
-    spec = from_settings(settings)
+    spec = experiment_from_settings(settings) if is_experiment(settings) else from_settings(settings)
     if out is None and not only_plan:
         raise SpecError("no folder is given: use --out, as in --out data/nca-high")
     _check_together(device, ray, gpus_per_worker, only_plan, nodes)
     quiet = quiet or as_json
     if only_plan:
-        click.echo(_plan(spec, file_format, workers or cores(), nodes or 1, out, as_json))
+        plan = experiment_plan if isinstance(spec, ExperimentSpec) else _plan
+        click.echo(plan(spec, file_format, workers or cores(), nodes or 1, out, as_json))
         return 0
-    from ncagen.commands.build_runner import run_build
-
     make = partial(
-        ncagen.build,
+        ncagen.build_experiment if isinstance(spec, ExperimentSpec) else ncagen.build,
         spec,
         out,
         file_format=file_format,
@@ -65,7 +71,8 @@ def build(spec_file, out, device, ray, gpus_per_worker, only_plan, nodes, quiet,
         ray=ray,
         gpus_per_worker=gpus_per_worker or 1.0,
     )
-    run_build(make, spec, out, quiet, as_json)
+    run = run_experiment if isinstance(spec, ExperimentSpec) else run_build
+    run(make, spec, out, quiet, as_json)
     return 0
 
 
@@ -106,27 +113,10 @@ def _plan_text(spec: BuildSpec, file_format: str, plan) -> str:
             f"rows         {plan.rows:,} of {plan.row_tokens} tokens",
             f"shards       {plan.shards:,} ({plan.files:,} {file_format} files)",
             f"candidates   about {plan.candidates:,} (kept: {accepted})",
-            f"bytes        about {_size(plan.bytes)}",
-            f"time         about {_duration(plan.seconds)} on {machines}",
+            f"bytes        about {size(plan.bytes)}",
+            f"time         about {duration(plan.seconds)} on {machines}",
             f"core-hours   about {plan.core_hours:,.{2 if plan.core_hours < 10 else 0}f}",
             *([] if plan.noise_ratio is None else [f"bands        {shares}; pure noise scores {plan.noise_ratio:.3f}"]),
         ]
     )
 
-
-def _duration(seconds: float) -> str:
-    if seconds < 120:
-        return f"{seconds:.0f} s"
-    if seconds < 7200:
-        return f"{seconds / 60:.0f} min"
-    if seconds < 48 * 3600:
-        return f"{seconds / 3600:.1f} h"
-    return f"{seconds / 86400:.1f} days"
-
-
-def _size(count: int) -> str:
-    """Decimal megabytes, gigabytes from ten thousand of those on, terabytes likewise."""
-    for unit, size in (("MB", 1e6), ("GB", 1e9)):
-        if count < 1e4 * size:
-            return f"{count / size:,.0f} {unit}"
-    return f"{count / 1e12:,.1f} TB"

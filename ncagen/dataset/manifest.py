@@ -44,6 +44,11 @@ from ncagen.version import VERSION
 
 MANIFEST = "manifest.json"
 BUILDING = "building.json"
+
+# Of a folder with several datasets (`experiment`), which is none itself.
+EXPERIMENT = "experiment.json"
+EXPERIMENT_BUILDING = "experiment-building.json"
+
 MANIFEST_VERSION = 3
 
 # 1.7 million million tokens in files of the usual size. Their hashes take a megabyte of manifest.json at most.
@@ -183,7 +188,9 @@ def read_manifest(place: str | os.PathLike | Folder) -> Manifest:
 
 def _missing(folder: Folder) -> ManifestError:
     """Why there is no manifest. Raises OSError."""
-    if folder.has(BUILDING):
+    if folder.has(EXPERIMENT):
+        return ManifestError(f"{folder} is an experiment: name one of its datasets, as in {folder.path('ARM')}")
+    if folder.has(BUILDING) or folder.has(EXPERIMENT_BUILDING):
         return ManifestError(f"{folder} is not finished: run the same ncagen build again to complete it")
     unsure = "" if folder.listable else ", or none that these credentials may read"
     return ManifestError(f"{folder} holds no dataset: there is no {MANIFEST} in it{unsure}")
