@@ -119,4 +119,3 @@ def _plan_text(spec: BuildSpec, file_format: str, plan) -> str:
             *([] if plan.noise_ratio is None else [f"bands        {shares}; pure noise scores {plan.noise_ratio:.3f}"]),
         ]
     )
-

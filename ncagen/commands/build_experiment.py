@@ -1,4 +1,4 @@
-"""What `ncagen build` prints for a file with several arms: its plan, its progress, its result."""
+"""What `ncagen build` and `ncagen verify` print for an experiment: its plan, its progress, its result."""
 
 import json
 from collections.abc import Mapping
@@ -6,10 +6,11 @@ from dataclasses import asdict
 
 import click
 
+import ncagen
 from ncagen.commands.build_runner import Meter
-from ncagen.commands.console import progress
+from ncagen.commands.console import WRONG, count, progress
 from ncagen.commands.units import duration, size
-from ncagen.dataset.experiment import DatasetSpec, ExperimentManifest, ExperimentSpec
+from ncagen.dataset.experiment import DatasetSpec, ExperimentManifest, ExperimentSpec, read_experiment
 from ncagen.dataset.folder import Folder
 
 
@@ -39,9 +40,7 @@ def experiment_plan(
         check_experiment(ExperimentJob(spec, file_format, Folder(out)))
     for dataset in spec.datasets:
         check_size(dataset.spec)
-    plans = {
-        dataset: plan(dataset.spec, workers, nodes, tried) for dataset, tried in pilots(spec, file_format).items()
-    }
+    plans = {dataset: plan(dataset.spec, workers, nodes, tried) for dataset, tried in pilots(spec, file_format).items()}
     if as_json:
         kinds = {"arms": spec.arms, "tests": spec.tests}
         listed = {kind: {d.name: asdict(plans[d]) for d in datasets} for kind, datasets in kinds.items()}
@@ -118,3 +117,35 @@ def _result(out: str, manifest: ExperimentManifest, rows: int, meter: Meter) -> 
         "bytes": meter.bytes,
         "seconds": round(meter.seconds, 3),
     }
+
+
+def verify_experiment(folder: Folder, share: float, workers: int, as_json: bool, quiet: bool) -> int:
+    """Checks all datasets of an experiment and prints the result. Returns the exit status. Raises NcagenError."""
+    spec = read_experiment(folder).spec
+    with progress(sum(sum(d.rows.values()) for d in spec.datasets), "rows", quiet or as_json) as bar:
+        report = ncagen.verify_experiment(folder, share, workers=workers, progress=bar.update)
+    good = not report.problems
+    if as_json:
+        result = {
+            "verdict": "ok" if good else "failed",
+            "experiment_sha256": report.manifest.experiment_sha256,
+            "datasets": len(spec.datasets),
+            "files": report.files,
+            "rows": report.rows,
+            "rebuilt": report.rebuilt,
+            "listed": report.listed,
+            "problems": report.problems,
+        }
+        click.echo(json.dumps(result, indent=1))
+        return 0 if good else WRONG
+    for problem in [] if quiet else report.problems:
+        click.echo(problem, err=True)
+    if not report.listed:
+        click.echo(f"{folder} may not be listed: whether there are other files in it is not known", err=True)
+    rebuilt = f", {report.rebuilt:,} rebuilt" if share else ""
+    counts = f"{len(spec.datasets)} datasets, {report.files} files, {report.rows:,} rows{rebuilt}"
+    identity = f"sha256 {report.manifest.experiment_sha256}"
+    click.echo(
+        f"ok: {folder}: {counts}, {identity}" if good else f"failed: {folder}: {count(report.problems, 'problem')}"
+    )
+    return 0 if good else WRONG

@@ -96,4 +96,3 @@ def _result(out: str, manifest: Manifest, rows: int, meter: Meter) -> dict:
         "bytes": meter.bytes,
         "seconds": round(meter.seconds, 3),
     }
-

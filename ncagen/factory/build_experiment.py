@@ -34,6 +34,8 @@ from ncagen.factory.make_shard import BuildJob
 from ncagen.factory.plan import Pilot, pilot, warnings
 from ncagen.factory.scheduler import build
 
+MOST_CHANGES = 4  # that an error names
+
 ExecutorOf = Callable[[BuildJob], AbstractContextManager[Executor]]
 """Gives the executor of one dataset's build, or raises NcagenError where it cannot run here."""
 
@@ -163,7 +165,7 @@ def _check(job: ExperimentJob) -> bool:
         return False
     if changed := _differences(there, job.spec.to_dict()):
         raise NcagenError(
-            f"{job.folder} holds another experiment ({'; '.join(changed)}): use another --out or the same file"
+            f"{job.folder} holds another experiment ({_listed(changed)}): use another --out or the same file"
         )
     return True
 
@@ -195,10 +197,21 @@ def _differences(there: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[st
         old, new = there[kind], wanted[kind]
         found += [f"{label} {name!r} is left out" for name in old if name not in new]
         found += [f"{label} {name!r} is new" for name in new if name not in old]
-        for name in old.keys() & new.keys():
-            changes = differences({**old[name]}, {**new[name]})
-            found += [f"{label} {name!r} {change}" for change in changes]
-    return sorted(found)
+        for name in old:
+            found += [f"{label} {name!r} {change}" for change in _changes(old[name], new.get(name, old[name]))]
+    return found
+
+
+def _changes(there: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:
+    """What differs between two datasets; settings of two sources are not compared."""
+    names = [dataset["spec"]["source"]["name"] for dataset in (there, wanted)]
+    return differences(there, wanted) if names[0] == names[1] else [f"source: {' -> '.join(names)}"]
+
+
+def _listed(changes: list[str]) -> str:
+    """The first few of them."""
+    more = f"; and {len(changes) - MOST_CHANGES} more" if len(changes) > MOST_CHANGES else ""
+    return "; ".join(changes[:MOST_CHANGES]) + more
 
 
 def _claim(job: ExperimentJob) -> None:

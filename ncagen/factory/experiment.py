@@ -10,7 +10,7 @@
 Everything is checked here or by the value objects it becomes; nothing is made. Errors name the arm.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from ncagen.dataset.experiment import TEST, VOCABULARIES, DatasetSpec, ExperimentSpec, check_name
@@ -52,17 +52,6 @@ def experiment_from_settings(settings: Settings) -> ExperimentSpec:
     )
 
 
-def own_settings(spec: ExperimentSpec) -> dict[str, str]:
-    """For the path of each arm that has other counts of tokens than most, what it has, as a text."""
-    counts = [(arm.spec.tokens, arm.spec.validation) for arm in spec.arms]
-    usual = max(counts, key=counts.count)
-    return {
-        arm.path: f"tokens = {arm.spec.tokens:,}, validation = {arm.spec.validation:,}"
-        for arm, count in zip(spec.arms, counts, strict=True)
-        if count != usual
-    }
-
-
 def _normal(settings: Settings) -> dict[str, Any]:
     return {key.replace("-", "_"): value for key, value in settings.items()}
 
@@ -102,7 +91,9 @@ def _test(name: str, own: Settings, arms: Mapping[str, Settings]) -> DatasetSpec
     """A test set: the settings of its arm with some changed, and rows of the split `test` alone."""
     of = own.get("of")
     if type(of) is not str or of not in arms:
-        raise SpecError(f'test set {name!r} is of arm {of!r}: use of = "ARM" with {_listed(arms)}')
+        whose = f"is of arm {of!r}" if "of" in own else "does not say of which arm it is"
+        known = " or ".join(f'"{arm}"' for arm in arms) or "an arm's name"
+        raise SpecError(f"test set {name!r} {whose}: use of = {known}")
     for key in ("source", "validation", "seed", TEST, *FILE_SETTINGS, *EXPERIMENT_SETTINGS):
         if key in own:
             raise SpecError(f"test set {name!r} has {key} of its own: it has that of its arm, leave it out")
@@ -119,7 +110,3 @@ def _dataset(kind: str, name: str, settings: Settings, of: str | None = None) ->
     except NcagenError as error:
         raise SpecError(f"{_kind(kind)} {name!r}: {error}") from None
     return DatasetSpec(name, spec, of)
-
-
-def _listed(names: Iterable[str]) -> str:
-    return " or ".join(names)
