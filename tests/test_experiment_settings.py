@@ -108,12 +108,18 @@ TEST = {"of": "large", "tokens": "20K"}
             {"arm": {"a": {"source": "digits"}}},
             "arm 'a': band 'high' selects by a measure, and source digits has none",
         ),
-        ({"test": {"t": {"tokens": "20K"}}}, "test set 't' does not say of which arm it is: use of = \"small\" or \"large\""),
+        (
+            {"test": {"t": {"tokens": "20K"}}},
+            "test set 't' does not say of which arm it is: use of = \"small\" or \"large\"",
+        ),
         (
             {"test": {"t": {"of": "medium", "tokens": "20K"}}},
             "test set 't' is of arm 'medium': use of = \"small\" or \"large\"",
         ),
-        ({"test": {"t": {"of": "large"}}}, "test set 't' has no tokens of its own: say how many, as in tokens = \"1M\""),
+        (
+            {"test": {"t": {"of": "large"}}},
+            "test set 't' has no tokens of its own: say how many, as in tokens = \"1M\"",
+        ),
         (
             {"test": {"t": TEST | {"source": "nca"}}},
             "test set 't' has source of its own: it has that of its arm, leave it out",

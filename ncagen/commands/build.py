@@ -52,27 +52,24 @@ def build(spec_file, out, device, ray, gpus_per_worker, only_plan, nodes, quiet,
     from ncagen.factory.experiment import experiment_from_settings, is_experiment
     from ncagen.factory.settings import from_settings
 
-    spec = experiment_from_settings(settings) if is_experiment(settings) else from_settings(settings)
+    make_spec = experiment_from_settings if is_experiment(settings) else from_settings
+    spec: BuildSpec | ExperimentSpec = make_spec(settings)
     if out is None and not only_plan:
         raise SpecError("no folder is given: use --out, as in --out data/nca-high")
     _check_together(device, ray, gpus_per_worker, only_plan, nodes)
     quiet = quiet or as_json
-    if only_plan:
-        plan = experiment_plan if isinstance(spec, ExperimentSpec) else _plan
-        click.echo(plan(spec, file_format, workers or cores(), nodes or 1, out, as_json))
-        return 0
-    make = partial(
-        ncagen.build_experiment if isinstance(spec, ExperimentSpec) else ncagen.build,
-        spec,
-        out,
-        file_format=file_format,
-        workers=workers,
-        device=device,
-        ray=ray,
-        gpus_per_worker=gpus_per_worker or 1.0,
-    )
-    run = run_experiment if isinstance(spec, ExperimentSpec) else run_build
-    run(make, spec, out, quiet, as_json)
+    planned = file_format, workers or cores(), nodes or 1, out, as_json
+    options: dict = {"file_format": file_format, "workers": workers, "device": device, "ray": ray}
+    options["gpus_per_worker"] = gpus_per_worker or 1.0
+    if isinstance(spec, ExperimentSpec):
+        if only_plan:
+            click.echo(experiment_plan(spec, *planned))
+        else:
+            run_experiment(partial(ncagen.build_experiment, spec, out, **options), spec, out, quiet, as_json)
+    elif only_plan:
+        click.echo(_plan(spec, *planned))
+    else:
+        run_build(partial(ncagen.build, spec, out, **options), spec, out, quiet, as_json)
     return 0
 
 

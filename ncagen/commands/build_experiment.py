@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping
 from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -12,6 +13,9 @@ from ncagen.commands.console import WRONG, count, progress
 from ncagen.commands.units import duration, size
 from ncagen.dataset.experiment import DatasetSpec, ExperimentManifest, ExperimentSpec, read_experiment
 from ncagen.dataset.folder import Folder
+
+if TYPE_CHECKING:
+    from ncagen.factory.plan import Plan
 
 
 def run_experiment(build, spec: ExperimentSpec, out: str, quiet: bool, as_json: bool) -> None:
@@ -51,13 +55,13 @@ def experiment_plan(
     return _plan_text(plans, workers, nodes)
 
 
-def _total(plans: Mapping[DatasetSpec, object]) -> dict[str, float]:
+def _total(plans: "Mapping[DatasetSpec, Plan]") -> dict[str, Any]:
     """The sums over all datasets, which are built one after another."""
     names = ("rows", "shards", "files", "candidates", "bytes", "seconds", "core_hours")
     return {name: sum(getattr(one, name) for one in plans.values()) for name in names}
 
 
-def _plan_text(plans: Mapping[DatasetSpec, object], workers: int, nodes: int) -> str:
+def _plan_text(plans: "Mapping[DatasetSpec, Plan]", workers: int, nodes: int) -> str:
     lines = [_plan_line(dataset, one) for dataset, one in plans.items()]
     total = _total(plans)
     machines = f"{workers} workers of this machine"
@@ -77,7 +81,7 @@ def _plan_text(plans: Mapping[DatasetSpec, object], workers: int, nodes: int) ->
     )
 
 
-def _plan_line(dataset: DatasetSpec, plan) -> str:
+def _plan_line(dataset: DatasetSpec, plan: "Plan") -> str:
     kept = ", ".join(f"{name} {share:.1%}" for name, share in plan.acceptance.items())
     return f"{dataset.label}: {_tokens(dataset)}, kept: {kept}, about {duration(plan.seconds)}"
 
