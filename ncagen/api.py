@@ -76,7 +76,8 @@ def build(
     workers = None if workers is None else whole("workers", workers, 1)
     job = BuildJob(as_spec(spec), file_format, Folder(out))
     check(job)
-    with _executor(job, workers, device, ray, gpus_per_worker) as executor:
+    with _executors(workers, device, ray, gpus_per_worker) as executor_of:
+        executor = executor_of(job)
         pilot(job.spec, file_format)  # refuses a band that no candidate reaches, before anything is written
         for text in warnings(job.spec):
             progress(Warned(text))
@@ -112,7 +113,8 @@ def build_experiment(
     workers = None if workers is None else whole("workers", workers, 1)
     spec = experiment if isinstance(experiment, ExperimentSpec) else experiment_from_settings(experiment)
     job = ExperimentJob(spec, file_format, Folder(out))
-    return run_build(job, lambda one: _executor(one, workers, device, ray, gpus_per_worker), progress)
+    with _executors(workers, device, ray, gpus_per_worker) as executor_of:
+        return run_build(job, executor_of, progress)
 
 
 def rebuild(
@@ -228,19 +230,28 @@ def gzip_length(data: bytes | bytearray | memoryview) -> int:
 
 
 @contextmanager
-def _executor(
-    job: "BuildJob", workers: int | None, device: str, ray: str | None, gpus_per_worker: float
-) -> "Iterator[Executor]":
-    """The threads of this process, or a cluster's tasks. Raises NcagenError for a device or cluster not there."""
-    if ray is None:
-        from ncagen.factory.make_shard import check_device
-        from ncagen.factory.scheduler import threads
+def _executors(
+    workers: int | None, device: str, ray: str | None, gpus_per_worker: float
+) -> "Iterator[Callable[[BuildJob], Executor]]":
+    """Gives the executor of a job: the threads of this process, or the tasks of a cluster, connected for all jobs.
 
-        with needed_by("ncagen.build"):
-            check_device(job.spec, device)
-        yield threads(job, workers or cores(), device)
+    Raises NcagenError for a device or a cluster that is not there.
+    """
+    if ray is None:
+        yield lambda job: _threads(job, workers, device)
         return
     with needed_by("ncagen.build on a Ray cluster"):
-        from ncagen.factory.ray.executor import connect
-    with connect(ray, workers, job, device, gpus_per_worker) as executor:
-        yield executor
+        from ncagen.factory.ray.connection import joined
+        from ncagen.factory.ray.executor import cluster_for
+    with joined(ray, workers) as address:
+        yield lambda job: cluster_for(job, address, workers, device, gpus_per_worker)
+
+
+def _threads(job: "BuildJob", workers: int | None, device: str) -> "Executor":
+    """The threads of this process. Raises NcagenError for a device that is not there."""
+    from ncagen.factory.make_shard import check_device
+    from ncagen.factory.scheduler import threads
+
+    with needed_by("ncagen.build"):
+        check_device(job.spec, device)
+    return threads(job, workers or cores(), device)

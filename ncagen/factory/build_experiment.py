@@ -8,7 +8,6 @@ manifest. Every band is checked with a pilot before anything is written. Not cov
 
 import json
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -36,8 +35,8 @@ from ncagen.factory.scheduler import build
 
 MOST_CHANGES = 4  # that an error names
 
-ExecutorOf = Callable[[BuildJob], AbstractContextManager[Executor]]
-"""Gives the executor of one dataset's build, or raises NcagenError where it cannot run here."""
+ExecutorOf = Callable[[BuildJob], Executor]
+"""Gives the executor of one dataset's build. Raises NcagenError where it cannot run here."""
 
 
 @dataclass(frozen=True)
@@ -95,12 +94,12 @@ def build_experiment(
         pilots(job.spec, job.file_format)
     made = {}
     for dataset, one in job.jobs.items():
-        with executor_of(one) as executor:  # before the claim: where it cannot run, nothing is written
-            _claim(job)
-            progress(DatasetBegun(dataset.label, dataset.spec))
-            for text in warnings(dataset.spec):
-                progress(Warned(f"{dataset.label}: {text}"))
-            made[dataset.path] = made_of(build(one, executor, progress))
+        executor = executor_of(one)  # before the claim: where it cannot run, nothing is written
+        _claim(job)
+        progress(DatasetBegun(dataset.label, dataset.spec))
+        for text in warnings(dataset.spec):
+            progress(Warned(f"{dataset.label}: {text}"))
+        made[dataset.path] = made_of(build(one, executor, progress))
     manifest = ExperimentManifest(job.spec, made)
     try:
         _finish(job, manifest)
