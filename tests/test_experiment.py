@@ -1,12 +1,14 @@
 """Experiments: several arms from one file, built, resumed, read and verified by the commands that users type."""
 
 import json
+import re
 import shutil
+from contextlib import chdir
 from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import contents, error_of, make, run, run_here
+from conftest import ROOT, contents, error_of, make, run, run_here
 from faults.processes import struck
 from test_second_source import Digits
 
@@ -305,3 +307,11 @@ def test_places_without_an_experiment(smoke, tmp_path, folder):
     named = f"ncagen: {folder} is an experiment: name one of its datasets, as in {folder}/ARM\n"
     for command in ("show", "view", "receipt"):
         assert run_here(command, folder) == (2, "", named), command
+
+
+def test_the_code_of_the_page_runs(file, tmp_path):
+    page = (ROOT / "docs" / "experiments.md").read_text()
+    blocks = re.findall(r"^```python\n(.*?)^```", page, flags=re.M | re.S)
+    assert len(blocks) == 2 and run_here("build", file, "--out", tmp_path / "data" / "arms").status == 0
+    with chdir(tmp_path):
+        exec("\n".join(blocks), {})
