@@ -4,10 +4,12 @@ import json
 
 import pytest
 from conftest import error_of, run_here
+from hypothesis import given
+from hypothesis import strategies as st
 from test_second_source import Digits
 
 from ncagen import sources
-from ncagen.dataset.experiment import ExperimentSpec
+from ncagen.dataset.experiment import DatasetSpec, ExperimentManifest, ExperimentSpec, Made, parse
 from ncagen.factory.experiment import experiment_from_settings
 from ncagen.factory.settings import from_settings
 
@@ -147,3 +149,27 @@ def test_a_command_with_it_writes_nothing(tmp_path):
         f"ncagen: --tokens and the spec file '{file}' are both given: use one, or edit a copy of the file\n"
     )
     assert not (tmp_path / "e").exists()
+
+
+COUNTS = st.dictionaries(st.sampled_from("abcdef"), st.lists(st.integers(1, 2**20), min_size=1, max_size=4), min_size=1)
+
+
+@given(COUNTS)
+def test_shared_ids_are_ranges_without_gap_or_overlap(counts):
+    """counts: of each arm, the ids that it and its test sets have."""
+    spec = from_settings({"tokens": 1, "band": "high"})
+    arms = tuple(DatasetSpec(name, spec) for name in counts)
+    tests = tuple(DatasetSpec(f"{name}{n}", spec, name) for name, ids in counts.items() for n in range(len(ids) - 1))
+    made = {arm.path: Made("0" * 64, counts[arm.name][0]) for arm in arms}
+    made |= {test.path: Made("0" * 64, counts[test.of][1 + int(test.name[1:])]) for test in tests}
+    shared = ExperimentManifest(ExperimentSpec("a", "shared", arms, tests), made)
+    first = 0
+    for name in sorted(counts):
+        datasets = [dataset for dataset in shared.spec.datasets if dataset.arm == name]
+        assert {shared.offset(dataset) for dataset in datasets} == {first}
+        first += max(counts[name])
+    assert shared.vocabulary == first
+    own = ExperimentManifest(ExperimentSpec("a", "own", arms, tests), made)
+    assert {own.offset(dataset) for dataset in own.spec.datasets} == {0}
+    assert own.vocabulary == max(map(max, counts.values()))
+    assert parse(own.document(), "a") == own and parse(shared.document(), "a") == shared

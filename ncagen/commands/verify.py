@@ -10,7 +10,7 @@ from ncagen.commands.arguments import dataset_argument, folder_of
 from ncagen.commands.build_experiment import verify_experiment
 from ncagen.commands.console import WRONG, count, progress
 from ncagen.cores import cores
-from ncagen.dataset.manifest import EXPERIMENT, read_manifest
+from ncagen.dataset.manifest import IsExperiment, read_manifest
 from ncagen.errors import NcagenError
 
 
@@ -29,9 +29,10 @@ def verify(folder, revision, regenerate, workers, as_json, quiet):
     """
     share = _share(regenerate)
     folder = folder_of(folder, revision)
-    if folder.has(EXPERIMENT):
+    try:
+        rows = read_manifest(folder).rows
+    except IsExperiment:
         return verify_experiment(folder, share, workers, as_json, quiet)
-    rows = read_manifest(folder).rows
     with progress(rows, "rows", quiet or as_json) as bar:
         report = ncagen.verify(folder, share, workers=workers, progress=bar.update)
     good = not report.problems

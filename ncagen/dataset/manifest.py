@@ -63,6 +63,10 @@ MOST_BANDS = 4096
 LONGEST_NAME = 255
 
 
+class IsExperiment(ManifestError):
+    """A folder with several datasets, where one was expected."""
+
+
 @dataclass(frozen=True)
 class Manifest:
     """A finished dataset. records: every shard in `shard_keys` order. files: by path within the folder, in that order.
@@ -189,7 +193,7 @@ def read_manifest(place: str | os.PathLike | Folder) -> Manifest:
 def _missing(folder: Folder) -> ManifestError:
     """Why there is no manifest. Raises OSError."""
     if folder.has(EXPERIMENT):
-        return ManifestError(f"{folder} is an experiment: name one of its datasets, as in {folder.path('ARM')}")
+        return IsExperiment(f"{folder} is an experiment: name one of its datasets, as in {folder.path('ARM')}")
     if folder.has(BUILDING) or folder.has(EXPERIMENT_BUILDING):
         return ManifestError(f"{folder} is not finished: run the same ncagen build again to complete it")
     unsure = "" if folder.listable else ", or none that these credentials may read"
