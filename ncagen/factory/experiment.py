@@ -19,7 +19,7 @@ from ncagen.factory.settings import FILE_SETTINGS, from_settings, refuse_unknown
 from ncagen.spec import BuildSpec
 
 ARM = "arm"
-BAND_SETTINGS = ("band", "bands", "for")
+BAND_SETTINGS = ("band", "bands", "band_normalised", "for")
 # What every arm has alike, and what an arm may have of its own.
 ONE_FOR_ALL = ("seed", "seq_len", "rows_per_shard")
 SHARED_SETTINGS = ("tokens", "validation", *ONE_FOR_ALL, *BAND_SETTINGS)
