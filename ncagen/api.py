@@ -105,7 +105,7 @@ def build_experiment(
     band; the same call then resumes.
     """
     with needed_by("ncagen.build_experiment"):
-        from ncagen.factory.build_experiment import ExperimentJob
+        from ncagen.factory.build_experiment import ExperimentJob, check_devices
         from ncagen.factory.build_experiment import build_experiment as run_build
         from ncagen.factory.experiment import experiment_from_settings
 
@@ -113,6 +113,7 @@ def build_experiment(
     workers = None if workers is None else whole("workers", workers, 1)
     spec = experiment if isinstance(experiment, ExperimentSpec) else experiment_from_settings(experiment)
     job = ExperimentJob(spec, file_format, Folder(out))
+    check_devices(spec, device, ray is not None)
     with _executors(workers, device, ray, gpus_per_worker) as executor_of:
         return run_build(job, executor_of, progress)
 

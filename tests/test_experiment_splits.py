@@ -5,9 +5,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import contents, make, run_here
+from conftest import contents, error_of, make, run_here
+from test_token_source import Runs
 
 import ncagen
+from ncagen import sources
 from ncagen.factory.settings import from_settings
 
 SHARED = {"tokens": 30 * 1024, "validation": 20 * 1024, "band": "high", "vocabulary": "shared"}
@@ -97,3 +99,33 @@ def test_a_test_set_out_of_reach_is_one_line(tmp_path):
     done = run_here("build", file, "--out", tmp_path / "a")
     assert (done.status, done.out, done.err.count("\n")) == (2, "", 1) and not (tmp_path / "a").exists()
     assert done.err.startswith("ncagen: test set 'few': band high (0.5 to 1) is out of reach of 27 grids of 12 x 12 in")
+
+
+def test_one_band_is_the_same_exact_length_for_every_source(tmp_path, monkeypatch):
+    monkeypatch.setitem(sources.SOURCES, "runs", Runs)
+    arms = {"letters": {"source": "runs", "letters": 200, "run": 2}, "nca": {}}
+    settings = {"tokens": 20 * 1024, "validation": 0, "band": "0.2-0.3", "arm": arms}
+    ncagen.build_experiment(settings, tmp_path / "a")
+    for arm in ncagen.open_experiment(tmp_path / "a").arms.values():
+        rows = arm.open().rows(np.arange(20))
+        content = rows["input_ids"]
+        if arm.name == "nca":  # without the delimiters
+            content = content.reshape(20, 27, 38)[:, :, 1:-1].reshape(20, -1)
+        exact = [ncagen.gzip_length(row[:360].astype("<i4").tobytes()) for row in content]
+        assert exact == list(rows["gzip_bytes"]) and all(288 <= length < 432 for length in exact)
+    # As shares of noise the limits are each source's own, and exact rationals in the spec.
+    shares = settings | {"band_normalised": "0.6-0.9"}
+    del shares["band"]
+    letters, nca = ncagen.build_experiment(shares, tmp_path / "b").spec.arms
+    assert letters.spec.bands[0].name == nca.spec.bands[0].name == "normalised-0.6-0.9"
+    assert letters.spec.bands[0].of != nca.spec.bands[0].of
+
+
+def test_a_device_that_does_not_make_an_arm_is_one_line(tmp_path, monkeypatch):
+    monkeypatch.setitem(sources.SOURCES, "runs", Runs)
+    settings = {"tokens": "20K", "validation": 0, "arm": {"letters": {"source": "runs"}, "nca": {"band": "high"}}}
+    line = "arm 'letters': --device cuda does not make rows of source runs: use --device cpu"
+    for ray in (None, "local"):
+        assert error_of(ncagen.build_experiment, settings, tmp_path / "a", device="cuda", ray=ray) == line
+    assert not (tmp_path / "a").exists()
+    ncagen.build_experiment(settings, tmp_path / "a", device="auto")

@@ -7,7 +7,8 @@ manifest. Every band is checked with a pilot before anything is written. Not cov
 """
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -29,9 +30,11 @@ from ncagen.errors import NcagenError
 from ncagen.factory.claim import check, explain
 from ncagen.factory.events import DatasetBegun, Event, Warned
 from ncagen.factory.executor import Executor
-from ncagen.factory.make_shard import BuildJob
+from ncagen.factory.make_shard import BuildJob, check_device
 from ncagen.factory.plan import Pilot, pilot, warnings
 from ncagen.factory.scheduler import build
+from ncagen.sources import source_of
+from ncagen.sources.token_source import TokenSource
 
 MOST_CHANGES = 4  # that an error names
 
@@ -74,12 +77,30 @@ def pilots(spec: ExperimentSpec, file_format: str) -> dict[DatasetSpec, Pilot]:
     """The pilot of each dataset. Raises NcagenError, naming the arm, for a band that it cannot reach."""
     found = {}
     for dataset in spec.datasets:
-        try:
+        with _naming(dataset):
             found[dataset] = pilot(dataset.spec, file_format)
-        except NcagenError as error:
-            error.args = (f"{dataset.label}: {error}",)
-            raise
     return found
+
+
+def check_devices(spec: ExperimentSpec, device: str, on_cluster: bool) -> None:
+    """Raises NcagenError, naming the arm, for a device that does not make an arm's rows, or is not here.
+
+    on_cluster: its nodes are asked for their devices later; whether a source can use one is known without them.
+    """
+    for dataset in spec.datasets:
+        if not on_cluster or isinstance(source_of(dataset.spec), TokenSource):
+            with _naming(dataset):
+                check_device(dataset.spec, device)
+
+
+@contextmanager
+def _naming(dataset: DatasetSpec) -> Iterator[None]:
+    """Makes an error say which dataset it is about."""
+    try:
+        yield
+    except NcagenError as error:
+        error.args = (f"{dataset.label}: {error}",)
+        raise
 
 
 def build_experiment(

@@ -25,6 +25,7 @@ from ncagen.factory.ray.node_monitor import NodeMonitor
 from ncagen.factory.ray.preflight import can_work, check_nodes, check_versions, versions
 from ncagen.factory.ray.workers import Actors, Node, Tasks, Workers, places
 from ncagen.sources import source_of
+from ncagen.sources.token_source import TokenSource
 
 # How long a head may be silent before a build ends; Ray itself waits 60 seconds and then aborts the process.
 HEAD_SECONDS = 20.0
@@ -81,7 +82,8 @@ def cluster_for(
     check_nodes(address, job.folder)
     nodes = [node for node in ray.nodes() if node["Alive"]]
     if device == "auto":
-        device = "cuda" if any(node["Resources"].get("GPU") for node in nodes) else "cpu"
+        on_gpus = not isinstance(source_of(job.spec), TokenSource)
+        device = "cuda" if on_gpus and any(node["Resources"].get("GPU") for node in nodes) else "cpu"
     on_devices = device != "cpu"
     if on_devices:
         _check_devices(address, nodes, gpus_per_worker)
