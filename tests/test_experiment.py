@@ -15,8 +15,9 @@ from test_second_source import Digits
 import ncagen
 from ncagen import sources
 from ncagen.dataset.experiment import read_experiment
+from ncagen.dataset.experiment_files import EXPERIMENT, EXPERIMENT_BUILDING
 from ncagen.dataset.folder import Folder
-from ncagen.dataset.manifest import EXPERIMENT, EXPERIMENT_BUILDING, read_manifest
+from ncagen.dataset.manifest import read_manifest
 from ncagen.factory.events import DatasetBegun, RowsMade
 from ncagen.factory.experiment import experiment_from_settings
 from ncagen.factory.settings import from_settings
@@ -304,7 +305,7 @@ def test_places_without_an_experiment(smoke, tmp_path, folder):
     assert error_of(ncagen.open_experiment, tmp_path / "b") == (
         f"{tmp_path}/b holds no experiment: there is no experiment.json in it"
     )
-    named = f"ncagen: {folder} is an experiment: name one of its datasets, as in {folder}/ARM\n"
+    named = f"ncagen: {folder} is an experiment of digits, high, medium: name one of its datasets, as in {folder}/ARM\n"
     for command in ("show", "view", "receipt"):
         assert run_here(command, folder) == (2, "", named), command
 

@@ -6,7 +6,7 @@ from ray_cluster import ONE_AT_A_TIME
 from s3 import parts
 
 import ncagen
-from ncagen.dataset.manifest import EXPERIMENT
+from ncagen.dataset.experiment_files import EXPERIMENT
 
 pytest_plugins = ["s3_fixtures"]
 

@@ -10,7 +10,8 @@ from ncagen.commands.arguments import dataset_argument, folder_of
 from ncagen.commands.build_experiment import verify_experiment
 from ncagen.commands.console import WRONG, count, progress
 from ncagen.cores import cores
-from ncagen.dataset.manifest import IsExperiment, read_manifest
+from ncagen.dataset.experiment_files import IsExperiment
+from ncagen.dataset.manifest import read_manifest
 from ncagen.errors import NcagenError
 
 

@@ -18,10 +18,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from ncagen.dataset.experiment_files import EXPERIMENT, EXPERIMENT_BUILDING
 from ncagen.dataset.folder import Folder
 from ncagen.dataset.manifest import (
-    EXPERIMENT,
-    EXPERIMENT_BUILDING,
     MANIFEST,
     MOST_BYTES,
     ManifestError,

@@ -20,6 +20,7 @@ from functools import cached_property
 
 import pyarrow as pa
 
+from ncagen.dataset.experiment_files import no_dataset
 from ncagen.dataset.folder import Folder, folder_at
 from ncagen.dataset.index import (
     INDEX,
@@ -45,10 +46,6 @@ from ncagen.version import VERSION
 MANIFEST = "manifest.json"
 BUILDING = "building.json"
 
-# Of a folder with several datasets (`experiment`), which is none itself.
-EXPERIMENT = "experiment.json"
-EXPERIMENT_BUILDING = "experiment-building.json"
-
 MANIFEST_VERSION = 3
 
 # 1.7 million million tokens in files of the usual size. Their hashes take a megabyte of manifest.json at most.
@@ -61,10 +58,6 @@ LISTED_FILES = 1000
 # More than anybody makes; the spec compares each with each. A name is a folder's, which no file system lets be longer.
 MOST_BANDS = 4096
 LONGEST_NAME = 255
-
-
-class IsExperiment(ManifestError):
-    """A folder with several datasets, where one was expected."""
 
 
 @dataclass(frozen=True)
@@ -192,9 +185,9 @@ def read_manifest(place: str | os.PathLike | Folder) -> Manifest:
 
 def _missing(folder: Folder) -> ManifestError:
     """Why there is no manifest. Raises OSError."""
-    if folder.has(EXPERIMENT):
-        return IsExperiment(f"{folder} is an experiment: name one of its datasets, as in {folder.path('ARM')}")
-    if folder.has(BUILDING) or folder.has(EXPERIMENT_BUILDING):
+    if of_experiment := no_dataset(folder):
+        return of_experiment
+    if folder.has(BUILDING):
         return ManifestError(f"{folder} is not finished: run the same ncagen build again to complete it")
     unsure = "" if folder.listable else ", or none that these credentials may read"
     return ManifestError(f"{folder} holds no dataset: there is no {MANIFEST} in it{unsure}")

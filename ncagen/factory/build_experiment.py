@@ -16,10 +16,9 @@ from typing import Any
 import pyarrow as pa
 
 from ncagen.dataset.experiment import DatasetSpec, ExperimentManifest, ExperimentSpec, Made, read_experiment
+from ncagen.dataset.experiment_files import EXPERIMENT, EXPERIMENT_BUILDING
 from ncagen.dataset.folder import Folder
 from ncagen.dataset.manifest import (
-    EXPERIMENT,
-    EXPERIMENT_BUILDING,
     MOST_BYTES,
     Manifest,
     ManifestError,
