@@ -126,6 +126,11 @@ TEST = {"of": "large", "tokens": "20K"}
             {"test": {"t": TEST | {"source": "nca"}}},
             "test set 't' has source of its own: it has that of its arm, leave it out",
         ),
+        (
+            {"arm": {"large": {"source": "text"}}, "test": {"t": TEST}},
+            "test set 't' is of arm 'large', whose own build has to hold its rows back: leave it out, and write"
+            ' test = "1M" below [arm.large]',
+        ),
         ({"test": {"t": TEST | {"states": 1}}}, None),
         ({"test": {"T": TEST}}, f"test set 'T' {NAME}"),
     ],

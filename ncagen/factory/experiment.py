@@ -27,6 +27,9 @@ EXPERIMENT_SETTINGS = ("name", "vocabulary")
 
 DEFAULT_NAME = "experiment"
 
+# Sources whose build divides what there is among its splits: another build's test rows may be an arm's training rows.
+DIVIDED_BY_BUILD = ("text",)
+
 Settings = Mapping[str, Any]
 
 
@@ -43,12 +46,12 @@ def experiment_from_settings(settings: Settings) -> ExperimentSpec:
     refuse_unknown(shared, [*SHARED_SETTINGS, *EXPERIMENT_SETTINGS, *FILE_SETTINGS, ARM, TEST])
     shared_by_arms = {key: value for key, value in shared.items() if key in SHARED_SETTINGS}
     of_arms = {name: _arm(name, shared_by_arms, own) for name, own in arms.items()}
-    specs = [_dataset(ARM, name, values) for name, values in of_arms.items()]
+    of_tests = {name: _test(name, own, of_arms) for name, own in tests.items()}
     return ExperimentSpec(
         shared.get("name", DEFAULT_NAME),
         shared.get("vocabulary", VOCABULARIES[0]),
-        tuple(specs),
-        tuple(_test(name, own, of_arms) for name, own in tests.items()),
+        tuple(_dataset(ARM, name, values) for name, values in of_arms.items()),
+        tuple(_dataset(TEST, name, values, tests[name]["of"]) for name, values in of_tests.items()),
     )
 
 
@@ -87,13 +90,18 @@ def _changed(settings: Settings, changes: Settings) -> dict[str, Any]:
     return {**settings, **changes}
 
 
-def _test(name: str, own: Settings, arms: Mapping[str, Settings]) -> DatasetSpec:
-    """A test set: the settings of its arm with some changed, and rows of the split `test` alone."""
+def _test(name: str, own: Settings, arms: Mapping[str, Settings]) -> dict[str, Any]:
+    """All settings of a test set: those of its arm with some changed, and rows of the split `test` alone."""
     of = own.get("of")
     if type(of) is not str or of not in arms:
         whose = f"is of arm {of!r}" if "of" in own else "does not say of which arm it is"
         known = " or ".join(f'"{arm}"' for arm in arms) or "an arm's name"
         raise SpecError(f"test set {name!r} {whose}: use of = {known}")
+    if arms[of].get("source") in DIVIDED_BY_BUILD:
+        raise SpecError(
+            f"test set {name!r} is of arm {of!r}, whose own build has to hold its rows back: leave it out, and write"
+            f' test = "1M" below [arm.{of}]'
+        )
     for key in ("source", "validation", "seed", TEST, *FILE_SETTINGS, *EXPERIMENT_SETTINGS):
         if key in own:
             raise SpecError(f"test set {name!r} has {key} of its own: it has that of its arm, leave it out")
@@ -101,7 +109,7 @@ def _test(name: str, own: Settings, arms: Mapping[str, Settings]) -> DatasetSpec
         raise SpecError(f'test set {name!r} has no tokens of its own: say how many, as in tokens = "1M"')
     changes = {key: value for key, value in own.items() if key not in ("of", "tokens")}
     counts = {"tokens": 0, "validation": 0, TEST: own["tokens"]}
-    return _dataset(TEST, name, {**_changed(arms[of], changes), **counts}, of)
+    return {**_changed(arms[of], changes), **counts}
 
 
 def _dataset(kind: str, name: str, settings: Settings, of: str | None = None) -> DatasetSpec:
