@@ -169,24 +169,6 @@ def verify(
     return run_verify(place(dataset, revision), regenerate, progress, workers or cores())
 
 
-def verify_experiment(
-    experiment: str | os.PathLike | Folder,
-    regenerate: float = 0.0,
-    *,
-    workers: int | None = None,
-    progress: Callable[[int], None] = lambda rows: None,
-) -> "ExperimentReport":
-    """Checks every dataset of an experiment as `verify` does, and that experiment.json names them.
-
-    `report.problems` has a line for everything that is wrong. The others: those of `verify`. Raises NcagenError where
-    there is no experiment to check.
-    """
-    with needed_by("ncagen.verify_experiment"):
-        from ncagen.factory.build_experiment import verify_experiment as run_verify
-
-    return run_verify(place(experiment), lambda one: verify(one, regenerate, workers=workers, progress=progress))
-
-
 def rule(dataset: Dataset, row: int) -> "Rule":
     """The rule that made a row: its weights, its start grid, and `simulate(steps)`, which gives grids.
 
@@ -228,6 +210,24 @@ def gzip_length(data: bytes | bytearray | memoryview) -> int:
         from ncagen.deflate.lengths import gzip_length as length_of
 
     return length_of(data)
+
+
+def verify_experiment(
+    experiment: str | os.PathLike | Folder,
+    regenerate: float = 0.0,
+    *,
+    workers: int | None = None,
+    progress: Callable[[int], None] = lambda rows: None,
+) -> "ExperimentReport":
+    """Checks every dataset of an experiment as `verify` does, and that experiment.json names them.
+
+    `report.problems` has a line for everything that is wrong. The others: those of `verify`. Raises NcagenError where
+    there is no experiment to check.
+    """
+    with needed_by("ncagen.verify_experiment"):
+        from ncagen.factory.build_experiment import verify_experiment as run_verify
+
+    return run_verify(place(experiment), lambda one: verify(one, regenerate, workers=workers, progress=progress))
 
 
 @contextmanager
