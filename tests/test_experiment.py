@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from conftest import ROOT, contents, error_of, make, run, run_here
 from faults.processes import struck
+from test_cli import terminal
 from test_second_source import Digits
 
 import ncagen
@@ -205,6 +206,11 @@ def test_the_command_prints_every_arm(file, tmp_path):
     found = json.loads(run_here("build", file, "--out", out, "--json").out)
     assert (found["experiment_sha256"], found["rows"], found["rows_made"]) == (experiment.experiment_sha256, 138, 0)
     assert found["arms"]["high"]["path"] == "high" and found["tests"] == {}
+
+
+def test_a_terminal_shows_the_arm(file, tmp_path):
+    shown = terminal("build", file, "--out", tmp_path / "a", columns=120)
+    assert "\rarm 'high': " in shown and "\rarm 'medium': " in shown
 
 
 def test_plan_sums_up_over_the_arms_and_writes_nothing(file, tmp_path):

@@ -10,7 +10,7 @@ from test_second_source import Digits
 
 from ncagen import sources
 from ncagen.dataset.experiment import DatasetSpec, ExperimentManifest, ExperimentSpec, Made, parse
-from ncagen.factory.experiment import experiment_from_settings
+from ncagen.factory.experiment import experiment_from_settings, is_experiment
 from ncagen.factory.settings import from_settings
 
 TWO = {
@@ -43,9 +43,20 @@ def test_an_arm_may_have_its_own_tokens_and_band():
     assert (large.spec.tokens, [band.name for band in large.spec.bands]) == (200_000, ["medium"])
 
 
+def test_an_arm_may_have_a_test_split():
+    (arm,) = experiment_from_settings(TWO | {"arm": {"a": {"test": "20K"}}}).arms
+    assert arm.rows == {"train": 196, "validation": 20, "test": 20}
+
+
+def test_a_file_with_a_table_is_an_experiment():
+    assert is_experiment({"arm": {}}) and is_experiment({"test": {}}) and is_experiment({"arms": {"high": {}}})
+    assert not is_experiment({"tokens": "1M", "test": "1M", "bands": ["high"]})
+
+
 def test_names_of_settings_may_have_hyphens():
-    hyphens = {"tokens": "200K", "rows-per-shard": 70, "seq-len": "2k", "arm": {"a": {"band": "high", "start": "one"}}}
-    assert experiment_from_settings(hyphens | {"arm": {"a": {"band": "high"}}}).arms[0].spec.seq_len == 2048
+    hyphens = {"tokens": "200K", "rows-per-shard": 70, "seq-len": "2k", "arm": {"a": {"band-normalised": "0.8-0.9"}}}
+    spec = experiment_from_settings(hyphens).arms[0].spec
+    assert (spec.seq_len, spec.rows_per_shard, spec.bands[0].name) == (2048, 70, "normalised-0.8-0.9")
 
 
 def test_the_order_of_the_arms_decides_nothing():
@@ -93,6 +104,8 @@ TEST = {"of": "large", "tokens": "20K"}
         ({"arm": {"High": {}}}, f"arm 'High' {NAME}"),
         ({"arm": {"": {}}}, f"arm '' {NAME}"),
         ({"arm": {"test": {}}}, "arm 'test' would take the folder of the test sets: use another name"),
+        ({"test": "1M"}, "test '1M' is no table: use [test.NAME]"),
+        ({"arms": {"high": {}}}, "setting 'arms' is not known: did you mean 'arm'?"),
         ({"name": "my experiment"}, f"experiment 'my experiment' {NAME}"),
         ({"vocabulary": "one"}, "vocabulary 'one' is not known: use own or shared"),
         ({"vocabulry": "own"}, "setting 'vocabulry' is not known: did you mean 'vocabulary'?"),

@@ -42,6 +42,7 @@ class Meter:
     def __init__(self, bar: tqdm, seq_len: int, quiet: bool):
         self.made = self.tried = self.bytes = self._tokens = 0
         self._bar, self._seq_len, self._quiet = bar, seq_len, quiet
+        self._before = 0, 0  # rows and candidates of the datasets before this one
         self._nodes = ""
         self._begun = time.monotonic()
 
@@ -49,6 +50,7 @@ class Meter:
         match event:
             case DatasetBegun(label, spec):
                 self._seq_len = spec.seq_len
+                self._before = self.made, self.tried
                 self._bar.set_description_str(label)
             case Warned(text) if not self._quiet:
                 self._bar.clear()
@@ -81,7 +83,8 @@ class Meter:
 
     def _show(self) -> None:
         speed = self._tokens / self.seconds
-        share = self.made / self.tried if self.tried else 0.0
+        made, tried = self.made - self._before[0], self.tried - self._before[1]
+        share = made / tried if tried else 0.0
         self._bar.set_postfix_str(f"{self._nodes}{speed / 1e6:.2f}M tokens/s, {share:.1%} kept", refresh=False)
 
 

@@ -34,8 +34,8 @@ Settings = Mapping[str, Any]
 
 
 def is_experiment(settings: Settings) -> bool:
-    """Whether the settings of a TOML file are those of an experiment."""
-    return ARM in settings or isinstance(settings.get(TEST), Mapping)
+    """Whether the settings of a TOML file are those of an experiment: one dataset's have no tables."""
+    return ARM in settings or any(isinstance(value, Mapping) for value in settings.values())
 
 
 def experiment_from_settings(settings: Settings) -> ExperimentSpec:
