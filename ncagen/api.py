@@ -85,7 +85,7 @@ def build(
 
 
 def build_experiment(
-    experiment: ExperimentSpec | Mapping[str, Any],
+    experiment: ExperimentSpec | ExperimentManifest | Mapping[str, Any],
     out: str | os.PathLike,
     *,
     file_format: str = "parquet",
@@ -98,8 +98,9 @@ def build_experiment(
     """Makes all datasets of an experiment, or what is missing of them, and returns its manifest.
 
     experiment: settings as in a TOML file with [arm.NAME] tables (docs/experiments.md), such as {"tokens": "164M",
-    "band": "high", "arm": {"nca": {}, "small": {"grid": 8}}}. The others: those of `build`. progress: also gets a
-    `DatasetBegun` before the events of each dataset.
+    "band": "high", "arm": {"nca": {}, "small": {"grid": 8}}}; or the manifest of an experiment to make again, such as
+    `ncagen.open_experiment(folder).manifest`: then every dataset has to come out as it says.
+    The others: those of `build`. progress: also gets a `DatasetBegun` before the events of each dataset.
 
     Raises NcagenError as `build` does, naming the arm, and before anything is written where an arm cannot reach its
     band; the same call then resumes.
@@ -111,8 +112,10 @@ def build_experiment(
 
     check_format(file_format)
     workers = None if workers is None else whole("workers", workers, 1)
-    spec = experiment if isinstance(experiment, ExperimentSpec) else experiment_from_settings(experiment)
-    job = ExperimentJob(spec, file_format, Folder(out))
+    wanted = experiment if isinstance(experiment, ExperimentManifest) else None
+    spec = experiment.spec if isinstance(experiment, ExperimentManifest) else experiment
+    spec = spec if isinstance(spec, ExperimentSpec) else experiment_from_settings(spec)
+    job = ExperimentJob(spec, file_format, Folder(out), wanted)
     check_devices(spec, device, ray is not None)
     with _executors(workers, device, ray, gpus_per_worker) as executor_of:
         return run_build(job, executor_of, progress)

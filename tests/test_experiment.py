@@ -15,7 +15,7 @@ from test_second_source import Digits
 
 import ncagen
 from ncagen import sources
-from ncagen.dataset.experiment import read_experiment
+from ncagen.dataset.experiment import ExperimentManifest, read_experiment
 from ncagen.dataset.experiment_files import EXPERIMENT, EXPERIMENT_BUILDING
 from ncagen.dataset.folder import Folder
 from ncagen.dataset.manifest import read_manifest
@@ -302,6 +302,32 @@ def test_an_experiment_json_that_was_changed_is_damaged(copied, old, new, said):
     assert old in text
     path.write_text(text.replace(old, new))
     assert error_of(ncagen.open_experiment, copied).startswith(f"{path} is damaged: {said}")
+
+
+def test_it_is_made_again_from_experiment_json(folder, tmp_path):
+    manifest = ncagen.open_experiment(folder).manifest
+    assert ncagen.build_experiment(manifest, tmp_path / "a") == manifest
+    assert contents(tmp_path / "a") == contents(folder)
+    made = manifest.made | {"high": manifest.made["medium"]}
+    line = error_of(ncagen.build_experiment, ExperimentManifest(manifest.spec, made), tmp_path / "b")
+    assert line == (
+        f"{tmp_path}/b/high is not the dataset that the given experiment.json names, which was altered or comes from"
+        " another version of ncagen"
+    )
+    assert not (tmp_path / "b" / EXPERIMENT).exists()
+
+
+def test_rebuild_takes_experiment_json(file, tmp_path):
+    assert run_here("build", file, "--out", tmp_path / "a").status == 0
+    copy = shutil.copy(tmp_path / "a" / EXPERIMENT, tmp_path / "two.json")
+    done = run_here("rebuild", copy, "--out", tmp_path / "b")
+    assert (done.status, done.err) == (0, "") and contents(tmp_path / "a") == contents(tmp_path / "b")
+    Path(copy).write_text(Path(copy).read_text().replace('"tokens": 60000', '"tokens": 61000'))
+    assert run_here("rebuild", copy, "--out", tmp_path / "c") == (
+        2,
+        "",
+        f"ncagen: {copy} is damaged: its hash does not match what it says\n",
+    )
 
 
 def test_places_without_an_experiment(smoke, tmp_path, folder):

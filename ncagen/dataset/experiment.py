@@ -16,10 +16,12 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 from ncagen.dataset.experiment_files import EXPERIMENT, EXPERIMENT_BUILDING
 from ncagen.dataset.folder import Folder
+from ncagen.dataset.local import mapped
 from ncagen.dataset.manifest import (
     MANIFEST,
     MOST_BYTES,
@@ -32,6 +34,7 @@ from ncagen.errors import SpecError
 from ncagen.spec import BuildSpec
 
 EXPERIMENT_VERSION = 1
+VERSION_KEY = b'"experiment_version"'  # what experiment.json begins with
 
 OWN, SHARED = "own", "shared"
 VOCABULARIES = (OWN, SHARED)
@@ -242,6 +245,15 @@ def read_experiment(folder: Folder) -> ExperimentManifest:
         raise _missing(folder) from None
     except OSError as error:
         raise ManifestError(f"{path} cannot be read: {error.strerror or one_line(error)}") from None
+
+
+def find_experiment(path: Path) -> ExperimentManifest | None:
+    """The manifest in a file, None where it does not begin as one. Raises ManifestError for a damaged one."""
+    try:
+        text = mapped(path, MOST_BYTES).to_pybytes()
+    except OSError:
+        return None
+    return parse(text, str(path)) if VERSION_KEY in text[:100] else None
 
 
 def _missing(folder: Folder) -> ManifestError:

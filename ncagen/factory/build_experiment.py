@@ -43,11 +43,19 @@ ExecutorOf = Callable[[BuildJob], Executor]
 
 @dataclass(frozen=True)
 class ExperimentJob:
-    """An experiment, the file format of all its datasets, and the folder that they go to."""
+    """An experiment, the file format of all its datasets, and the folder that they go to.
+
+    wanted: the manifest that has to come out, where an experiment is made again.
+    """
 
     spec: ExperimentSpec
     file_format: str
     folder: Folder
+    wanted: ExperimentManifest | None = None
+
+    def accepts(self, dataset: DatasetSpec, made: Made) -> bool:
+        """Whether a finished dataset may be part of the experiment: any, unless it is made again."""
+        return self.wanted is None or self.wanted.made[dataset.path] == made
 
     @cached_property
     def jobs(self) -> dict[DatasetSpec, BuildJob]:
@@ -120,6 +128,11 @@ def build_experiment(
         for text in warnings(dataset.spec):
             progress(Warned(f"{dataset.label}: {text}"))
         made[dataset.path] = made_of(build(one, executor, progress))
+        if not job.accepts(dataset, made[dataset.path]):
+            raise NcagenError(
+                f"{one.folder} is not the dataset that the given {EXPERIMENT} names, which was altered or comes from"
+                " another version of ncagen"
+            )
     manifest = ExperimentManifest(job.spec, made)
     try:
         _finish(job, manifest)
