@@ -1,6 +1,8 @@
 """Which experiments can be: settings of several arms to a spec, and the line for each that cannot."""
 
+import itertools
 import json
+from dataclasses import replace
 
 import pytest
 from conftest import error_of, run_here
@@ -104,6 +106,10 @@ TEST = {"of": "large", "tokens": "20K"}
         ({"arm": {"High": {}}}, f"arm 'High' {NAME}"),
         ({"arm": {"": {}}}, f"arm '' {NAME}"),
         ({"arm": {"test": {}}}, "arm 'test' would take the folder of the test sets: use another name"),
+        (
+            {"arm": {"a": {}, "b": {"for": "web"}}},
+            "arm 'b' has the settings of arm 'a': change one of them, or leave it out",
+        ),
         ({"test": "1M"}, "test '1M' is no table: use [test.NAME]"),
         ({"arms": {"high": {}}}, "setting 'arms' is not known: did you mean 'arm'?"),
         ({"name": "my experiment"}, f"experiment 'my experiment' {NAME}"),
@@ -175,9 +181,11 @@ COUNTS = st.dictionaries(st.sampled_from("abcdef"), st.lists(st.integers(1, 2**2
 @given(COUNTS)
 def test_shared_ids_are_ranges_without_gap_or_overlap(counts):
     """counts: of each arm, the ids that it and its test sets have."""
+    sizes = itertools.count(1)  # so that no two datasets are the same
     spec = from_settings({"tokens": 1, "band": "high"})
-    arms = tuple(DatasetSpec(name, spec) for name in counts)
-    tests = tuple(DatasetSpec(f"{name}{n}", spec, name) for name, ids in counts.items() for n in range(len(ids) - 1))
+    arms = tuple(DatasetSpec(name, replace(spec, tokens=next(sizes))) for name in counts)
+    names = [(f"{name}{n}", name) for name, ids in counts.items() for n in range(len(ids) - 1)]
+    tests = tuple(DatasetSpec(name, replace(spec, tokens=next(sizes)), of) for name, of in names)
     made = {arm.path: Made("0" * 64, counts[arm.name][0]) for arm in arms}
     made |= {test.path: Made("0" * 64, counts[test.of][1 + int(test.name[1:])]) for test in tests}
     shared = ExperimentManifest(ExperimentSpec("a", "shared", arms, tests), made)

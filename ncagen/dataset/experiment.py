@@ -129,6 +129,12 @@ class ExperimentSpec:
                 value, other = getattr(arm.spec, name), getattr(first.spec, name)
                 if value != other:
                     raise SpecError(f"{arm.label} has {name} {value} and {first.label} {other}: use one for all arms")
+        seen: dict[BuildSpec, DatasetSpec] = {}
+        for dataset in self.datasets:
+            if (same := seen.setdefault(dataset.spec, dataset)) is not dataset:
+                raise SpecError(
+                    f"{dataset.label} has the settings of {same.label}: change one of them, or leave it out"
+                )
 
     @property
     def datasets(self) -> tuple[DatasetSpec, ...]:
