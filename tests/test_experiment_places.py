@@ -1,12 +1,13 @@
 """Experiments elsewhere: in a bucket, and built on a Ray cluster. The store is moto's, on this machine."""
 
+import sys
+
 import pytest
 from conftest import contents, run
 from ray_cluster import ONE_AT_A_TIME
 from s3 import parts
 
 import ncagen
-from ncagen.dataset.experiment_files import EXPERIMENT
 
 pytest_plugins = ["s3_fixtures"]
 
@@ -44,11 +45,20 @@ def test_in_a_bucket_it_is_what_it_is_on_a_disk(store, place, built):
     assert [len(arm.open()) for arm in arms.values()] == [30, 30] and arms["medium"].offset == 10002
 
 
+SCRIPT = """
+import sys, tomllib, ncagen
+settings = tomllib.loads(open(sys.argv[1]).read())
+ncagen.build_experiment(settings, sys.argv[2], ray="local", workers=2)
+ncagen.build({"tokens": "30K", "validation": "10K", "band": "high"}, sys.argv[3], ray="local", workers=2)
+"""
+
+
 @pytest.mark.slow
 @ONE_AT_A_TIME
 def test_on_a_cluster_it_is_what_it_is_without_one(built, tmp_path):
+    """And a process may have two local clusters, one after the other."""
     file, folder = built
-    done = run("build", file, "--out", tmp_path / "b", "--ray", "local", "--workers", 2)
-    assert (done.status, done.err) == (0, "")
+    done = run(file, tmp_path / "b", tmp_path / "c", program=[sys.executable, "-c", SCRIPT])
+    assert done == (0, "", "")
     assert contents(tmp_path / "b") == contents(folder)
-    assert (tmp_path / "b" / EXPERIMENT).exists()
+    assert contents(tmp_path / "c") == contents(folder / "high")
