@@ -280,30 +280,6 @@ def test_an_arm_that_was_replaced_is_found(copied):
     )
 
 
-@pytest.mark.parametrize(
-    "old, new, said",
-    [
-        ('"offset": 11,', '"offset": 12,', "its hash does not match what it says"),
-        ('"name": "three"', '"name": "four"', "its hash does not match what it says"),
-        ('"experiment_sha256": "', '"experiment_sha256": "0', "its hash does not match what it says"),
-        (
-            '"experiment_version": 1',
-            '"experiment_version": 1, "experiment_version": 2',
-            "'experiment_version' is in it",
-        ),
-        ('"vocabulary": 11,', '"vocabulary": 0,', "arm 'digits' has no hash and vocabulary"),
-        ('"vocabulary": "shared"', '"vocabulary": "all"', "vocabulary 'all' is not known: use own or shared"),
-        ('"tests"', '"texts"', "the experiment is incomplete: 'tests'"),
-    ],
-)
-def test_an_experiment_json_that_was_changed_is_damaged(copied, old, new, said):
-    path = copied / EXPERIMENT
-    text = path.read_text()
-    assert old in text
-    path.write_text(text.replace(old, new))
-    assert error_of(ncagen.open_experiment, copied).startswith(f"{path} is damaged: {said}")
-
-
 def test_it_is_made_again_from_experiment_json(folder, tmp_path):
     manifest = ncagen.open_experiment(folder).manifest
     assert ncagen.build_experiment(manifest, tmp_path / "a") == manifest
@@ -337,8 +313,22 @@ def test_places_without_an_experiment(smoke, tmp_path, folder):
         f"{tmp_path}/b holds no experiment: there is no experiment.json in it"
     )
     named = f"ncagen: {folder} is an experiment of digits, high, medium: name one of its datasets, as in {folder}/ARM\n"
-    for command in ("show", "view", "receipt"):
-        assert run_here(command, folder) == (2, "", named), command
+    export = ["export", "--to", "nanogpt", "--out", tmp_path / "c"]
+    for command in (["show", "--row", 1], ["view"], ["receipt"], export):
+        assert run_here(*command, folder) == (2, "", named), command
+
+
+def test_show_prints_every_dataset(folder):
+    sha256 = ncagen.open_experiment(folder).experiment_sha256
+    tokens = "102,400 train and 10,240 validation tokens in rows of 1024"
+    assert run_here("show", folder).out.splitlines() == [
+        f"{folder}: experiment three, 3 datasets, sha256 {sha256}",
+        "20015 ids (shared), seed 0",
+        f"digits: digits, band all, {tokens}, ids 0 to 10",
+        f"high: nca, band high, {tokens}, ids 11 to 10012",
+        "medium: nca, band medium, 61,440 train and 10,240 validation tokens in rows of 1024, ids 10013 to 20014",
+    ]
+    assert json.loads(run_here("show", folder, "--json").out) == json.loads((folder / EXPERIMENT).read_text())
 
 
 def test_the_code_of_the_page_runs(file, tmp_path):

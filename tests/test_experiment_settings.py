@@ -199,3 +199,27 @@ def test_shared_ids_are_ranges_without_gap_or_overlap(counts):
     assert {own.offset(dataset) for dataset in own.spec.datasets} == {0}
     assert own.vocabulary == max(map(max, counts.values()))
     assert parse(own.document(), "a") == own and parse(shared.document(), "a") == shared
+
+
+@pytest.mark.parametrize(
+    "old, new, said",
+    [
+        ('"offset": 10002,', '"offset": 10003,', "its hash does not match what it says"),
+        ('"name": "two"', '"name": "four"', "its hash does not match what it says"),
+        ('"experiment_sha256": "', '"experiment_sha256": "0', "its hash does not match what it says"),
+        (
+            '"experiment_version": 1',
+            '"experiment_version": 1, "experiment_version": 2',
+            "'experiment_version' is in it",
+        ),
+        ('"vocabulary": 258,', '"vocabulary": 0,', "arm 'small' has no hash and vocabulary"),
+        ('"vocabulary": "shared"', '"vocabulary": "all"', "vocabulary 'all' is not known: use own or shared"),
+        ('"tests"', '"texts"', "the experiment is incomplete: 'tests'"),
+    ],
+)
+def test_an_experiment_json_that_was_changed_is_damaged(old, new, said):
+    spec = experiment_from_settings(TWO | {"name": "two", "vocabulary": "shared"})
+    manifest = ExperimentManifest(spec, {"large": Made("0" * 64, 10002), "small": Made("1" * 64, 258)})
+    text = manifest.document().decode()
+    assert parse(text.encode(), "e.json") == manifest and old in text
+    assert error_of(parse, text.replace(old, new).encode(), "e.json").startswith(f"e.json is damaged: {said}")

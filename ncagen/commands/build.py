@@ -8,8 +8,8 @@ from pathlib import Path
 import click
 
 import ncagen
-from ncagen.commands.build_experiment import experiment_plan, run_experiment
 from ncagen.commands.build_runner import run_build
+from ncagen.commands.experiment import experiment_plan, run_experiment
 from ncagen.commands.spec_options import settings_of, spec_options
 from ncagen.commands.units import duration, size
 from ncagen.cores import cores

@@ -26,8 +26,8 @@ def rebuild(file, out, file_format, workers, as_json, quiet):
     with the content hash that FILE says, or is not written. From the experiment.json of an experiment all its datasets
     are made again, and must have the hashes that it says.
     """
-    from ncagen.commands.build_experiment import run_experiment
     from ncagen.commands.build_runner import run_build
+    from ncagen.commands.experiment import run_experiment
 
     if manifest := find_experiment(file):
         make = partial(ncagen.build_experiment, manifest, out, file_format=file_format or "parquet", workers=workers)

@@ -7,8 +7,8 @@ import click
 
 import ncagen
 from ncagen.commands.arguments import dataset_argument, folder_of
-from ncagen.commands.build_experiment import verify_experiment
 from ncagen.commands.console import WRONG, count, progress
+from ncagen.commands.experiment import verify_experiment
 from ncagen.cores import cores
 from ncagen.dataset.experiment_files import IsExperiment
 from ncagen.dataset.manifest import read_manifest

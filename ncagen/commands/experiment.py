@@ -1,4 +1,4 @@
-"""What `ncagen build` and `ncagen verify` print for an experiment: its plan, its progress, its result."""
+"""What `ncagen build`, `verify` and `show` print for an experiment: plan, progress, result, datasets."""
 
 import json
 from collections.abc import Mapping
@@ -97,13 +97,18 @@ def _lines(out: str, manifest: ExperimentManifest, rows: int, meter: Meter) -> l
     """A line for each dataset, then one for all of them."""
     place = Folder(out)
     listed = [
-        f"{place.within(d.path)}: {sum(d.rows.values()):,} rows, ids {manifest.offset(d)} to"
-        f" {manifest.offset(d) + manifest.made[d.path].vocabulary - 1},"
+        f"{place.within(d.path)}: {sum(d.rows.values()):,} rows, {_ids(manifest, d)},"
         f" sha256 {manifest.made[d.path].dataset_sha256}"
         for d in manifest.spec.datasets
     ]
     counts = f"{len(listed)} datasets, {rows:,} rows, {meter.bytes / 1e6:,.1f} MB, {manifest.vocabulary} ids"
     return [*listed, f"{out}: {counts}, sha256 {manifest.experiment_sha256}"]
+
+
+def _ids(manifest: ExperimentManifest, dataset: DatasetSpec) -> str:
+    """The ids of a dataset's rows in the experiment's vocabulary."""
+    first = manifest.offset(dataset)
+    return f"ids {first} to {first + manifest.made[dataset.path].vocabulary - 1}"
 
 
 def _result(out: str, manifest: ExperimentManifest, rows: int, meter: Meter) -> dict:
@@ -121,6 +126,24 @@ def _result(out: str, manifest: ExperimentManifest, rows: int, meter: Meter) -> 
         "bytes": meter.bytes,
         "seconds": round(meter.seconds, 3),
     }
+
+
+def show_experiment(folder: Folder, as_json: bool) -> None:
+    """Prints the datasets of an experiment, of each its splits, bands and ids. Raises NcagenError."""
+    manifest = read_experiment(folder)
+    if as_json:
+        click.echo(json.dumps(json.loads(manifest.document()), indent=1))
+        return
+    spec = manifest.spec
+    click.echo(f"{folder}: experiment {spec.name}, {len(spec.datasets)} datasets, sha256 {manifest.experiment_sha256}")
+    click.echo(f"{manifest.vocabulary} ids ({spec.vocabulary}), seed {spec.arms[0].spec.seed}")
+    for dataset in spec.datasets:
+        of = "" if dataset.of is None else f" of {dataset.of}"
+        bands = ", ".join(band.name for band in dataset.spec.bands)
+        click.echo(
+            f"{dataset.path}{of}: {dataset.spec.source.name}, band {bands}, {_tokens(dataset)},"
+            f" {_ids(manifest, dataset)}"
+        )
 
 
 def verify_experiment(folder: Folder, share: float, workers: int, as_json: bool, quiet: bool) -> int:
