@@ -12,6 +12,7 @@ from test_second_source import Digits
 
 from ncagen import sources
 from ncagen.dataset.experiment import DatasetSpec, ExperimentManifest, ExperimentSpec, Made, parse
+from ncagen.dataset.folder import Folder
 from ncagen.factory.experiment import experiment_from_settings, is_experiment
 from ncagen.factory.settings import from_settings
 
@@ -158,6 +159,32 @@ def test_what_cannot_be_is_one_line(changes, line):
     if line is None:
         line = "test set 't': " + error_of(from_settings, {"tokens": "20K", "band": "high", "states": 1})
     assert error_of(experiment_from_settings, TWO | changes) == line
+
+
+def test_no_spec_has_arms_that_do_not_match():
+    one = DatasetSpec("a", from_settings({"tokens": "1M", "band": "high"}))
+    for name, value in (("seed", 1), ("seq_len", 2048)):
+        other = DatasetSpec("b", replace(one.spec, **{name: value}))
+        line = f"arm 'b' has {name} {value} and arm 'a' {getattr(one.spec, name)}: use one for all arms"
+        assert error_of(ExperimentSpec, "e", "own", (one, other)) == line
+    assert error_of(ExperimentSpec, "e", "own", (one, one)) == "arm 'a' is given twice"
+    test = DatasetSpec("t", replace(one.spec, tokens=0, validation=0, test=1), "b")
+    assert error_of(ExperimentSpec, "e", "own", (one,), (test,)) == "test set 't' is of arm 'b': use a"
+
+
+@pytest.mark.parametrize(
+    "place, within",
+    [
+        ("data/arms", "data/arms/test/wide"),
+        ("data/arms/", "data/arms/test/wide"),
+        ("file:///data/arms", "file:///data/arms/test/wide"),
+        ("s3://bucket/arms?region=eu-west-1", "s3://bucket/arms/test/wide?region=eu-west-1"),
+        ("s3://bucket", "s3://bucket/test/wide"),
+        ("data/a?b", "data/a?b/test/wide"),
+    ],
+)
+def test_a_dataset_s_folder_is_within_the_experiment_s(place, within):
+    assert str(Folder(place).within("test/wide")) == within
 
 
 def test_a_command_with_it_writes_nothing(tmp_path):
