@@ -18,8 +18,8 @@ from ncagen.dataset.folder import Folder
 from ncagen.dataset.manifest import Manifest
 from ncagen.dataset.reader import Dataset
 from ncagen.dataset.receipt import read_receipt
-from ncagen.dataset.shard import check_format
-from ncagen.errors import NcagenError
+from ncagen.dataset.shard import FORMATS
+from ncagen.errors import NcagenError, SpecError
 from ncagen.hints import needed_by
 from ncagen.numbers import whole
 from ncagen.opening import place
@@ -72,7 +72,7 @@ def build(
         from ncagen.factory.plan import pilot, warnings
         from ncagen.factory.scheduler import build as run_build
 
-    check_format(file_format)
+    _check_format(file_format)
     workers = None if workers is None else whole("workers", workers, 1)
     job = BuildJob(as_spec(spec), file_format, Folder(out))
     check(job)
@@ -110,7 +110,7 @@ def build_experiment(
         from ncagen.factory.build_experiment import build_experiment as run_build
         from ncagen.factory.experiment import experiment_from_settings
 
-    check_format(file_format)
+    _check_format(file_format)
     workers = None if workers is None else whole("workers", workers, 1)
     wanted = experiment if isinstance(experiment, ExperimentManifest) else None
     spec = experiment.spec if isinstance(experiment, ExperimentManifest) else experiment
@@ -231,6 +231,12 @@ def verify_experiment(
         from ncagen.factory.build_experiment import verify_experiment as run_verify
 
     return run_verify(place(experiment), lambda one: verify(one, regenerate, workers=workers, progress=progress))
+
+
+def _check_format(file_format: object) -> None:
+    """Raises SpecError unless it is a file format."""
+    if file_format not in FORMATS:
+        raise SpecError(f"format {file_format!r} is not known: use {' or '.join(FORMATS)}")
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from ncagen.commands.units import duration, size
 from ncagen.cores import cores
 from ncagen.dataset.experiment import ExperimentSpec
 from ncagen.dataset.folder import Folder
-from ncagen.dataset.shard import check_format
+from ncagen.dataset.shard import FORMATS
 from ncagen.errors import NcagenError, SpecError
 from ncagen.spec import BuildSpec
 
@@ -48,7 +48,8 @@ def build(spec_file, out, device, ray, gpus_per_worker, only_plan, nodes, quiet,
     settings = settings_of(spec_file, flags)
     file_format = settings.pop("format", "parquet")
     out = out or (str(settings["out"]) if "out" in settings else None)
-    check_format(file_format)
+    if file_format not in FORMATS:
+        raise SpecError(f"format {file_format!r} is not known: use {' or '.join(FORMATS)}")
     from ncagen.factory.experiment import experiment_from_settings, is_experiment
     from ncagen.factory.settings import from_settings
 

@@ -24,7 +24,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ncagen.errors import NcagenError, SpecError
+from ncagen.errors import NcagenError
 from ncagen.row_format import RowFormat, Rows
 from ncagen.spec import BuildSpec
 
@@ -216,12 +216,6 @@ def damage() -> Iterator[None]:
         struct.error,
     ) as error:
         raise DamagedShard(f"it cannot be read: {one_line(error)}") from None
-
-
-def check_format(file_format: object) -> None:
-    """Raises SpecError unless it is a file format."""
-    if file_format not in FORMATS:
-        raise SpecError(f"format {file_format!r} is not known: use {' or '.join(FORMATS)}")
 
 
 def is_sha256(value: object) -> bool:
