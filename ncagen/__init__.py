@@ -8,6 +8,7 @@ the build extra: `ncagen.build`, `rebuild`, `verify`, and `generate`, which give
 
 from ncagen.api import (
     build,
+    build_experiment,
     grids_to_tokens,
     gzip_length,
     prepare_corpus,
@@ -16,7 +17,9 @@ from ncagen.api import (
     rule,
     tokens_to_grids,
     verify,
+    verify_experiment,
 )
+from ncagen.dataset.experiment_reader import Experiment, ExperimentDataset
 from ncagen.dataset.layout import Layout
 from ncagen.dataset.mixture import Mixture
 from ncagen.dataset.reader import Dataset
@@ -24,11 +27,13 @@ from ncagen.dataset.stream import Stream
 from ncagen.dataset.tokens import Tokens
 from ncagen.errors import NcagenError
 from ncagen.factory.generate import generate
-from ncagen.opening import open
+from ncagen.opening import open, open_experiment
 from ncagen.version import VERSION as __version__
 
 __all__ = [
     "Dataset",
+    "Experiment",
+    "ExperimentDataset",
     "Layout",
     "Mixture",
     "NcagenError",
@@ -36,14 +41,17 @@ __all__ = [
     "Tokens",
     "__version__",
     "build",
+    "build_experiment",
     "generate",
     "grids_to_tokens",
     "gzip_length",
     "open",
+    "open_experiment",
     "prepare_corpus",
     "rebuild",
     "recommend",
     "rule",
     "tokens_to_grids",
     "verify",
+    "verify_experiment",
 ]

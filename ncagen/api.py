@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ncagen.cores import cores
+from ncagen.dataset.experiment import ExperimentManifest, ExperimentSpec
 from ncagen.dataset.folder import Folder
 from ncagen.dataset.manifest import Manifest
 from ncagen.dataset.reader import Dataset
@@ -27,6 +28,7 @@ from ncagen.spec import BuildSpec
 if TYPE_CHECKING:
     from ncagen.dataset.verify import Report
     from ncagen.evaluate.recommendation import Recommendation
+    from ncagen.factory.build_experiment import ExperimentReport
     from ncagen.factory.events import Event
     from ncagen.factory.executor import Executor
     from ncagen.factory.inspect_rows import Rule
@@ -72,16 +74,53 @@ def build(
         from ncagen.factory.plan import pilot, warnings
         from ncagen.factory.scheduler import build as run_build
 
-    if file_format not in FORMATS:
-        raise SpecError(f"format {file_format!r} is not known: use {' or '.join(FORMATS)}")
+    _check_format(file_format)
     workers = None if workers is None else whole("workers", workers, 1)
     job = BuildJob(as_spec(spec), file_format, Folder(out))
     check(job)
-    with _executor(job, workers, device, ray, gpus_per_worker) as executor:
+    with _executors(workers, device, ray, gpus_per_worker) as executor_of:
+        executor = executor_of(job)
         pilot(job.spec, file_format)  # refuses a band that no candidate reaches, before anything is written
         for text in warnings(job.spec):
             progress(Warned(text))
         return run_build(job, executor, progress)
+
+
+def build_experiment(
+    experiment: ExperimentSpec | ExperimentManifest | Mapping[str, Any],
+    out: str | os.PathLike,
+    *,
+    file_format: str = "parquet",
+    workers: int | None = None,
+    device: str = "cpu",
+    ray: str | None = None,
+    gpus_per_worker: float = 1.0,
+    progress: "Callable[[Event], object]" = _ignore,
+) -> ExperimentManifest:
+    """Makes all datasets of an experiment, or what is missing of them, and returns its manifest.
+
+    experiment: settings as in a TOML file with [arm.NAME] tables (docs/experiments.md), such as {"tokens": "164M",
+    "band": "high", "arm": {"nca": {}, "small": {"grid": 8}}}; or the manifest of an experiment to make again, such as
+    `ncagen.open_experiment(folder).manifest`: then every dataset has to come out as it says.
+    The others: those of `build`. progress: also gets a `DatasetBegun` before the events of each dataset.
+
+    Raises NcagenError as `build` does, naming the arm, and before anything is written where an arm cannot reach its
+    band; the same call then resumes.
+    """
+    with needed_by("ncagen.build_experiment"):
+        from ncagen.factory.build_experiment import ExperimentJob, check_devices
+        from ncagen.factory.build_experiment import build_experiment as run_build
+        from ncagen.factory.experiment import experiment_from_settings
+
+    _check_format(file_format)
+    workers = None if workers is None else whole("workers", workers, 1)
+    wanted = experiment if isinstance(experiment, ExperimentManifest) else None
+    spec = experiment.spec if isinstance(experiment, ExperimentManifest) else experiment
+    spec = spec if isinstance(spec, ExperimentSpec) else experiment_from_settings(spec)
+    job = ExperimentJob(spec, file_format, Folder(out), wanted)
+    check_devices(spec, device, ray is not None)
+    with _executors(workers, device, ray, gpus_per_worker) as executor_of:
+        return run_build(job, executor_of, progress)
 
 
 def rebuild(
@@ -221,20 +260,53 @@ def gzip_length(data: bytes | bytearray | memoryview) -> int:
     return length_of(data)
 
 
-@contextmanager
-def _executor(
-    job: "BuildJob", workers: int | None, device: str, ray: str | None, gpus_per_worker: float
-) -> "Iterator[Executor]":
-    """The threads of this process, or a cluster's tasks. Raises NcagenError for a device or cluster not there."""
-    if ray is None:
-        from ncagen.factory.make_shard import check_device
-        from ncagen.factory.scheduler import threads
+def verify_experiment(
+    experiment: str | os.PathLike | Folder,
+    regenerate: float = 0.0,
+    *,
+    workers: int | None = None,
+    progress: Callable[[int], None] = lambda rows: None,
+) -> "ExperimentReport":
+    """Checks every dataset of an experiment as `verify` does, and that experiment.json names them.
 
-        with needed_by("ncagen.build"):
-            check_device(job.spec, device)
-        yield threads(job, workers or cores(), device)
+    `report.problems` has a line for everything that is wrong. The others: those of `verify`. Raises NcagenError where
+    there is no experiment to check.
+    """
+    with needed_by("ncagen.verify_experiment"):
+        from ncagen.factory.build_experiment import verify_experiment as run_verify
+
+    return run_verify(place(experiment), lambda one: verify(one, regenerate, workers=workers, progress=progress))
+
+
+def _check_format(file_format: object) -> None:
+    """Raises SpecError unless it is a file format."""
+    if file_format not in FORMATS:
+        raise SpecError(f"format {file_format!r} is not known: use {' or '.join(FORMATS)}")
+
+
+@contextmanager
+def _executors(
+    workers: int | None, device: str, ray: str | None, gpus_per_worker: float
+) -> "Iterator[Callable[[BuildJob], Executor]]":
+    """Gives the executor of a job: the threads of this process, or the tasks of a cluster, connected for all jobs.
+
+    Raises NcagenError for a device or a cluster that is not there.
+    """
+    if ray is None:
+        yield lambda job: _threads(job, workers, device)
         return
     with needed_by("ncagen.build on a Ray cluster"):
-        from ncagen.factory.ray.executor import connect
-    with connect(ray, workers, job, device, gpus_per_worker) as executor:
-        yield executor
+        from ncagen.factory.ray.connection import joined
+        from ncagen.factory.ray.executor import cluster_for
+    with joined(ray, workers) as address:
+        yield lambda job: cluster_for(job, address, workers, device, gpus_per_worker)
+
+
+def _threads(job: "BuildJob", workers: int | None, device: str) -> "Executor":
+    """The threads of this process. Raises NcagenError for a device that is not there."""
+    from ncagen.factory.make_shard import check_device
+    from ncagen.factory.scheduler import threads
+
+    with needed_by("ncagen.build"):
+        check_device(job.spec, device)
+    return threads(job, workers or cores(), device)

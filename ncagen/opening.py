@@ -7,6 +7,7 @@ pyarrow alone.
 import os
 from pathlib import Path
 
+from ncagen.dataset.experiment_reader import Experiment
 from ncagen.dataset.folder import Folder, folder_at
 from ncagen.dataset.reader import CACHE_LIMIT, Dataset
 from ncagen.errors import NcagenError
@@ -39,6 +40,14 @@ def open(
     used last stay. Both are ignored for what lies on this machine already.
     """
     return Dataset(place(path, revision, stream), split, band, verify, where, cache_dir, cache_limit)
+
+
+def open_experiment(path: str | os.PathLike | Folder) -> Experiment:
+    """Opens a finished experiment in a folder or at a URL; see `Experiment`. Raises NcagenError.
+
+    `experiment.arms["high"].open()` is an arm's training rows, `.layout()` the layout that goes with them.
+    """
+    return Experiment(place(path))
 
 
 def is_on_hub(text: str) -> bool:

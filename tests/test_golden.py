@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from ncagen.dataset.folder import Folder
+from ncagen.factory.experiment import experiment_from_settings, is_experiment
 from ncagen.factory.make_shard import BuildJob
 from ncagen.factory.scheduler import build, threads
 from ncagen.factory.settings import from_settings, read_spec_file
@@ -54,7 +55,11 @@ def test_the_smoke_spec_gives_its_manifest(tmp_path, file_format):
 
 
 def test_every_spec_file_can_be_built():
-    specs = {path.stem: from_settings(read_spec_file(path)) for path in (ROOT / "manifests").glob("*.toml")}
+    settings = {path.stem: read_spec_file(path) for path in (ROOT / "manifests").glob("*.toml")}
+    experiments = {name: experiment_from_settings(of) for name, of in settings.items() if is_experiment(of)}
+    specs = {name: from_settings(of) for name, of in settings.items() if name not in experiments}
     assert set(specs) == {"paper-high-164M", "paper-code-164M", "smoke"}
+    assert set(experiments) == {"arms-164M", "arms-smoke"}
+    assert {arm.spec.rows("train") for arm in experiments["arms-164M"].arms} == {160_000}
     assert specs["paper-high-164M"].rows("train") == 160_000
     assert [(b.low, b.high) for b in specs["paper-code-164M"].bands] == [(0.3, 0.4)]

@@ -8,9 +8,13 @@ from pathlib import Path
 import click
 
 import ncagen
+from ncagen.commands.build_runner import run_build
 from ncagen.commands.corpus import with_corpus
+from ncagen.commands.experiment import experiment_plan, run_experiment
 from ncagen.commands.spec_options import settings_of, spec_options
+from ncagen.commands.units import duration, size
 from ncagen.cores import cores
+from ncagen.dataset.experiment import ExperimentSpec
 from ncagen.dataset.folder import Folder
 from ncagen.dataset.shard import FORMATS
 from ncagen.errors import NcagenError, SpecError
@@ -34,39 +38,45 @@ from ncagen.spec import BuildSpec
 def build(spec_file, out, device, ray, gpus_per_worker, only_plan, nodes, quiet, workers, as_json, **flags):
     """Make a dataset, or what is missing of it, from flags or from a TOML file.
 
+    A TOML file with a table [arm.NAME] for each of several datasets makes them all in one run: docs/experiments.md.
+
     \b
     ncagen build --tokens 164M --band high --out data/nca-high
     ncagen build manifests/paper-high-164M.toml --out data/nca-high
     ncagen build --tokens 10B --band high --out s3://bucket/nca-high --ray auto
+    ncagen build manifests/arms-smoke.toml --out data/arms
     """
     settings = settings_of(spec_file, flags)
     file_format = settings.pop("format", "parquet")
     out = out or (str(settings["out"]) if "out" in settings else None)
     if file_format not in FORMATS:
         raise SpecError(f"format {file_format!r} is not known: use {' or '.join(FORMATS)}")
+    from ncagen.factory.experiment import experiment_from_settings, is_experiment
     from ncagen.factory.settings import from_settings
 
-    spec = from_settings(with_corpus(settings, quiet or as_json))
+    spec: BuildSpec | ExperimentSpec
+    if is_experiment(settings):
+        arms = settings["arm"] if isinstance(settings["arm"], dict) else {}
+        prepared = {name: with_corpus(arm, quiet or as_json) for name, arm in arms.items() if isinstance(arm, dict)}
+        spec = experiment_from_settings(settings | {"arm": {**arms, **prepared}} if arms else settings)
+    else:
+        spec = from_settings(with_corpus(settings, quiet or as_json))
     if out is None and not only_plan:
         raise SpecError("no folder is given: use --out, as in --out data/nca-high")
     _check_together(device, ray, gpus_per_worker, only_plan, nodes)
     quiet = quiet or as_json
-    if only_plan:
-        click.echo(_plan(spec, file_format, workers or cores(), nodes or 1, out, as_json))
-        return 0
-    from ncagen.commands.build_runner import run_build
-
-    make = partial(
-        ncagen.build,
-        spec,
-        out,
-        file_format=file_format,
-        workers=workers,
-        device=device,
-        ray=ray,
-        gpus_per_worker=gpus_per_worker or 1.0,
-    )
-    run_build(make, spec, out, quiet, as_json)
+    planned = file_format, workers or cores(), nodes or 1, out, as_json
+    options: dict = {"file_format": file_format, "workers": workers, "device": device, "ray": ray}
+    options["gpus_per_worker"] = gpus_per_worker or 1.0
+    if isinstance(spec, ExperimentSpec):
+        if only_plan:
+            click.echo(experiment_plan(spec, *planned))
+        else:
+            run_experiment(partial(ncagen.build_experiment, spec, out, **options), spec, out, quiet, as_json)
+    elif only_plan:
+        click.echo(_plan(spec, *planned))
+    else:
+        run_build(partial(ncagen.build, spec, out, **options), spec, out, quiet, as_json)
     return 0
 
 
@@ -107,27 +117,9 @@ def _plan_text(spec: BuildSpec, file_format: str, plan) -> str:
             f"rows         {plan.rows:,} of {plan.row_tokens} tokens",
             f"shards       {plan.shards:,} ({plan.files:,} {file_format} files)",
             f"candidates   about {plan.candidates:,} (kept: {accepted})",
-            f"bytes        about {_size(plan.bytes)}",
-            f"time         about {_duration(plan.seconds)} on {machines}",
+            f"bytes        about {size(plan.bytes)}",
+            f"time         about {duration(plan.seconds)} on {machines}",
             f"core-hours   about {plan.core_hours:,.{2 if plan.core_hours < 10 else 0}f}",
             *([] if plan.noise_ratio is None else [f"bands        {shares}; pure noise scores {plan.noise_ratio:.3f}"]),
         ]
     )
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 120:
-        return f"{seconds:.0f} s"
-    if seconds < 7200:
-        return f"{seconds / 60:.0f} min"
-    if seconds < 48 * 3600:
-        return f"{seconds / 3600:.1f} h"
-    return f"{seconds / 86400:.1f} days"
-
-
-def _size(count: int) -> str:
-    """Decimal megabytes, gigabytes from ten thousand of those on, terabytes likewise."""
-    for unit, size in (("MB", 1e6), ("GB", 1e9)):
-        if count < 1e4 * size:
-            return f"{count / size:,.0f} {unit}"
-    return f"{count / 1e12:,.1f} TB"

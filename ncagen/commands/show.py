@@ -11,7 +11,9 @@ import click
 import numpy as np
 
 from ncagen.commands.arguments import dataset_argument, folder_of
+from ncagen.commands.experiment import show_experiment
 from ncagen.commands.saving import save
+from ncagen.dataset.experiment_files import IsExperiment
 from ncagen.dataset.manifest import read_manifest
 from ncagen.dataset.reader import Dataset
 from ncagen.errors import NcagenError
@@ -34,7 +36,8 @@ from ncagen.selection import ratio_counts
 def show(folder, revision, row, grids, split, band, animate, png, gif, rows, as_json):
     """Print a dataset's figures, and draw one of its rows in colour.
 
-    A pipe or a file gets the figures alone, unless --row or --grids asks for the row.
+    A pipe or a file gets the figures alone, unless --row or --grids asks for the row. Of an experiment, print its
+    datasets.
 
     FOLDER_OR_REPO is a folder, a URL such as s3://bucket/name, or user/name on the Hub.
 
@@ -47,7 +50,13 @@ def show(folder, revision, row, grids, split, band, animate, png, gif, rows, as_
     from ncagen.view import terminal
 
     folder = folder_of(folder, revision)
-    manifest = read_manifest(folder)
+    try:
+        manifest = read_manifest(folder)
+    except IsExperiment:
+        if animate or grids or any(flag is not None for flag in (row, band, png, gif, rows)):
+            raise
+        show_experiment(folder, as_json)
+        return 0
     if as_json:
         click.echo(json.dumps(terminal.summary(manifest), indent=1))
         return 0

@@ -8,7 +8,9 @@ import click
 import ncagen
 from ncagen.commands.arguments import dataset_argument, folder_of
 from ncagen.commands.console import WRONG, count, progress
+from ncagen.commands.experiment import verify_experiment
 from ncagen.cores import cores
+from ncagen.dataset.experiment_files import IsExperiment
 from ncagen.dataset.manifest import read_manifest
 from ncagen.errors import NcagenError
 
@@ -20,13 +22,18 @@ from ncagen.errors import NcagenError
 @click.option("--json", "as_json", is_flag=True, help="Machine-readable output; no progress.")
 @click.option("--quiet", is_flag=True, help="Print the verdict only.")
 def verify(folder, revision, regenerate, workers, as_json, quiet):
-    """Check a dataset: hashes, rows, bands, tokens. Status 0 if all is well, 1 if not.
+    """Check a dataset, or all datasets of an experiment: hashes, rows, bands, tokens.
+
+    Status 0 if all is well, 1 if not.
 
     FOLDER_OR_REPO is a folder, a URL such as s3://bucket/name, or user/name on the Hub.
     """
     share = _share(regenerate)
     folder = folder_of(folder, revision)
-    rows = read_manifest(folder).rows
+    try:
+        rows = read_manifest(folder).rows
+    except IsExperiment:
+        return verify_experiment(folder, share, workers, as_json, quiet)
     with progress(rows, "rows", quiet or as_json) as bar:
         report = ncagen.verify(folder, share, workers=workers, progress=bar.update)
     good = not report.problems

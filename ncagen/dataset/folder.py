@@ -38,6 +38,11 @@ class Folder:
         """How a file of the folder is named in a message."""
         return self._store.path(name)
 
+    def within(self, path: str) -> "Folder":
+        """A folder within this one, which need not exist. Of a URL, options such as ?region=... stay."""
+        place, question, options = self._store.name.partition("?") if "://" in str(self) else (str(self), "", "")
+        return Folder(f"{place.rstrip('/')}/{path}{question}{options}")
+
     @property
     def title(self) -> str:
         """The dataset's name for a headline: the folder's name without its parents."""

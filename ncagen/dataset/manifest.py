@@ -20,6 +20,7 @@ from functools import cached_property
 
 import pyarrow as pa
 
+from ncagen.dataset.experiment_files import no_dataset
 from ncagen.dataset.folder import Folder, folder_at
 from ncagen.dataset.index import (
     INDEX,
@@ -44,6 +45,7 @@ from ncagen.version import VERSION
 
 MANIFEST = "manifest.json"
 BUILDING = "building.json"
+
 MANIFEST_VERSION = 3
 
 # 1.7 million million tokens in files of the usual size. Their hashes take a megabyte of manifest.json at most.
@@ -188,6 +190,8 @@ def read_manifest(place: str | os.PathLike | Folder) -> Manifest:
 
 def _missing(folder: Folder) -> ManifestError:
     """Why there is no manifest. Raises OSError."""
+    if of_experiment := no_dataset(folder):
+        return of_experiment
     if folder.has(BUILDING):
         return ManifestError(f"{folder} is not finished: run the same ncagen build again to complete it")
     unsure = "" if folder.listable else ", or none that these credentials may read"

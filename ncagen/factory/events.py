@@ -8,12 +8,21 @@ from dataclasses import dataclass
 
 from ncagen.dataset.manifest import File, Manifest
 from ncagen.dataset.shard import Record
+from ncagen.spec import BuildSpec
 
 ShardTask = tuple[str, int]
 """A split and the number of a shard in it: one shard in each band."""
 
 ShardResult = list[tuple[Record, File]]
 """The result of a task: a record and a file for every band."""
+
+
+@dataclass(frozen=True)
+class DatasetBegun:
+    """An experiment's next dataset, before its own events. label: such as "arm 'high'"."""
+
+    label: str
+    spec: BuildSpec
 
 
 @dataclass(frozen=True)
@@ -66,5 +75,5 @@ class Finished:
 Progress = RowsFound | RowsMade | NodesChanged
 """What an executor reports beside the ends of its tasks."""
 
-Event = Warned | Progress | ShardDone | Finished
+Event = DatasetBegun | Warned | Progress | ShardDone | Finished
 """What a build reports."""

@@ -41,7 +41,7 @@ def from_settings(settings: Mapping[str, Any]) -> BuildSpec:
     source = source_named(settings)
     settings.pop("source", None)
     options = [option.name for option in source.options]
-    _refuse_unknown(settings, [*BUILD_SETTINGS, *OTHER_SETTINGS, *options, *FILE_SETTINGS])
+    refuse_unknown(settings, [*BUILD_SETTINGS, *OTHER_SETTINGS, *options, *FILE_SETTINGS])
     if "tokens" not in settings and "test" not in settings:
         raise SpecError("tokens is missing: say how many, as in --tokens 164M")
     build: dict[str, Any] = {name: settings[name] for name in BUILD_SETTINGS if name in settings}
@@ -193,7 +193,8 @@ def _check_noise(band: Band, source: Source) -> None:
         )
 
 
-def _refuse_unknown(settings: Mapping[str, Any], known: list[str]) -> None:
+def refuse_unknown(settings: Mapping[str, Any], known: list[str]) -> None:
+    """Raises SpecError for the first setting that is not known."""
     for key in settings:
         if key not in known:
             near = difflib.get_close_matches(key, known, n=1)

@@ -16,6 +16,7 @@ import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from typing import Any
 
 from ncagen.errors import NcagenError
@@ -66,7 +67,7 @@ def _local(workers: int | None) -> Iterator[str]:
     # Not the system's temporary folder, which may be deep: the paths of Ray's sockets must be short.
     short = os.environ.get("RAY_TMPDIR") or ("/tmp" if os.name == "posix" else None)
     folder = tempfile.mkdtemp(prefix="ncagen-ray-", dir=short)
-    os.environ.update(private_api.LOCAL_ENVIRONMENT | {"RAY_AUTH_TOKEN": secrets.token_hex(32)})
+    os.environ.update(private_api.LOCAL_ENVIRONMENT | {"RAY_AUTH_TOKEN": _token()})
     os.environ.setdefault("RAY_AUTH_MODE", "token")
     options = {"num_cpus": workers, "include_dashboard": False, "object_store_memory": OBJECT_STORE_BYTES}
     try:
@@ -74,6 +75,12 @@ def _local(workers: int | None) -> Iterator[str]:
             yield "local"
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@cache
+def _token() -> str:
+    """The token of all local clusters of this process, since Ray reads it once in a process."""
+    return secrets.token_hex(32)
 
 
 @contextmanager

@@ -25,6 +25,7 @@ from ncagen.factory.ray.node_monitor import NodeMonitor
 from ncagen.factory.ray.preflight import can_work, check_nodes, check_versions, versions
 from ncagen.factory.ray.workers import Actors, Node, Tasks, Workers, places
 from ncagen.sources import source_of
+from ncagen.sources.token_source import TokenSource
 
 # How long a head may be silent before a build ends; Ray itself waits 60 seconds and then aborts the process.
 HEAD_SECONDS = 20.0
@@ -64,22 +65,31 @@ def connect(
     cannot do the job, before anything of it is written.
     """
     with joined(where, workers) as address:
-        import ray
+        yield cluster_for(job, address, workers, device, gpus_per_worker)
 
-        if job.folder.local is not None:  # the working directory of a node is another
-            job = replace(job, folder=Folder(job.folder.local.absolute()))
-        check_nodes(address, job.folder)
-        nodes = [node for node in ray.nodes() if node["Alive"]]
-        if device == "auto":
-            device = "cuda" if any(node["Resources"].get("GPU") for node in nodes) else "cpu"
-        on_devices = device != "cpu"
-        if on_devices:
-            _check_devices(address, nodes, gpus_per_worker)
-        elif not any(node["Resources"].get("CPU", 0) >= 1 for node in nodes):
-            raise NcagenError(
-                f"the Ray cluster at {address} has no CPU for tasks: start a node with --num-cpus 1 or more"
-            )
-        yield Cluster(maker(job, device), address, workers, gpus_per_worker if on_devices else None)
+
+def cluster_for(
+    job: BuildJob, address: str, workers: int | None, device: str = "cpu", gpus_per_worker: float = 1.0
+) -> "Cluster":
+    """The executor of a job on the cluster that `ray` is connected to; of several jobs one after another.
+
+    address: how the cluster is named in a message. The others, and what it raises: those of `connect`.
+    """
+    import ray
+
+    if job.folder.local is not None:  # the working directory of a node is another
+        job = replace(job, folder=Folder(job.folder.local.absolute()))
+    check_nodes(address, job.folder)
+    nodes = [node for node in ray.nodes() if node["Alive"]]
+    if device == "auto":
+        on_gpus = not isinstance(source_of(job.spec), TokenSource)
+        device = "cuda" if on_gpus and any(node["Resources"].get("GPU") for node in nodes) else "cpu"
+    on_devices = device != "cpu"
+    if on_devices:
+        _check_devices(address, nodes, gpus_per_worker)
+    elif not any(node["Resources"].get("CPU", 0) >= 1 for node in nodes):
+        raise NcagenError(f"the Ray cluster at {address} has no CPU for tasks: start a node with --num-cpus 1 or more")
+    return Cluster(maker(job, device), address, workers, gpus_per_worker if on_devices else None)
 
 
 class Cluster:
