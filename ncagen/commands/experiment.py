@@ -89,7 +89,8 @@ def _plan_line(dataset: DatasetSpec, plan: "Plan") -> str:
 def _tokens(dataset: DatasetSpec) -> str:
     """The tokens of each split in each band, and the length of a row."""
     counts = {split: getattr(dataset.spec, "tokens" if split == "train" else split) for split in dataset.rows}
-    listed = " and ".join(f"{count:,} {split}" for split, count in counts.items())
+    *others, last = [f"{count:,} {split}" for split, count in counts.items()]
+    listed = " and ".join([", ".join(others), last] if others else [last])
     return f"{listed} tokens in rows of {dataset.spec.seq_len}"
 
 
