@@ -37,6 +37,9 @@ class Case:
     config: dict[str, Any] = field(default_factory=dict)
 
 
+# The defaults of the peer's procedural tasks: 4 to 24 of 26 letters, numbers below 10,000. Its tokens are characters.
+_LETTERS = {"symbols": 26, "input_length": 24, "min_input_length": 4}
+
 # The peer's task dyck draws a number of pairs, opens with 1 - close_probability, and adds a token at each end.
 CASES = (
     Case(
@@ -62,6 +65,21 @@ CASES = (
         task="dyck",
         options={"k": 8, "max_depth": 32, "open_probability": "0.55", "min_length": 32, "length": 256},
         config={"preset": "paper_k8"},
+    ),
+    Case(
+        "procedural, copy, reverse, sort, addition",
+        source="procedural",
+        seq_len=1024,
+        task="procedural",
+        options=_LETTERS | {"task": "copy,reverse,sort,addition", "digits": 4, "min_digits": 1},
+    ),
+    Case(
+        "procedural, union, rows of 4,096",
+        source="procedural",
+        seq_len=4096,
+        task="procedural",
+        options=_LETTERS | {"task": "union"},
+        config={"tasks": ["union"]},
     ),
 )
 

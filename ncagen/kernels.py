@@ -40,7 +40,9 @@ _SOURCES = (
     "sources/procedural/tasks.py",
     "sources/text/digest_kernels.py",
     "sources/text/window_kernels.py",
-    "deflate/*.py",
+    "deflate/huffman.py",
+    "deflate/lengths.py",
+    "deflate/lz77.py",
     "evaluate/rungs/fit_kernels.py",
 )
 
