@@ -30,6 +30,7 @@ _SOURCES = (
     "sources/logarithm.py",
     "sources/dyck/kernels.py",
     "sources/dyck/parse.py",
+    "sources/dyck/settings.py",
     "sources/nca/cpu_kernels.py",
     "sources/nca/entropy.py",
     "sources/nca/entropy_kernels.py",
