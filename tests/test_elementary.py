@@ -158,7 +158,7 @@ def test_problems_finds_rows_that_do_not_follow_their_rule():
             " states or a smaller patch",
         ),
         ({"width": 2}, "width 2 is out of range: use 3 to 4096"),
-        ({"grid": "12"}, "setting 'grid' is not known: known are rule, width, patch, warmup, stride, density"),
+        ({"grid": "12"}, "setting 'grid' is not known: known are rule, width, patch, warmup, stride, density, facts"),
     ],
 )
 def test_bad_settings_are_one_clear_line(options, text):

@@ -1,5 +1,6 @@
 """Tests facts of grids and Langton's lambda: known answers, plain Python against NumPy and kernels, and the columns."""
 
+import itertools
 import json
 import math
 import subprocess
@@ -18,7 +19,10 @@ from ncagen import philox
 from ncagen.factory.settings import from_settings
 from ncagen.row_format import Rows
 from ncagen.sources import grid_facts, grid_tokens, logarithm
+from ncagen.sources.cellular.rules import langton_counts
+from ncagen.sources.elementary import Elementary
 from ncagen.sources.fact_columns import GRID_FACTS, column_names
+from ncagen.sources.life import Life
 from ncagen.sources.nca import batch, cpu, definition, langton, rules
 from ncagen.sources.nca.options import settings_of
 from ncagen.sources.nca.rules import Rules
@@ -393,3 +397,92 @@ def test_datasets_filter_selects_the_same_rows(stored, tmp_path):
     rows = ncagen.open(stored, band="low", where="period > 0 and transient < 20")
     wanted = rows.rows(np.arange(len(rows)))["candidate"].tolist()
     assert wanted and json.loads(done.stdout) == [wanted, wanted]
+
+
+# --- life and elementary ---
+
+
+@pytest.mark.parametrize(
+    ("source", "rule", "wanted"),
+    [
+        (Life, "B3/S23", 140),  # 0.273, as published for Conway's rule
+        (Life, "B/S", 0),
+        (Life, "B012345678/S", 256),
+        (Elementary, "110", 3),
+        (Elementary, "30", 4),
+        (Elementary, "255", 0),
+    ],
+)
+def test_lambda_of_two_states_counts_all_neighbourhoods(source, rule, wanted):
+    """Against one step of every neighbourhood, which is a whole grid of three by three cells, or a ring of three."""
+    number = source.rule_number(rule)
+    assert langton_counts(source.neighbourhoods, np.array([number], np.int32)).tolist() == [wanted]
+    shape = (3, 3) if source is Life else (1, 3)
+    every = np.array(list(itertools.product((0, 1), repeat=math.prod(shape))), np.uint8).reshape(-1, *shape)
+    after = source.step(every, np.full(len(every), number, np.int32))[:, shape[0] // 2, 1]
+    assert min(after.sum(), len(every) - after.sum()) == wanted
+
+
+@pytest.mark.parametrize("name", ["life", "elementary"])
+def test_sources_of_two_states_have_the_same_facts(name, tmp_path):
+    asked = {"source": name, "tokens": 60 * 1024, "validation": 0, "facts": "entropy, states, lambda, changed, period"}
+    manifest = make(tmp_path / name, from_settings(asked))
+    assert manifest.spec.to_dict()["source"]["facts"] == "lambda,period,changed,states,entropy"
+    assert ncagen.verify(tmp_path / name, regenerate=1.0).problems == []
+    data = ncagen.open(tmp_path / name)
+    columns = data.rows(np.arange(60))
+    grids = ncagen.tokens_to_grids(data, columns["input_ids"]).reshape(60, -1, {"life": 144, "elementary": 64}[name])
+    wanted = [plain(row.tolist()) for row in grids]
+    assert [{fact: int(columns[fact][row]) for fact in wanted[0]} for row in range(60)] == wanted
+    kept = ncagen.open(tmp_path / name, where="period > 0 and langton_lambda > 2")
+    assert len(kept) == ((columns["period"] > 0) & (columns["langton_lambda"] > 2)).sum() > 0
+
+
+def test_wrong_facts_of_two_states_are_found():
+    source = Life(1024, facts="lambda,period,changed,states,entropy")
+    assert source.self_check()
+    rows = source.batch(TRAIN, np.arange(3, dtype=np.uint64)).rows(np.arange(3))
+    assert all(right.all() for right in source.problems(rows).values())
+    for name in ("langton_lambda", *column_names(GRID_FACTS)):
+        changed = rows[name] + np.array([0, 1, -1], np.int32)
+        found = source.problems(Rows(rows.columns | {name: changed}))[f"{name} is not that of the row"]
+        assert found.tolist() == [True, False, False]
+
+
+def test_facts_of_two_states_that_are_off_fail_the_self_check(monkeypatch):
+    plain_facts = grid_facts.computed
+    monkeypatch.setattr(grid_facts, "computed", lambda *asked: {name: c + 1 for name, c in plain_facts(*asked).items()})
+    assert Elementary(1024).self_check() and not Elementary(1024, facts="entropy").self_check()
+
+
+def test_facts_of_two_states_that_are_not_known():
+    wanted = "facts 'oracle' are not known: use some of lambda, period, changed, states, entropy, joined by commas, or"
+    assert error_of(Life.from_options, {"facts": "oracle"}, 1024) == wanted + " leave them out"
+
+
+# --- controls ---
+
+
+@pytest.mark.parametrize("control", ["shuffle-time", "shuffle-cells", "shuffle-row", "unigram", "noise", "new-rule"])
+def test_facts_of_a_control_are_of_its_own_grids(control):
+    asked = {"control": control, "facts": "period,changed,states,entropy"}
+    source = Nca.from_options(asked, 1024)
+    source.check()
+    rows = source.batch(TRAIN, np.arange(3, dtype=np.uint64)).rows(np.arange(3))
+    grids = source.grids().cells(rows.input_ids).reshape(3, 27, 144)
+    assert [{name: int(rows[name][i]) for name in column_names(GRID_FACTS)} for i in range(3)] == [
+        plain(row.tolist()) for row in grids
+    ]
+    follow = "two rules" if control == "new-rule" else "no rule"
+    wanted = f"rows of control {control} follow {follow}: leave lambda out of the facts"
+    assert error_of(settings_of, asked | {"facts": "lambda"}, 1024) == wanted
+
+
+def test_all_rows_of_a_frozen_rule_have_its_lambda():
+    source = Nca.from_options({"control": "frozen-rule", "rule_candidate": 5, "facts": "lambda"}, 1024)
+    source.check()
+    found = source.batch(TRAIN, np.arange(3, dtype=np.uint64)).rows(np.arange(3))["langton_lambda"]
+    pilot = 0, philox.STREAMS["pilot"]
+    plain_source = Nca(Settings(facts="lambda"))
+    wanted = plain_source.batch(pilot, np.array([5], np.uint64)).rows(np.arange(1))["langton_lambda"][0]
+    assert found.tolist() == [wanted] * 3

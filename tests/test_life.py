@@ -211,7 +211,7 @@ def test_problems_finds_rows_that_do_not_follow_their_rule():
         ),
         ({"density": 1.5}, "density 1.5 is out of range: use 0 to 1"),
         ({"warmup": -1}, "warmup -1 is out of range: use 0 to 1e+06"),
-        ({"states": 3}, "setting 'states' is not known: known are rule, grid, patch, warmup, stride, density"),
+        ({"states": 3}, "setting 'states' is not known: known are rule, grid, patch, warmup, stride, density, facts"),
     ],
 )
 def test_bad_settings_are_one_clear_line(options, text):
@@ -227,6 +227,7 @@ def test_each_setting_has_one_spelling_in_a_spec():
         "warmup": 10,
         "stride": 1,
         "density": 1.0,
+        "facts": "",
     }
     assert Life.from_dict(typed.to_dict(), 1024) == typed and Life(1024, density=-0.0) == Life(1024, density=0.0)
 

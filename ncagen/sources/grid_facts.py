@@ -90,7 +90,7 @@ def _digits(states: int, digits: int, ids: int) -> np.ndarray:
 
 def defined(facts: Iterable[str], grids: np.ndarray) -> dict[str, np.ndarray]:
     """Computes the columns of facts by their definition. grids: uint8[row, frame, cell]. Returns int32[row] each."""
-    occur = grids[..., None] == np.arange(256)
+    occur = grids[..., None] == np.arange(int(grids.max(initial=0)) + 1, dtype=np.uint8)
     counts = occur.sum(axis=(1, 2))
     periods = np.array([_period(row) for row in grids], np.int32).reshape(-1, 2)
     every = {

@@ -229,7 +229,18 @@ class CellularSource(TokenSource):
         )
         count = max(1, min(CHECKED, CHECKED_CELLS // (short.shape.frames * short.shape.cells)))
         key, candidates = (0, philox.STREAMS["train"]), np.arange(count, dtype=np.uint64)
-        return np.array_equal(short.tokens(key, candidates), short.defined_tokens(key, candidates))
+        tokens = short.tokens(key, candidates)
+        return np.array_equal(tokens, short.defined_tokens(key, candidates)) and short._facts_agree(tokens)
+
+    def _facts_agree(self, tokens: np.ndarray) -> bool:
+        """Whether the facts that are asked for are those of their definition. tokens: [row, token]."""
+        if not (names := fact_columns.names_of(self.facts)):
+            return True
+        from ncagen.sources import grid_facts
+
+        cells = grid_tokens.grids(self.shape, tokens).reshape(len(tokens), self.shape.frames, self.shape.cells)
+        found, wanted = self._facts(tokens, np.zeros(len(tokens), np.int32)), grid_facts.defined(names, cells)
+        return all(np.array_equal(found[name], column) for name, column in wanted.items())
 
     def grids(self) -> PatchGrids:
         """The grids of the rows."""
