@@ -6,6 +6,7 @@ scores are exact.
 """
 
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,8 +14,9 @@ import numpy as np
 from ncagen.dataset.manifest import SPLITS, File
 from ncagen.errors import NcagenError
 from ncagen.factory.make_shard import pack
+from ncagen.factory.search import MOST_TOKENS
 from ncagen.philox import STREAMS
-from ncagen.row_format import Measure, band_measure
+from ncagen.row_format import Measure, RowFormat, band_measure
 from ncagen.selection import BANDS, Band, Tally, inside
 from ncagen.sources import source_of
 from ncagen.sources.source import Batch, Source
@@ -94,7 +96,7 @@ def pilot(spec: BuildSpec, file_format: str = "parquet") -> Pilot:
                 break
         scores.append(source.batch(key, np.arange(first, first + BATCH, dtype=np.uint64)).score)
     candidate_seconds = (time.perf_counter() - begun) / len(seen)
-    each = BATCH // len(spec.bands) + 1
+    each = min(BATCH, max(1, MOST_TOKENS // source.row_format.row_tokens)) // len(spec.bands) + 1
     kept = np.concatenate([np.flatnonzero(inside(measure, band, seen))[:each] for band in spec.bands])
     row_seconds, row_bytes = _row_cost(spec, source.batch(key, kept.astype(np.uint64)), file_format)
     return Pilot(measure, seen, noise, candidate_seconds, row_seconds, row_bytes)
@@ -129,7 +131,17 @@ def plan(spec: BuildSpec, workers: int, nodes: int, tried: Pilot) -> Plan:
 
 def warnings(spec: BuildSpec) -> tuple[str, ...]:
     """What a user should know of a spec before a build, one line each, from a few candidates of the pilot's stream."""
-    return source_of(spec).warnings((spec.seed, STREAMS["pilot"]))
+    source = source_of(spec)
+    return *_without_loss(source.row_format), *source.warnings((spec.seed, STREAMS["pilot"]))
+
+
+def _without_loss(rows: RowFormat) -> Iterator[str]:
+    """A warning of rows of which a model reads nothing but what nothing predicts."""
+    if rows.unpredictable > rows.seq_len:
+        yield (
+            f"no token has a loss by default: nothing predicts the first {rows.unpredictable} of a row, and a model"
+            f" reads {rows.seq_len}: use --seq-len {rows.unpredictable} or more"
+        )
 
 
 def _row_cost(spec: BuildSpec, batch: Batch, file_format: str) -> tuple[float, float]:
