@@ -30,6 +30,14 @@ RANGES = {
     "seq_len": (64, 131072),
 }
 
+# Rows of a shard where nothing else is given, and its tokens at most: those of so many rows of 16,384.
+ROWS_PER_SHARD, SHARD_TOKENS = 4096, 2**26
+
+
+def default_rows_per_shard(seq_len: int) -> int:
+    """Rows of a shard where nothing else is given: 4,096, and of rows of more than 16,384 tokens fewer."""
+    return min(ROWS_PER_SHARD, max(1, SHARD_TOKENS // seq_len))
+
 
 @dataclass(frozen=True)
 class SourceSettings:
@@ -75,7 +83,7 @@ class BuildSpec:
     validation: int = 1_000_000
     seed: int = 0
     seq_len: int = 1024
-    rows_per_shard: int = 4096
+    rows_per_shard: int = ROWS_PER_SHARD
     test: int = 0
 
     def __post_init__(self):

@@ -31,7 +31,7 @@ def spec_options(command):
         click.option("--seed", type=int, help="Any number below 2**32.  [0]"),
         click.option("--source", help=f"Where rows come from: {', '.join(SOURCES)}.  [nca]"),
         click.option("--seq-len", help="Training tokens of a row, 64 to 128k (k is 1024).  [1024]"),
-        click.option("--rows-per-shard", type=int, help="[4096]"),
+        click.option("--rows-per-shard", type=int, help="[4096, fewer for rows over 16k]"),
         *map(_flag, source_options()),
         click.option("--format", "file_format", type=click.Choice(FORMATS), help="[parquet]"),
         click.option("--workers", type=click.IntRange(min=1), help="Shards at the same time.  [one per core]"),

@@ -27,10 +27,11 @@ from ncagen.dataset.shuffle import LANES, ORDER_VERSION, WINDOW, Shuffle
 from ncagen.dataset.tokens import Tokens
 from ncagen.errors import NcagenError
 from ncagen.numbers import whole
+from ncagen.row_format import ROW_GROUP_ROWS
 
 STATE = ("epoch", "position", "seed", "fingerprint")
 
-# Rows that are gathered at a time, so that batches are cut from few large copies.
+# Rows that are gathered at a time, so that batches are cut from few large copies; of long rows fewer.
 READ_ROWS = 2048
 
 MOST_LANES = 2**16
@@ -74,7 +75,7 @@ class Stream:
         """batch_size: sequences of a batch of one rank; a sequence is a row, or as many as the layout packs.
 
         layout: what a batch holds of its rows; without one, all columns as they are stored. seed: 0 to 2**32 - 1.
-        window: row groups of 256 rows that are shuffled together, None for all of a shard. lanes: how many parts of the
+        window: row groups (of 256 rows, fewer of long ones) that are shuffled together, None for all of a shard. lanes: how many parts of the
         dataset are read side by side; a multiple of `world` has each shard read by one rank. More of both hold more
         memory.
         epochs: how many a pass has, None for no end. rank, world: this process's number, and how many there are.
@@ -98,6 +99,7 @@ class Stream:
         self.fingerprint = self.fingerprint_at(None)
         self._orders = [Shuffle(part.shards, self.seed, shuffle, window, lanes) for part in self.parts]
         self._remote = FetchAhead(self.parts, self._orders)
+        self._read_rows = READ_ROWS * min(part.row_format.group_rows for part in self.parts) // ROW_GROUP_ROWS
         self._passes = Passes(len(data), self.epochs, self._memory())
         self._given: tuple[Division, int] | None = None  # of the iterator that gave a batch last, and how many
         world = whole("world", world, 1)
@@ -155,7 +157,7 @@ class Stream:
         One where a pass begins and rows are fetched, for which it would otherwise wait.
         """
         is_first = self._remote.is_any and first < step
-        together = 1 if is_first else max(1, READ_ROWS // division.batch_rows)
+        together = 1 if is_first else max(1, self._read_rows // division.batch_rows)
         end = first + together * step
         return list(range(first, end if division.end is None else min(end, len(division)), step))
 

@@ -137,10 +137,10 @@ def warnings(spec: BuildSpec) -> tuple[str, ...]:
 
 def _without_loss(rows: RowFormat) -> Iterator[str]:
     """A warning of rows of which a model reads nothing but what nothing predicts."""
-    if rows.unpredictable > rows.seq_len:
+    if rows.unpredictable >= rows.seq_len:
         yield (
             f"no token has a loss by default: nothing predicts the first {rows.unpredictable} of a row, and a model"
-            f" reads {rows.seq_len}: use --seq-len {rows.unpredictable} or more"
+            f" reads {rows.seq_len}: use --seq-len {rows.unpredictable + 1} or more"
         )
 
 

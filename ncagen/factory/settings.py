@@ -18,7 +18,7 @@ from ncagen.selection import ALL, BANDS, DOMAINS, Band
 from ncagen.sources import SOURCES, source_of
 from ncagen.sources.scored import GZIP_BYTES
 from ncagen.sources.source import Option, Source
-from ncagen.spec import BuildSpec, SourceSettings
+from ncagen.spec import BuildSpec, SourceSettings, default_rows_per_shard
 
 DEFAULT_SOURCE = "nca"
 
@@ -50,6 +50,7 @@ def from_settings(settings: Mapping[str, Any]) -> BuildSpec:
     validation = BuildSpec.validation if build["tokens"] else 0
     build["validation"] = parse_tokens(build.get("validation", validation), "validation", least=0)
     build["seq_len"] = parse_seq_len(build.get("seq_len", BuildSpec.seq_len))
+    build.setdefault("rows_per_shard", default_rows_per_shard(build["seq_len"]))
     made = source.from_options({name: settings[name] for name in options if name in settings}, build["seq_len"])
     spec = BuildSpec(source=settings_of_source(made), bands=_bands(settings, made), **build)
     spec = replace(spec, source=settings_of_source(made.for_build(spec)))
