@@ -23,6 +23,8 @@ DOMAINS = {"web": "high", "math": "high", "code": "medium"}
 
 HIGHEST_RATIO = 2  # the shortest scored text is 40 bytes, which gzip turns into 63 at most
 
+EXACT = "[1-9][0-9]{0,17}(/[1-9][0-9]{0,17})?"  # a fraction above 0 as text
+
 NORMALISED = "normalised-"  # how the names of bands begin whose limits are shares of what noise scores
 
 # Of a source without a measure: every candidate is a row.
@@ -64,11 +66,8 @@ class Band:
     @classmethod
     def _normalised(cls, limits: str, of: str) -> "Band":
         """A band of shares of what noise scores."""
-        try:
-            exact = str(Fraction(of)) == of and Fraction(of) > 0
-        except (ValueError, ZeroDivisionError):
-            exact = False
-        if not exact:
+        # Matched first: a manifest may name any text, and 1e999999999 is a number of gigabytes.
+        if not re.fullmatch(EXACT, of) or str(Fraction(of)) != of:
             raise SpecError(f"band {limits!r} is normalised by {of!r}, which is not an exact score above 0")
         plain = cls.parse(limits)
         if plain.name in (*BANDS, ALL):
@@ -84,9 +83,22 @@ class Band:
         """
         if measure is None:
             return 0, 2**31
-        whole = Fraction(self.of) if self.of else measure.denominator
-        first, end = (math.ceil(Fraction(repr(limit)) * whole) for limit in (self.low, self.high))
+        first, end = (math.ceil(ratio * measure.denominator) for ratio in self.ratios(measure))
         return first, end
+
+    def ratios(self, measure: Measure | None) -> tuple[Fraction, Fraction]:
+        """The limits as ratios of the measure, exactly: where the band is normalised, limit * `of` / denominator."""
+        scale = Fraction(self.of) / measure.denominator if self.of and measure else Fraction(1)
+        low, high = (Fraction(repr(limit)) * scale for limit in (self.low, self.high))
+        return low, high
+
+    def text(self, measure: Measure | None) -> str:
+        """The limits for people: "0.5 to 1", or "0.502 to 0.636, 0.75 to 0.95 of noise"."""
+        limits = f"{self.low:g} to {self.high:g}"
+        if not self.of:
+            return limits
+        low, high = map(float, self.ratios(measure))
+        return f"{low:.3f} to {high:.3f}, {limits} of noise"
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, as they stand in a spec; `of` only where the band is normalised."""

@@ -164,7 +164,9 @@ def flags_of(case: str) -> list[str]:
 def test_it_is_exported(case, built, tmp_path):
     spec = spec_of(case)
     for to in EXPORTS:
-        done = run_here("export", built(case), "--to", to, "--band", spec.bands[0].name, "--out", tmp_path / to, "--json")
+        done = run_here(
+            "export", built(case), "--to", to, "--band", spec.bands[0].name, "--out", tmp_path / to, "--json"
+        )
         assert done.status == 0, done
         assert json.loads(done.out)["rows"] == {"train": 50, "validation": 10, "test": 9}
     ids = np.fromfile(tmp_path / "nanogpt/test.bin", np.uint16)

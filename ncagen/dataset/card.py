@@ -126,7 +126,7 @@ def _bands(manifest: Manifest, source: SourceCard) -> list[str]:
             records = manifest.part(split, band.name)
             rows = sum(record.rows for record in records)
             lines.append(
-                f"| {band.name} | {band.low:g} to {band.high:g} | {split} | {rows:,} | {rows * spec.seq_len:,} |"
+                f"| {band.name} | {band.text(manifest.measure)} | {split} | {rows:,} | {rows * spec.seq_len:,} |"
                 f" {_kept(records)} |"
             )
     return [

@@ -75,9 +75,9 @@ class Stream:
         """batch_size: sequences of a batch of one rank; a sequence is a row, or as many as the layout packs.
 
         layout: what a batch holds of its rows; without one, all columns as they are stored. seed: 0 to 2**32 - 1.
-        window: row groups (of 256 rows, fewer of long ones) that are shuffled together, None for all of a shard. lanes: how many parts of the
-        dataset are read side by side; a multiple of `world` has each shard read by one rank. More of both hold more
-        memory.
+        window: row groups (of 256 rows, fewer of long ones) that are shuffled together, None for all of a shard. lanes:
+        how many parts of the dataset are read side by side; a multiple of `world` has each shard read by one rank. More
+        of both hold more memory.
         epochs: how many a pass has, None for no end. rank, world: this process's number, and how many there are.
         tail: what becomes of the last rows of a pass where ranks would get different numbers: they are left out
         ("drop"), filled up with rows from the start of the last epoch ("repeat"), or given as they are ("uneven").

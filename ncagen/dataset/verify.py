@@ -43,6 +43,9 @@ class RowChecks(Protocol):
     def measures(self) -> tuple[Measure, ...]:
         """The measures that bands select by."""
 
+    def spec_problems(self) -> list[str]:
+        """What the source finds wrong in the spec, in words."""
+
     def problems(self, rows: Rows) -> dict[str, np.ndarray]:
         """For each possible problem, in words: bool[row], true where the row is right."""
 
@@ -85,6 +88,8 @@ def verify(
     if (manifest.row_format, manifest.measures) != (checks.row_format, checks.measures):
         report.problems.append(f"{MANIFEST}: its row_format and measures are not those of its source's rows")
         return report
+
+    report.problems += [f"{MANIFEST}: {problem}" for problem in checks.spec_problems()]
 
     def check(record: Record) -> tuple[int, int, list[str]]:
         return _check(folder, manifest, record, checks, share)

@@ -13,6 +13,8 @@ from ncagen.dataset import verify as dataset_verify
 from ncagen.dataset.folder import Folder
 from ncagen.dataset.manifest import Manifest
 from ncagen.dataset.verify import Report
+from ncagen.errors import SpecError
+from ncagen.factory.settings import check_bands
 from ncagen.philox import STREAMS
 from ncagen.row_format import Measure, RowFormat, Rows, SourceCard
 from ncagen.sources import source_of
@@ -40,6 +42,14 @@ class SourceChecks:
     def measures(self) -> tuple[Measure, ...]:
         """The measures of the source's rows."""
         return self.source.measures
+
+    def spec_problems(self) -> list[str]:
+        """A band that the source cannot have, or that is normalised by what noise scores elsewhere."""
+        try:
+            check_bands(self.spec)
+        except SpecError as error:
+            return [str(error)]
+        return []
 
     def problems(self, rows: Rows) -> dict[str, np.ndarray]:
         """What the source finds wrong: for each possible problem bool[row], true where the row is right."""

@@ -160,7 +160,7 @@ def _out_of_reach(row: str, measure: Measure, band: Band, scores: np.ndarray, no
     if len(noise):
         pure = f"pure noise scores {noise.mean() / scale:.3f} there (at most {noise.max() / scale:.3f}), and "
     return NcagenError(
-        f"band {band.name} ({band.low:g} to {band.high:g}) is out of reach of {row}:"
+        f"band {band.name} ({band.text(measure)}) is out of reach of {row}:"
         f" {pure}{len(scores)} candidates scored"
         f" {seen.min():.3f} to {seen.max():.3f}, half of them {np.median(seen):.3f} or more: use a band within that"
     )

@@ -76,6 +76,8 @@ def check_bands(spec: BuildSpec) -> None:
                 f"band {band.name!r} is a range of gzip ratios, and bands select by {measures[0].column}: use limits,"
                 " as in --band 0.1-0.3"
             )
+        if band.of:
+            _check_noise(band, source_of(spec))
         first, end = band.limits(measures[0])
         if first >= end:
             raise SpecError(
@@ -161,13 +163,30 @@ def _texts(settings: Mapping[str, Any], *keys: str) -> list[str]:
 def _noise_score(text: str, source: Source) -> str:
     """The mean score of noise, as an exact fraction. Raises SpecError where bands do not select by such a score."""
     Band.parse(text)  # refuses what is no range before anything is computed
-    scores = source.noise_scores()
-    if not len(scores):
+    score = mean_noise(source)
+    if not score:
         raise SpecError(
             f"band-normalised {text!r} is a share of what noise scores, and noise has no score in source"
             f" {source.name} with these settings: use --band"
         )
-    return str(Fraction(int(scores.sum()), len(scores)))
+    return score
+
+
+def mean_noise(source: Source) -> str:
+    """The mean score of noise in a source, as an exact fraction; empty where noise has no score."""
+    scores = source.noise_scores()
+    return str(Fraction(int(scores.sum()), len(scores))) if len(scores) else ""
+
+
+def _check_noise(band: Band, source: Source) -> None:
+    """Raises SpecError for a normalised band of another alphabet, or of none that noise has a score in."""
+    score = mean_noise(source)
+    if band.of != score:
+        noise = f"scores {score}" if score else "has no score"
+        raise SpecError(
+            f"band {band.name!r} is normalised by {band.of}, and noise {noise} in source {source.name} with these"
+            " settings: it is another source's band"
+        )
 
 
 def _refuse_unknown(settings: Mapping[str, Any], known: list[str]) -> None:

@@ -88,6 +88,9 @@ def figures(manifest: Manifest) -> list[tuple[str, str]]:
         ("vocabulary", f"{rows.vocabulary:,} ids, {rows.token_dtype}"),
         *card.details,
     ]
+    if measure := manifest.measure:
+        ratio = measure.ratio.replace("_", " ")
+        lines += [(f"band {band.name}", f"{ratio} {band.text(measure)}") for band in spec.bands if band.of]
     for part in whole["parts"]:
         shards = f"{part['shards']:,} shard{'' if part['shards'] == 1 else 's'}"
         kept = f"{part['rows'] / part['candidates']:.1%} of {part['candidates']:,} candidates"

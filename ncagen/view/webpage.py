@@ -22,6 +22,7 @@ from ncagen.dataset.manifest import Manifest, read_manifest
 from ncagen.dataset.reader import Dataset
 from ncagen.evaluate.cache import largest
 from ncagen.evaluate.report import page_table
+from ncagen.row_format import Measure
 from ncagen.selection import BANDS, DOMAINS, Band
 from ncagen.sources import source_of
 from ncagen.sources.scored import GZIP_BYTES
@@ -112,7 +113,7 @@ def describe(manifest: Manifest, known: Shown, name: str) -> dict:
         "frames": known.frames,
         "details": known.details,
         "bands": [band.name for band in spec.bands],
-        "panels": [asdict(band) | {"exact": exact(band)} for band in panels(spec.bands)],
+        "panels": [panel(band, manifest.measure) for band in panels(spec.bands, manifest.measure)],
         "named": {name: list(limits) for name, limits in BANDS.items()},
         "domains": DOMAINS,
         "parts": totals(manifest),
@@ -140,20 +141,31 @@ def totals(manifest: Manifest) -> list[dict]:
     return list(found.values())
 
 
-def panels(bands: tuple[Band, ...]) -> list[Band]:
+def panels(bands: tuple[Band, ...], measure: Measure | None) -> list[Band]:
     """Returns the bands to show live: the dataset's, and known bands up to three in all that do not overlap them."""
-    chosen = list(bands)
+    chosen = {band: band.ratios(measure) for band in bands}
     for name in ("low", "medium", "high", "upper"):
         band = Band.parse(name)
-        if len(chosen) < PANELS and not any(band.low < other.high and other.low < band.high for other in chosen):
-            chosen.append(band)
-    return sorted(chosen, key=lambda band: (band.low, band.high))
+        low, high = band.ratios(measure)
+        if len(chosen) < PANELS and not any(low < end and start < high for start, end in chosen.values()):
+            chosen[band] = low, high
+    return sorted(chosen, key=lambda band: chosen[band])
 
 
-def exact(band: Band) -> list[tuple[str, str]]:
-    """Returns both limits as fractions (numerator, denominator), as text: exact however many digits they have."""
-    fractions = (Fraction(repr(limit)) for limit in (band.low, band.high))
-    return [(str(fraction.numerator), str(fraction.denominator)) for fraction in fractions]
+def panel(band: Band, measure: Measure | None) -> dict:
+    """Returns a band for the page, as plain values for JSON.
+
+    low, high: its limits as ratios of the measure. exact: both as (numerator, denominator) in text, exact however many
+    digits they have. shares: of a normalised band its limits as shares of what noise scores, otherwise None.
+    """
+    limits = band.ratios(measure)
+    return {
+        "name": band.name,
+        "low": float(limits[0]),
+        "high": float(limits[1]),
+        "exact": [(str(limit.numerator), str(limit.denominator)) for limit in limits],
+        "shares": [band.low, band.high] if band.of else None,
+    }
 
 
 def html(data: dict) -> str:
