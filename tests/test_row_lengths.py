@@ -122,9 +122,8 @@ def test_long_rows_are_made_some_at_a_time(monkeypatch):
 
 
 def test_rows_whose_first_grid_is_all_that_a_model_reads_are_warned_of(tmp_path):
-    done = run_here(
-        "build", "--tokens=640", "--validation=0", "--band=0-2", "--seq-len=64", "--grid=24", "--out", tmp_path / "a"
-    )
+    flags = ["--tokens=640", "--validation=0", "--band=0-2", "--seq-len=64", "--grid=24"]
+    done = run_here("build", *flags, "--out", tmp_path / "a")
     assert done.status == 0 and done.err.endswith(
         "ncagen: no token has a loss by default: nothing predicts the first 146 of a row, and a model reads 64: use"
         " --seq-len 147 or more\n"

@@ -30,6 +30,7 @@ from ncagen.dataset.manifest import (
 from ncagen.dataset.shard import RECORD_KEY, relative_path
 from ncagen.errors import NcagenError
 from ncagen.factory.make_shard import BuildJob, max_bytes
+from ncagen.factory.settings import check_bands
 from ncagen.spec import BuildSpec
 
 # Of building.json and of a card.
@@ -39,8 +40,10 @@ SMALL_BYTES = 2**20
 def check(job: BuildJob) -> bool:
     """Returns whether the folder holds this job, started or finished; False if it is new.
 
-    Raises NcagenError if it holds anything else or cannot be written. Writes nothing.
+    Raises NcagenError if it holds anything else or cannot be written, and for a band that the spec's source cannot
+    have. Writes nothing.
     """
+    check_bands(job.spec)
     try:
         return _check(job)
     except OSError as error:
