@@ -5,6 +5,7 @@ and trained on without its source. Columns are listed here once, in `RowFormat.c
 exports are loops over them. This module knows no automaton, no score and no file.
 """
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from fractions import Fraction
@@ -26,6 +27,7 @@ ROW_GROUP_ROWS, USUAL_ROW_BITS = 256, 15
 MOST_VOCABULARY = 2**32
 MOST_FACTS = 64
 MOST_STRUCTURAL = 4096
+LONGEST = 60  # of a text that an error quotes
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,8 @@ class Measure:
     def from_dict(cls, values: Mapping) -> "Measure":
         """The measure that `to_dict` wrote. Raises SpecError."""
         try:
+            if not re.fullmatch("[0-9/]{1,40}", values["denominator"]):  # Fraction("1e999999999") takes gigabytes
+                raise SpecError(f"the measure's denominator {values['denominator'][:LONGEST]!r} is not a fraction")
             found = cls(values["column"], values["ratio"], Fraction(values["denominator"]))
         except (TypeError, KeyError, ValueError, ZeroDivisionError) as error:
             raise SpecError(f"the measure is incomplete: {error}") from None

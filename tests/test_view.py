@@ -204,7 +204,7 @@ def test_the_page_has_the_integers_of_every_choice(text):
     ],
 )
 def test_the_dataset_s_bands_are_shown_and_known_bands_up_to_three(bands, panels):
-    assert [band.name for band in webpage.panels(spec_of(bands=bands).bands)] == panels
+    assert [band.name for band in webpage.panels(spec_of(bands=bands).bands, None)] == panels
 
 
 def test_choices_are_within_the_limits_of_a_spec():
