@@ -207,8 +207,7 @@ from ncagen.factory.ray.executor import Cluster, maker
 with joined("local", 2) as address:
     for case in SETTINGS:
         job = BuildJob(spec_of(case), "parquet", Folder({str(tmp_path)!r} + "/" + case.replace(" ", "-")))
-        with Cluster(maker(job, "cpu"), address, 2, None) as executor:
-            print(scheduler.build(job, executor).dataset_sha256)
+        print(scheduler.build(job, Cluster(maker(job, "cpu"), address, 2, None)).dataset_sha256)
 """
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
