@@ -174,7 +174,7 @@ def test_torch_workers_make_the_same_rows(smoke, method):
 @pytest.mark.parametrize(
     ("arguments", "line"),
     [
-        ({"split": "test"}, "split 'test' is not known: use train or validation"),
+        ({"split": "pilot"}, "split 'pilot' is not known: use train, validation, test"),
         ({"band": None}, "the spec has several bands: say which of high, medium"),
         ({"band": "low"}, "band 'low' is not in the spec: use high or medium"),
         ({"rank": 2, "world": 2}, "rank 2 is out of range: use 0 to 1"),
