@@ -35,7 +35,7 @@ def all_three(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def test_alone(tmp_path_factory):
+def only_test(tmp_path_factory):
     """A dataset that has only a test split."""
     folder = tmp_path_factory.mktemp("splits") / "b"
     make(folder, spec_of(tokens=0, validation=0, test=11 * 1024, bands=["high"]))
@@ -64,9 +64,9 @@ def test_rules_of_all_splits_are_disjoint(all_three):
     assert not any(found[a] & found[b] for a, b in combinations(ROWS, 2))
 
 
-def test_its_rows_are_those_of_a_dataset_of_its_own(all_three, test_alone):
-    assert len(ncagen.open(all_three, "test", "high")) == len(ncagen.open(test_alone, "test")) == 11
-    for a, b in zip(ncagen.open(all_three, "test", "high"), ncagen.open(test_alone, "test"), strict=True):
+def test_its_rows_are_those_of_a_dataset_of_its_own(all_three, only_test):
+    assert len(ncagen.open(all_three, "test", "high")) == len(ncagen.open(only_test, "test")) == 11
+    for a, b in zip(ncagen.open(all_three, "test", "high"), ncagen.open(only_test, "test"), strict=True):
         assert np.array_equal(a["input_ids"], b["input_ids"]) and a["candidate"] == b["candidate"]
 
 
@@ -75,7 +75,7 @@ def test_a_spec_without_it_is_what_it_was(all_three):
     assert list(read_manifest(all_three).spec.to_dict()) == [*spec_of().to_dict(), "test"]
 
 
-def test_the_card_has_its_files_and_counts(all_three, test_alone):
+def test_the_card_has_its_files_and_counts(all_three, only_test):
     card = (all_three / CARD).read_text()
     found = yaml.safe_load(card.split("---\n")[1])
     for config, info in zip(found["configs"], found["dataset_info"], strict=True):
@@ -84,38 +84,38 @@ def test_the_card_has_its_files_and_counts(all_three, test_alone):
         for part in config["data_files"]:
             assert list(all_three.glob(part["path"]))
     assert "| high | 0.5 to 1 | test | 11 | 11,264 |" in card
-    alone = (test_alone / CARD).read_text()
+    alone = (only_test / CARD).read_text()
     found = yaml.safe_load(alone.split("---\n")[1])
     assert [part["split"] for part in found["configs"][0]["data_files"]] == ["test"]
     assert 'split="test")  # streaming=True works too' in alone and 'split="train"' not in alone
     assert 'ncagen.open("PATH_OF_THIS_FOLDER", split="test", band="high")' in alone and "train-" not in alone
 
 
-def test_a_dataset_of_it_alone_is_read_where_it_is_named(test_alone):
-    assert error_of(ncagen.open, test_alone) == f"{test_alone} has no 'train' rows in band 'high': it has test in high"
-    report = verify(test_alone, share=1.0)
+def test_a_dataset_of_it_alone_is_read_where_it_is_named(only_test):
+    assert error_of(ncagen.open, only_test) == f"{only_test} has no 'train' rows in band 'high': it has test in high"
+    report = verify(only_test, share=1.0)
     assert (report.problems, report.rows, report.rebuilt) == ([], 11, 11)
 
 
-def test_commands_take_a_dataset_of_it_alone(test_alone, tmp_path):
-    assert "row 3 (high test): candidate " in run_here("show", test_alone, "--row", 3).out
-    assert run_here("evaluate", test_alone, "--rows", 2, "--rungs", "uniform").out.startswith("high test, 2 rows")
-    assert run_here("audit", test_alone).status == 0
-    data = data_of(webpage.page(test_alone))
+def test_commands_take_a_dataset_of_it_alone(only_test, tmp_path):
+    assert "row 3 (high test): candidate " in run_here("show", only_test, "--row", 3).out
+    assert run_here("evaluate", only_test, "--rows", 2, "--rungs", "uniform").out.startswith("high test, 2 rows")
+    assert run_here("audit", only_test).status == 0
+    data = data_of(webpage.page(only_test))
     assert data["split"] == "test" and data["figures"]["high"]["rows"] == 11
-    assert run_here("receipt", test_alone, "--out", tmp_path / "r.zst").status == 0
+    assert run_here("receipt", only_test, "--out", tmp_path / "r.zst").status == 0
     assert run_here("rebuild", tmp_path / "r.zst", "--out", tmp_path / "b").status == 0
-    assert read_manifest(tmp_path / "b") == read_manifest(test_alone)
+    assert read_manifest(tmp_path / "b") == read_manifest(only_test)
     done = run_here("build", "--test=11264", "--band=high", "--plan")
     assert done.status == 0 and done.out.startswith("rows         11 of 1026 tokens\n"), done
-    assert [part["split"] for part in terminal.parts(read_manifest(test_alone))] == ["test"]
+    assert [part["split"] for part in terminal.parts(read_manifest(only_test))] == ["test"]
 
 
-def test_pictures_of_a_dataset_of_it_alone(test_alone):
+def test_pictures_of_a_dataset_of_it_alone(only_test):
     pytest.importorskip("PIL")
     from ncagen.dataset.folder import folder_at
 
-    png, rows = picture.draw(folder_at(test_alone), read_manifest(test_alone))
+    png, rows = picture.draw(folder_at(only_test), read_manifest(only_test))
     assert png.startswith(b"\x89PNG") and rows == range(11)
 
 
@@ -136,19 +136,19 @@ NAMED = {
 
 
 @pytest.mark.parametrize("to", formats.FORMATS)
-def test_every_export_has_it(all_three, test_alone, to, tmp_path):
+def test_every_export_has_it(all_three, only_test, to, tmp_path):
     done = run_here("export", all_three, "--band=high", "--to", to, "--out", tmp_path / "all", "--json")
     assert done.status == 0 and json.loads(done.out)["rows"] == ROWS, done
     files = {path.relative_to(tmp_path / "all").as_posix() for path in (tmp_path / "all").rglob("*") if path.is_file()}
     assert set(NAMED.get(to, [])) <= files or to == "jsonl", files
     assert any("test" in name for name in files)
-    done = run_here("export", test_alone, "--to", to, "--out", tmp_path / "alone", "--json")
+    done = run_here("export", only_test, "--to", to, "--out", tmp_path / "alone", "--json")
     assert done.status == 0 and json.loads(done.out)["rows"] == {"test": 11}, done
     uses = [line for line in json.loads(done.out)["settings"] if not line.startswith("#") and "train" in line]
     assert uses == [] or to in ("llmc", "hf"), uses  # flags that train_gpt2 needs, from_pretrained
 
 
-def test_settings_name_all_splits(all_three, test_alone, tmp_path):
+def test_settings_name_all_splits(all_three, only_test, tmp_path):
     def lines(folder, to):
         return formats.settings(formats.plan(folder, "high", to), tmp_path / "out")
 
@@ -158,12 +158,12 @@ def test_settings_name_all_splits(all_three, test_alone, tmp_path):
         f"--valid-data-path {out}/validation",
         f"--test-data-path {out}/test",
     ]
-    assert lines(test_alone, "nanogpt")[-2:] == [
+    assert lines(only_test, "nanogpt")[-2:] == [
         "# there is no train.bin: train.py needs one, so build the dataset with --tokens",
         "# there is no val.bin: train.py needs one, so build the dataset with --validation",
     ]
     assert "# there are no nca_train files: build the dataset with --tokens, or point -i at other files" in lines(
-        test_alone, "llmc"
+        only_test, "llmc"
     )
 
 

@@ -1,8 +1,8 @@
 """Finds the tokens of a row in a flat file that does not state them.
 
-It tries the lengths of rows made for 1k to 16k positions: whole grids, or cut at the positions or one token later. A
-length is right if its rows are whole grids with one rule, and the next row has another rule. Not covered: other
-lengths, and rows of several trajectories; they need --row-tokens.
+It tries the lengths of rows made for 64 to 128k positions, powers of two: whole grids, or cut at the positions or one
+token later. A length is right if its rows are whole grids with one rule, and the next row has another rule. Not
+covered: other lengths, and rows of several trajectories; they need --row-tokens.
 """
 
 from dataclasses import dataclass, replace
@@ -13,7 +13,8 @@ from ncagen.audit.neighbours import breaks, pair_bits, pair_shares, step_bits
 from ncagen.audit.shape import Shape
 from ncagen.sources.nca.settings import DELIMITERS
 
-POSITIONS = (1024, 2048, 4096, 8192, 16384)
+USUAL_POSITIONS = 1024
+POSITIONS = tuple(2**power for power in range(6, 18))
 TRIED_TOKENS, MOST_TRIED, LEAST_TRIED = 1 << 15, 24, 4
 NO_RULE = "none that was tried has one rule a row; if it is another, use --row-tokens"
 
@@ -46,7 +47,7 @@ def lengths(shape: Shape) -> list[int]:
 def guess(shape: Shape, tokens: np.ndarray) -> tuple[int, str]:
     """Returns the best-supported length and its evidence as text. tokens: integers [token]; only samples are read."""
     known = [evidence(replace(shape, row_tokens=n), tokens) for n in lengths(shape) if len(tokens) >= 2 * n]
-    default = -(-(POSITIONS[0] + 1) // shape.tokens_per_grid) * shape.tokens_per_grid
+    default = -(-(USUAL_POSITIONS + 1) // shape.tokens_per_grid) * shape.tokens_per_grid
     if not known or not max(e.whole for e in known):
         return max(
             default, 2 * shape.tokens_per_grid
