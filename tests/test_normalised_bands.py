@@ -9,6 +9,8 @@ from fractions import Fraction
 import numpy as np
 import pytest
 from conftest import error_of, make, run_here, spec_of
+from test_view_script import node
+from test_view_script import pytestmark as needs_node
 
 import ncagen
 from ncagen import philox
@@ -17,8 +19,10 @@ from ncagen.factory import claim
 from ncagen.factory.check_dataset import verify
 from ncagen.factory.plan import pilot
 from ncagen.sources import source_of
+from ncagen.sources.nca.settings import Settings
+from ncagen.sources.nca.source import Nca
 from ncagen.spec import BuildSpec
-from ncagen.view import terminal, webpage
+from ncagen.view import nca_twin, terminal, webpage
 
 LOW, HIGH = Fraction(75, 100), Fraction(95, 100)
 NAME = "normalised-0.75-0.95"
@@ -130,3 +134,23 @@ def test_a_band_above_noise_is_out_of_reach_in_both_scales():
     assert line.startswith(
         f"band normalised-1.1-1.2 ({low:.3f} to {high:.3f}, 1.1 to 1.2 of noise) is out of reach of 27 grids of"
     )
+
+
+@needs_node
+def test_the_page_has_the_same_lengths_for_its_own_settings_and_for_others(built):
+    """`bandOf` in band.js: exact limits for the dataset's settings; for other ones the same shares of their noise."""
+    folder, states = built
+    manifest = read_manifest(folder)
+    panel = webpage.panel(manifest.spec.bands[0], manifest.measure)
+    others = [other for other in (3, 10, 15) if other != states]
+    twins = [nca_twin.twin(Nca(Settings(states=number)), 0) for number in (states, *others)]
+    found = node(
+        {"nca.js": "Nca", "band.js": "bandOf, bandLengths, bandLimits"},
+        """input.twins.map((twin, i) => {
+          const source = new Nca(twin), band = bandOf(input.panel, source, i === 0);
+          return [bandLengths(band, source.scoredBytes), bandLimits(band)];
+        })""",
+        {"twins": twins, "panel": panel},
+    )
+    wanted = [[math.ceil(limit * noise_of(number)) for limit in (LOW, HIGH)] for number in (states, *others)]
+    assert found == [[lengths, "0.75 to 0.95 of noise"] for lengths in wanted]
