@@ -65,6 +65,12 @@ OTHERS = {
     "rectangle": {"bands": ["high"], "grid": "6x10"},
     "patch-3": {"bands": ["0-1"], "states": 3, "grid": 9, "patch": 3, "temperature": 0.01},
 }
+# Each for a test of its own.
+SPECIAL = {
+    "normalised": {"band_normalised": ["0.75-0.95"], "states": 3, "tokens": 20 * 1024},
+    "test-alone": {"bands": ["high"], "tokens": 0, "test": 20 * 1024},
+    "long": {"bands": ["0-1"], "tokens": 3 * 2**17, "seq_len": "128k"},
+}
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +83,7 @@ def browser():
 
 @pytest.fixture(scope="module")
 def saved(smoke, tmp_path_factory):
-    """saved(name): a dataset's folder and its page as a file; "smoke" or one of OTHERS."""
+    """saved(name): a dataset's folder and its page as a file; "smoke", or one of OTHERS or SPECIAL."""
     made: dict[str, tuple[Path, Path]] = {}
 
     def find(name: str = "smoke") -> tuple[Path, Path]:
@@ -85,7 +91,7 @@ def saved(smoke, tmp_path_factory):
             place = tmp_path_factory.mktemp("page")
             folder = smoke() if name == "smoke" else place / name
             if name != "smoke":
-                make(folder, from_settings(SMALL | OTHERS[name]))
+                make(folder, from_settings(SMALL | (OTHERS | SPECIAL)[name]))
             made[name] = folder, place / f"{name}.html"
             made[name][1].write_text(page_of(folder), encoding="utf-8")
         return made[name]
@@ -334,6 +340,44 @@ def test_every_control_of_the_rows(opened, saved):
     assert page.locator("#patch").inner_text().startswith("Grid 1 (step 11), patch 7: token ")
     film.press("Escape")
     assert tip.is_hidden() and page.evaluate("ncagen.rows.film.place") is None
+
+
+# --- normalised bands, a split of its own, long rows ---
+
+SOUND = "document.querySelector('#rows .note[role=status]').className === 'note good'"
+
+
+def test_a_normalised_band_is_a_share_of_noise_whatever_the_states(opened, saved):
+    page = opened(saved("normalised")[1], reduced_motion="reduce")
+    until(page, SOUND)
+    panel = "ncagen.live.panels.find((panel) => panel.band.shares)"
+    name = page.evaluate(f"{panel}.element.querySelector('h3').textContent")
+    assert name == "normalised-0.75-0.95"
+    assert page.evaluate(f"{panel}.element.querySelector('.limits').textContent") == "0.75 to 0.95 of noise"
+    assert re.fullmatch(r"Row \d+ of the dataset\.", page.evaluate(f"{panel}.note.textContent"))
+    page.select_option("#states", "10")
+    until(page, f"{panel}.note.textContent === 'Not a row of this dataset.'")
+    share = page.evaluate(f"{panel}.gzipBytes / ncagen.live.source.scoredBytes / ncagen.live.source.noiseRatio")
+    assert 0.75 <= share < 0.95
+
+
+def test_rows_of_a_test_split_are_computed_from_its_stream(opened, saved):
+    page = opened(saved("test-alone")[1], reduced_motion="reduce")
+    until(page, SOUND)
+    assert page.locator("#facts div").first.inner_text().split("\n") == ["test tokens", "20,480"]
+    assert page.evaluate("ncagen.live.panels.some((panel) => panel.note.textContent.startsWith('Row '))")
+
+
+def test_long_rows_are_drawn_in_part(opened, saved):
+    page = opened(saved("long")[1], reduced_motion="reduce")
+    until(page, SOUND)
+    assert page.locator(".film + .note").inner_text() == "The first 512 of 3,450 grids."
+    film = page.locator(".film canvas")
+    film.focus()
+    for key in ("ArrowRight", *["PageDown"] * 3):
+        film.press(key)
+    assert page.evaluate("ncagen.rows.film.place") == {"frame": 3, "patch": 0}
+    assert page.evaluate("ncagen.rows.film.canvas.height") < 16384
 
 
 # --- grids that are not square ---
