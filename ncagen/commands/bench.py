@@ -19,16 +19,17 @@ def bench(rounds, workers, as_json, **flags):
     Unless flags say otherwise it builds four shards a worker, of the high band for automata, without validation.
     """
     from ncagen.factory.bench import bench as run_bench
+    from ncagen.factory.plan import pilot
+    from ncagen.factory.settings import from_settings, parse_seq_len, source_named
 
     workers = workers or cores()
     given = {name: value for name, value in flags.items() if value is not None}
-    # Four shards each, so that no worker waits for another.
-    even = workers * 4 * BuildSpec.rows_per_shard * BuildSpec.seq_len
-    settings = settings_of(None, {"tokens": even, "validation": "0", **given})
+    # Four shards each, so that no worker waits for another; whatever the length of a row, of as many tokens.
+    shard = BuildSpec.rows_per_shard * BuildSpec.seq_len
+    rows = max(1, shard // parse_seq_len(given.get("seq_len", BuildSpec.seq_len)))
+    even = {"tokens": workers * 4 * shard, "validation": "0", "rows_per_shard": rows}
+    settings = settings_of(None, {**even, **given})
     file_format = settings.pop("format", "parquet")
-    from ncagen.factory.plan import pilot
-    from ncagen.factory.settings import from_settings, source_named
-
     if source_named(settings).needs_band and not settings.keys() & {"band", "band_normalised", "for"}:
         settings["band"] = ["high"]
 
