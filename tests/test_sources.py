@@ -15,7 +15,7 @@ from itertools import combinations
 
 import numpy as np
 import pytest
-from conftest import ROOT, make, run_here
+from conftest import make, run_here
 from hub.site import site
 from ray_cluster import ONE_AT_A_TIME
 
@@ -29,14 +29,47 @@ from ncagen.spec import BuildSpec
 
 # What makes a few rows of each source in little time, beside what all have: by the source and a word for the case.
 SETTINGS: dict[str, dict] = {
-    "nca": {"bands": ["high", "medium"], "facts": "oracle"},
+    "nca": {"band": ["high", "medium"], "facts": "oracle"},
     "nca normalised": {"band_normalised": ["0.75-0.95", "0.3-0.5"], "states": 3},
+    "nca new rule": {"band": ["high"], "control": "new-rule"},
+    "nca shuffled": {"band": ["high"], "control": "shuffle-time"},
+    "life": {"band_normalised": ["0.3-1.1"]},
+    "elementary": {"rule": "disjoint"},
+    "dyck": {"k": 8, "max_depth": 6, "band": ["0.1-0.3"]},
+    "dyck words": {"uniform": True, "length": 16, "k": 3, "max_depth": 8},
+    "procedural": {"task": "sort,addition", "symbols": 30, "input_length": 20},
+    "text": {},  # and a corpus: `corpus` below
 }
 COMMON = {"tokens": 50 * 128, "validation": 10 * 128, "test": 9 * 128, "seq_len": 128, "rows_per_shard": 20}
 SHARDS = {"train": 3, "validation": 1, "test": 1}
 EXPORTS = ("nanogpt", "megatron", "mds", "jsonl", "hf")
 
-each = pytest.mark.parametrize("case", SETTINGS)
+
+def is_here(case: str) -> bool:
+    """Whether this ncagen has the source of a case, and its options."""
+    source = SOURCES.get(case.split()[0])
+    known = {"band", "band_normalised", *(option.name for option in source.options)} if source else set()
+    return source is not None and SETTINGS[case].keys() <= known
+
+
+CASES = list(filter(is_here, SETTINGS))
+each = pytest.mark.parametrize("case", CASES)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def corpus(tmp_path_factory):
+    """What rows of text are made of: files of Python's library, prepared once."""
+    if "text" not in SOURCES:
+        yield
+        return
+    from textdata import library, write_tokenizer
+
+    folder = tmp_path_factory.mktemp("corpus")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("NCAGEN_CORPORA", str(folder / "corpora"))
+        prepared = ncagen.prepare_corpus(library(40), write_tokenizer(folder / "tokenizer.json"))
+        patch.setitem(SETTINGS, "text", {"corpus": prepared.sha256})
+        yield
 
 
 @cache
@@ -58,7 +91,7 @@ def built(tmp_path_factory):
 
 
 def test_every_source_has_settings_here():
-    assert {case.split()[0] for case in SETTINGS} == set(SOURCES)
+    assert {case.split()[0] for case in CASES} == set(SOURCES)
 
 
 @each
@@ -128,7 +161,7 @@ def test_a_receipt_makes_it_again(case, built, tmp_path):
     for place in (tmp_path / "r.zst", built(case) / "manifest.json"):
         out = tmp_path / place.stem
         done = run_here("rebuild", place, "--out", out, "--workers", 1)
-        assert done.status == 0 and done.out.startswith("made 1"), done
+        assert done.status == 0 and done.out.startswith(f"made {69 * len(spec_of(case).bands)} rows "), done
         assert read_manifest(out) == read_manifest(built(case))
 
 
@@ -154,9 +187,9 @@ def test_it_is_verified_audited_shown_and_evaluated(case, built, tmp_path):
 
 def flags_of(case: str) -> list[str]:
     """The settings of a case as flags."""
-    settings = COMMON | {name.removesuffix("s") if name == "bands" else name: v for name, v in SETTINGS[case].items()}
-    pairs = [(name, value) for name, v in settings.items() for value in (v if isinstance(v, list) else [v])]
-    return [f"--{name.replace('_', '-')}={value}" for name, value in pairs]
+    settings = COMMON | SETTINGS[case]
+    pairs = [(name, value) for name, some in settings.items() for value in (some if isinstance(some, list) else [some])]
+    return [f"--{name.replace('_', '-')}{'' if value is True else f'={value}'}" for name, value in pairs]
 
 
 @each
@@ -175,7 +208,7 @@ def test_it_is_exported(case, built, tmp_path):
 
 def test_each_is_pushed_and_opened(built, tmp_path):
     """In one process, since the Hub's library takes a second to import."""
-    cases = [(str(built(case)), f"user/{case.replace(' ', '-')}", spec_of(case).bands[0].name) for case in SETTINGS]
+    cases = [(str(built(case)), f"user/{case.replace(' ', '-')}", spec_of(case).bands[0].name) for case in CASES]
     program = f"""
 import ncagen
 from ncagen import cli
@@ -195,20 +228,19 @@ for folder, name, band in {cases!r}:
 @ONE_AT_A_TIME
 def test_a_local_ray_makes_the_same_rows(built, tmp_path):
     """All sources on one Ray, which takes seconds to start."""
+    specs = {case: spec_of(case).to_dict() for case in CASES}
     script = f"""
-import json, sys
-sys.path.insert(0, {str(ROOT / "tests")!r})
-from test_sources import SETTINGS, spec_of
 from ncagen.dataset.folder import Folder
 from ncagen.factory import scheduler
 from ncagen.factory.make_shard import BuildJob
 from ncagen.factory.ray.connection import joined
 from ncagen.factory.ray.executor import Cluster, maker
+from ncagen.spec import BuildSpec
 with joined("local", 2) as address:
-    for case in SETTINGS:
-        job = BuildJob(spec_of(case), "parquet", Folder({str(tmp_path)!r} + "/" + case.replace(" ", "-")))
+    for case, spec in {specs!r}.items():
+        job = BuildJob(BuildSpec.from_dict(spec), "parquet", Folder({str(tmp_path)!r} + "/" + case.replace(" ", "-")))
         print(scheduler.build(job, Cluster(maker(job, "cpu"), address, 2, None)).dataset_sha256)
 """
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.split() == [read_manifest(built(case)).dataset_sha256 for case in SETTINGS]
+    assert done.stdout.split() == [read_manifest(built(case)).dataset_sha256 for case in CASES]
