@@ -4,6 +4,7 @@ And every command takes each of them: push, export, view, verify, audit, show an
 source; a source without one fails here.
 """
 
+import importlib.util
 import json
 import os
 import shutil
@@ -46,7 +47,9 @@ EXPORTS = ("nanogpt", "megatron", "mds", "jsonl", "hf")
 
 
 def is_here(case: str) -> bool:
-    """Whether this ncagen has the source of a case, and its options."""
+    """Whether this ncagen has the source of a case and its options, and this machine the package that it needs."""
+    if case == "text" and not importlib.util.find_spec("tokenizers"):
+        return False
     source = SOURCES.get(case.split()[0])
     known = {"band", "band_normalised", *(option.name for option in source.options)} if source else set()
     return source is not None and SETTINGS[case].keys() <= known
@@ -59,7 +62,7 @@ each = pytest.mark.parametrize("case", CASES)
 @pytest.fixture(scope="module", autouse=True)
 def corpus(tmp_path_factory):
     """What rows of text are made of: files of Python's library, prepared once."""
-    if "text" not in SOURCES:
+    if "text" not in CASES:
         yield
         return
     from textdata import library, write_tokenizer
@@ -91,7 +94,7 @@ def built(tmp_path_factory):
 
 
 def test_every_source_has_settings_here():
-    assert {case.split()[0] for case in CASES} == set(SOURCES)
+    assert {case.split()[0] for case in SETTINGS} >= set(SOURCES)
 
 
 @each
