@@ -183,6 +183,5 @@ def endings(frames: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     frozen, periodic = np.zeros((2, len(frames)), bool)
     for period in range(1, frames.shape[1] // 2 + 1):
         found = frozen if period == 1 else periodic
-        left = np.flatnonzero(~frozen & ~periodic & (frames[:, -1] == frames[:, -1 - period]).all(axis=1))
-        found[left] = (frames[left, -period:] == frames[left, -2 * period : -period]).all(axis=(1, 2))
-    return frozen, periodic
+        found |= (frames[:, -period:] == frames[:, -2 * period : -period]).all(axis=(1, 2))
+    return frozen, periodic & ~frozen
