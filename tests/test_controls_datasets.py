@@ -113,6 +113,7 @@ def test_card_show_page_and_audit_say_that_it_is_a_control(built):
     shown = run_here("show", folder, "--grids").out
     assert "control          shuffle-time\n" in shown and "#0           #1" in shown and "original gzip ratios" in shown
     page = webpage.page(folder)
+    assert '"steps":false' in page and '"steps":true' in webpage.page(built("new-rule"))
     assert '"twin":null' in page and '"measured":true' in page and '["control","shuffle-time"]' in page
     audit = run_here("audit", folder)
     assert audit.status == 0 and "rows   are a control: shuffle-time\n" in audit.out

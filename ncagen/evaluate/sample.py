@@ -45,11 +45,10 @@ class Sample:
 
 @dataclass(frozen=True, eq=False)
 class GridSample(Sample):
-    """Rows of grids. shape: states and sizes. cells: uint8[row, grid, y, x]. oracle: whether they have one."""
+    """Rows of grids. shape: states and sizes. cells: uint8[row, grid, y, x]."""
 
     shape: Patching
     cells: np.ndarray
-    oracle: bool = True
 
 
 def numbers_of(length: int, rows: int, seed: int = 0) -> np.ndarray:

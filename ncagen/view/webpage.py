@@ -84,11 +84,14 @@ def shown(manifest: Manifest) -> Shown:
 
 
 def grid_shape(grids: PatchGrids) -> dict:
-    """Returns what stored_grids.js needs to draw rows from their tokens, as plain values for JSON."""
+    """Returns what stored_grids.js needs to draw rows from their tokens, as plain values for JSON.
+
+    steps: whether the grids of a row are those of steps in their order; those that a control rearranged are not.
+    """
     shape = grids.shape
     sizes = ("states", "height", "width", "patch", "patches", "frames", "warmup", "stride")
     colours = ["#{:02x}{:02x}{:02x}".format(*colour) for colour in palette(shape.states)]
-    return {name: getattr(shape, name) for name in sizes} | {"colours": colours}
+    return {name: getattr(shape, name) for name in sizes} | {"colours": colours, "steps": shape.in_order}
 
 
 def page(place: str | os.PathLike | Folder) -> str:

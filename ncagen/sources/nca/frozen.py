@@ -23,7 +23,7 @@ def first_candidate(settings: Settings, seed: int, band: Band, work: int) -> int
 
     work: to score one candidate, in nanoseconds. Raises SpecError where the band has none of them, SelfCheckFailed.
     """
-    plain = replace(settings, control="")
+    plain = replace(settings, control="", facts="")
     selfcheck.check(plain)
     selects = measure(plain)
     size = cpu.batch_candidates(plain)

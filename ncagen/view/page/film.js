@@ -61,7 +61,8 @@ export class Film {
     this.row.frames.slice(0, this.frames).forEach((cells, frame) => {
       const [x, y] = this.corner(frame, at);
       context.fillStyle = style.color;
-      context.fillText(`${frame ? "" : "step "}${source.stepOf(frame)}`, x, y - 5);
+      const [word, number] = source.steps ? ["step ", source.stepOf(frame)] : ["grid ", frame];
+      context.fillText(`${frame ? "" : word}${number}`, x, y - 5);
       source.draw(context, cells, x, y, at.wide, at.high);
     });
     if (this.place) this.mark(context, style, at);
@@ -115,7 +116,8 @@ export class Film {
     const at = source.placeOf(frame, patch);
     this.place = { frame, patch };
     showTip(x, y, [`token ${token}`, ...lines, `grid ${at.grid}, patch ${at.patch}, position ${at.position}`]);
-    this.readout.textContent = `Grid ${at.grid} (step ${source.stepOf(at.grid)}), patch ${at.patch}: token ${token}, `
+    const step = source.steps ? ` (step ${source.stepOf(at.grid)})` : "";
+    this.readout.textContent = `Grid ${at.grid}${step}, patch ${at.patch}: token ${token}, `
       + `cells ${lines.join(" / ")}; position ${at.position} of the row.`;
     this.draw();
   }

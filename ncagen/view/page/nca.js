@@ -17,7 +17,7 @@ export class Nca {
     this.twin = twin;
     this.settings = twin.settings;
     const { height, width, patch, states, frames } = this.settings;
-    Object.assign(this, { height, width, patch, patchHeight: patch, frames });
+    Object.assign(this, { height, width, patch, patchHeight: patch, frames, steps: true });
     this.colours = twin.choices.states[states].colours;
     this.patches = (height / patch) * (width / patch);
     this.patchIds = states ** (patch * patch);

@@ -12,6 +12,7 @@
 //                                  frames: {frames, patches, tokens, gzipBytes}; all frames if left out
 //   play(stream, candidate, cells) an automaton at the first frame: {cells, step, advance()}
 //   isFrame(step), stepOf(frame)   which steps are recorded
+//   steps                          true: frames are at steps, in their order (those of stored rows may not be)
 //   placeOf(frame, patch)          {grid, patch, position}: where a patch of a frame is in the row
 //   patchTokens(cells)             the tokens of a frame, without delimiters
 //   score(patches)                 the gzip length of some frames

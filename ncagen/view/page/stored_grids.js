@@ -12,6 +12,7 @@ export class StoredGrids {
     this.stored = grids;
     this.gridTokens = grids.patches + 2;
     this.lines = height === 1;
+    this.steps = grids.steps;
     this.patchHeight = Math.min(patch, height);
     Object.assign(this, { width, patch, height: this.lines ? frames : height, frames: this.lines ? 1 : frames });
     this.frameTokens = (this.height / this.patchHeight) * (width / patch) + 2;
