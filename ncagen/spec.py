@@ -39,6 +39,16 @@ def default_rows_per_shard(seq_len: int) -> int:
     return min(ROWS_PER_SHARD, max(1, SHARD_TOKENS // seq_len))
 
 
+def check_range(name: str, value: object, least: int | None = None) -> None:
+    """Raises SpecError for a setting that is no whole number in its range. least: instead of the range's."""
+    first, most = RANGES[name]
+    least = first if least is None else least
+    if type(value) is not int:
+        raise SpecError(f"{name} {value!r} is not a whole number")
+    if not least <= value <= most:
+        raise SpecError(f"{name} {value} is out of range: use {first} to {most}")
+
+
 @dataclass(frozen=True)
 class SourceSettings:
     """A source by name and version, and its settings: (name, plain value), sorted by name."""
@@ -87,12 +97,8 @@ class BuildSpec:
     test: int = 0
 
     def __post_init__(self):
-        for name, (least, most) in RANGES.items():
-            value = getattr(self, name)
-            if type(value) is not int:
-                raise SpecError(f"{name} {value!r} is not a whole number")
-            if not least <= value <= most and not (name == "tokens" and value == 0 < self.test):
-                raise SpecError(f"{name} {value} is out of range: use {least} to {most}")
+        for name in RANGES:
+            check_range(name, getattr(self, name), least=0 if name == "tokens" and self.test else None)
         if not self.bands:
             raise SpecError("no band is given: use --band high")
         names = [band.name for band in self.bands]

@@ -314,7 +314,7 @@ def test_places_without_an_experiment(smoke, tmp_path, folder):
     )
     named = f"ncagen: {folder} is an experiment of digits, high, medium: name one of its datasets, as in {folder}/ARM\n"
     export = ["export", "--to", "nanogpt", "--out", tmp_path / "c"]
-    for command in (["show", "--row", 1], ["view"], ["receipt"], export):
+    for command in (["show", "--row", 1], ["view"], ["receipt"], ["audit"], export):
         assert run_here(*command, folder) == (2, "", named), command
 
 

@@ -3,6 +3,7 @@
 import itertools
 import json
 from dataclasses import replace
+from functools import partial
 
 import pytest
 from conftest import error_of, run_here
@@ -11,10 +12,13 @@ from hypothesis import strategies as st
 from test_second_source import Digits
 
 from ncagen import sources
+from ncagen.commands.corpus import with_corpus
 from ncagen.dataset.experiment import DatasetSpec, ExperimentManifest, ExperimentSpec, Made, parse
 from ncagen.dataset.folder import Folder
+from ncagen.factory import text_corpus
 from ncagen.factory.experiment import experiment_from_settings, is_experiment
 from ncagen.factory.settings import from_settings
+from ncagen.sources import SOURCES
 
 TWO = {
     "tokens": "200K",
@@ -114,10 +118,15 @@ TEST = {"of": "large", "tokens": "20K"}
         ({"test": "1M"}, "test '1M' is no table: use [test.NAME]"),
         ({"arms": {"high": {}}}, "setting 'arms' is not known: did you mean 'arm'?"),
         ({"name": "my experiment"}, f"experiment 'my experiment' {NAME}"),
+        ({"seq_len": 0}, "arm 'small': seq_len 0 is out of range: use 64 to 131072"),
+        (
+            {"arm": {"a": {"source": "life", "states": 3}}},
+            "arm 'a': setting 'states' is of source nca, not of life: leave it out",
+        ),
         ({"vocabulary": "one"}, "vocabulary 'one' is not known: use own or shared"),
         ({"vocabulry": "own"}, "setting 'vocabulry' is not known: did you mean 'vocabulary'?"),
         ({"arm": {"a": {"gird": 8}}}, "arm 'a': setting 'gird' is not known: did you mean 'grid'?"),
-        ({"arm": {"a": {"source": "dyk"}}}, "arm 'a': source 'dyk' is not known: use nca, digits"),
+        ({"arm": {"a": {"source": "dyk"}}}, f"arm 'a': source 'dyk' is not known: use {', '.join(SOURCES)}, digits"),
         ({"arm": {"a": {"tokens": "many"}}}, "arm 'a': tokens 'many' is not a number of tokens: use digits and K, M, B"
          " or T, as in 164M"),
         (
@@ -159,6 +168,31 @@ def test_what_cannot_be_is_one_line(changes, line):
     if line is None:
         line = "test set 't': " + error_of(from_settings, {"tokens": "20K", "band": "high", "states": 1})
     assert error_of(experiment_from_settings, TWO | changes) == line
+
+
+def test_test_sets_need_an_arm(tmp_path):
+    file = tmp_path / "e.toml"
+    file.write_text('tokens = "200K"\nband = "high"\n[test.t]\nof = "a"\ntokens = "20K"\n')
+    done = run_here("build", file, "--out", tmp_path / "e")
+    assert (done.status, done.err) == (2, "ncagen: test set 't' is of arm 'a': use of = an arm's name\n")
+
+
+def test_files_are_read_after_all_other_checks_and_their_errors_name_the_arm(tmp_path, monkeypatch):
+    monkeypatch.setattr(text_corpus, "corpus_of", lambda options, progress: pytest.fail("reads the files"))
+    text = {"source": "text", "files": "nowhere.txt", "tokenizer": "nowhere.json"}
+    for changes, line in [
+        ({"z": {"source": "dyck", "k": 0}}, "arm 'z': k 0 is out of range: use 1 to 32,767"),
+        ({"a": text | {"documents": "whole"}}, "arm 'a': documents 'whole' is not known: use packed or split"),
+        ({"a": text | {"band": "0.9-0.5"}}, "arm 'a': band '0.9-0.5' is empty: its first limit must be below its"
+         " second, as in 0.35-0.45"),
+    ]:  # fmt: skip
+        arms = {"tokens": "20K", "band": "0.3-0.5", "arm": {"a": text} | changes}
+        assert error_of(experiment_from_settings, arms, partial(with_corpus, quiet=True)) == line
+    monkeypatch.undo()
+    arms = {"tokens": "20K", "arm": {"a": text}}
+    monkeypatch.chdir(tmp_path)
+    line = "arm 'a': file 'nowhere.txt' cannot be read: there is no such file"
+    assert error_of(experiment_from_settings, arms, partial(with_corpus, quiet=True)) == line
 
 
 def test_no_spec_has_arms_that_do_not_match():

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
+from ncagen.dataset.experiment_files import no_dataset
+from ncagen.dataset.folder import Folder
 from ncagen.errors import NcagenError
 
 DTYPES = ("uint16", "uint32")
@@ -48,6 +50,9 @@ def token_files(place: Path) -> tuple[list[Path], list[Path], list[Path]]:
     files = sorted(path for path in place.iterdir() if path.suffix in SUFFIXES and path.is_file())
     train, validation, test = ([path for path in files if word in path.name] for word in ("train", "val", "test"))
     if not train:
+        problem = no_dataset(Folder(place))
+        if problem is not None:
+            raise problem
         raise NcagenError(
             f"{place} holds neither a dataset (manifest.json) nor train*.bin: use a dataset's folder, or name a file"
         )

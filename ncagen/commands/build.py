@@ -55,16 +55,12 @@ def build(spec_file, out, device, ray, gpus_per_worker, only_plan, nodes, quiet,
     from ncagen.factory.settings import from_settings
 
     spec: BuildSpec | ExperimentSpec
-    if is_experiment(settings):
-        arms = settings["arm"] if isinstance(settings["arm"], dict) else {}
-        prepared = {name: with_corpus(arm, quiet or as_json) for name, arm in arms.items() if isinstance(arm, dict)}
-        spec = experiment_from_settings(settings | {"arm": {**arms, **prepared}} if arms else settings)
-    else:
-        spec = from_settings(with_corpus(settings, quiet or as_json))
-    if out is None and not only_plan:
-        raise SpecError("no folder is given: use --out, as in --out data/nca-high")
     _check_together(device, ray, gpus_per_worker, only_plan, nodes)
     quiet = quiet or as_json
+    if out is None and not only_plan:
+        raise SpecError("no folder is given: use --out, as in --out data/nca-high")
+    prepare = partial(with_corpus, quiet=quiet)
+    spec = experiment_from_settings(settings, prepare) if is_experiment(settings) else from_settings(settings, prepare)
     planned = file_format, workers or cores(), nodes or 1, out, as_json
     options: dict = {"file_format": file_format, "workers": workers, "device": device, "ray": ray}
     options["gpus_per_worker"] = gpus_per_worker or 1.0

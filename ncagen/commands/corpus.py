@@ -1,6 +1,7 @@
 """ncagen corpus."""
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 import click
@@ -38,11 +39,11 @@ def corpus(files, tokenizer, field, separator, as_json):
     return 0
 
 
-def with_corpus(settings: dict[str, Any], quiet: bool) -> dict[str, Any]:
+def with_corpus(settings: Mapping[str, Any], quiet: bool) -> dict[str, Any]:
     """Settings of a build in which a corpus that they name by its files is prepared, and stands by its hash."""
     from ncagen.factory import text_corpus
 
     if not text_corpus.names_files(settings):
-        return settings
+        return dict(settings)
     with progress(None, "characters", quiet) as bar:
         return text_corpus.with_corpus(settings, bar.update)

@@ -15,7 +15,8 @@ from typing import Any
 
 from ncagen.dataset.experiment import TEST, VOCABULARIES, DatasetSpec, ExperimentSpec, check_name
 from ncagen.errors import NcagenError, SpecError
-from ncagen.factory.settings import FILE_SETTINGS, from_settings, refuse_unknown
+from ncagen.factory import text_corpus
+from ncagen.factory.settings import FILE_SETTINGS, WithCorpus, from_settings, refuse_unknown
 from ncagen.spec import BuildSpec
 
 ARM = "arm"
@@ -38,8 +39,11 @@ def is_experiment(settings: Settings) -> bool:
     return ARM in settings or any(isinstance(value, Mapping) for value in settings.values())
 
 
-def experiment_from_settings(settings: Settings) -> ExperimentSpec:
-    """An experiment's spec from the settings of a TOML file. Raises SpecError with one line that says what to type."""
+def experiment_from_settings(settings: Settings, with_corpus: WithCorpus = dict) -> ExperimentSpec:
+    """An experiment's spec from the settings of a TOML file. Raises SpecError with one line that says what to type.
+
+    with_corpus: as of `from_settings`. Arms of other sources are checked first.
+    """
     settings = _normal(settings)
     arms, tests = _tables(settings, ARM), _tables(settings, TEST)
     shared = {key: value for key, value in settings.items() if key not in (ARM, TEST)}
@@ -47,11 +51,14 @@ def experiment_from_settings(settings: Settings) -> ExperimentSpec:
     shared_by_arms = {key: value for key, value in shared.items() if key in SHARED_SETTINGS}
     of_arms = {name: _arm(name, shared_by_arms, own) for name, own in arms.items()}
     of_tests = {name: _test(name, own, of_arms) for name, own in tests.items()}
+    in_turn = sorted(of_arms, key=lambda name: text_corpus.names_files(of_arms[name]))
+    made_tests = [_dataset(TEST, name, values, of=tests[name]["of"]) for name, values in of_tests.items()]
+    made = {name: _dataset(ARM, name, of_arms[name], with_corpus) for name in in_turn}
     return ExperimentSpec(
         shared.get("name", DEFAULT_NAME),
         shared.get("vocabulary", VOCABULARIES[0]),
-        tuple(_dataset(ARM, name, values) for name, values in of_arms.items()),
-        tuple(_dataset(TEST, name, values, tests[name]["of"]) for name, values in of_tests.items()),
+        tuple(made[name] for name in of_arms),
+        tuple(made_tests),
     )
 
 
@@ -112,9 +119,11 @@ def _test(name: str, own: Settings, arms: Mapping[str, Settings]) -> dict[str, A
     return {**_changed(arms[of], changes), **counts}
 
 
-def _dataset(kind: str, name: str, settings: Settings, of: str | None = None) -> DatasetSpec:
+def _dataset(
+    kind: str, name: str, settings: Settings, with_corpus: WithCorpus = dict, of: str | None = None
+) -> DatasetSpec:
     try:
-        spec: BuildSpec = from_settings(settings)
+        spec: BuildSpec = from_settings(settings, with_corpus)
     except NcagenError as error:
         raise SpecError(f"{_kind(kind)} {name!r}: {error}") from None
     return DatasetSpec(name, spec, of)

@@ -7,7 +7,7 @@ which lists its own. Everything is checked here or by the value objects it becom
 import difflib
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -18,7 +18,7 @@ from ncagen.selection import ALL, BANDS, DOMAINS, Band
 from ncagen.sources import SOURCES, source_of
 from ncagen.sources.scored import GZIP_COLUMNS
 from ncagen.sources.source import Option, Source
-from ncagen.spec import BuildSpec, SourceSettings, default_rows_per_shard
+from ncagen.spec import BuildSpec, SourceSettings, check_range, default_rows_per_shard
 
 DEFAULT_SOURCE = "nca"
 
@@ -26,22 +26,30 @@ BUILD_SETTINGS = ("tokens", "validation", "test", "seed", "seq_len", "rows_per_s
 OTHER_SETTINGS = ("source", "band", "bands", "band_normalised", "for")
 FILE_SETTINGS = ("format", "out")  # what a TOML file may hold beside the settings of its rows
 
+WithCorpus = Callable[[Mapping[str, Any]], dict[str, Any]]
+
 _SUFFIXES = {"": 1, "K": 10**3, "M": 10**6, "B": 10**9, "T": 10**12}
 _TOKENS = r"([+-]?[0-9][0-9_]*(?:\.[0-9]+)?|\.[0-9]+)(?:E([+-]?[0-9]{1,2})|([KMBT]))?"
 
 
-def from_settings(settings: Mapping[str, Any]) -> BuildSpec:
+def from_settings(settings: Mapping[str, Any], with_corpus: WithCorpus = dict) -> BuildSpec:
     """A build spec from the settings of a TOML file or of the command line, as people type them.
 
     These are the fields of `BuildSpec`, the options of the source, `band` or `bands` (a name, limits or a list of
     them) and `for` (a domain); `format` and `out` may be among them and decide nothing here.
+    with_corpus: puts a prepared corpus in the place of files, which may take hours: called after all other checks.
     Raises SpecError with one line that says what to type instead.
     """
     settings = {key.replace("-", "_"): value for key, value in settings.items() if value is not None}
     source = source_named(settings)
     settings.pop("source", None)
     options = [option.name for option in source.options]
-    refuse_unknown(settings, [*BUILD_SETTINGS, *OTHER_SETTINGS, *options, *FILE_SETTINGS])
+    known = [*BUILD_SETTINGS, *OTHER_SETTINGS, *options, *FILE_SETTINGS]
+    for key in settings:
+        theirs = [name for name in SOURCES if key in [option.name for option in SOURCES[name].options]]
+        if theirs and key not in known:
+            raise SpecError(f"setting {key!r} is of source {' and '.join(theirs)}, not of {source.name}: leave it out")
+    refuse_unknown(settings, known)
     if "tokens" not in settings and "test" not in settings:
         raise SpecError("tokens is missing: say how many, as in --tokens 164M")
     build: dict[str, Any] = {name: settings[name] for name in BUILD_SETTINGS if name in settings}
@@ -50,7 +58,11 @@ def from_settings(settings: Mapping[str, Any]) -> BuildSpec:
     validation = BuildSpec.validation if build["tokens"] else 0
     build["validation"] = parse_tokens(build.get("validation", validation), "validation", least=0)
     build["seq_len"] = parse_seq_len(build.get("seq_len", BuildSpec.seq_len))
+    for name in build:
+        check_range(name, build[name], least=0 if name == "tokens" else None)
     build.setdefault("rows_per_shard", default_rows_per_shard(build["seq_len"]))
+    _band_texts(settings)
+    settings = with_corpus(settings | {"source": source.name})
     made = source.from_options({name: settings[name] for name in options if name in settings}, build["seq_len"])
     spec = BuildSpec(source=settings_of_source(made), bands=_bands(settings, made), **build)
     spec = replace(spec, source=settings_of_source(made.for_build(spec)))
@@ -145,17 +157,25 @@ def source_named(settings: Mapping[str, Any]) -> type[Source]:
 
 def _bands(settings: Mapping[str, Any], source: Source) -> tuple[Band, ...]:
     """The bands in band, bands, band_normalised and for; the one of all rows where there are none."""
+    texts, shares = _band_texts(settings)
+    if not texts and not shares and source.measures and source.needs_band:
+        raise SpecError("no band is given: use --band high (web text, math), --band medium (code) or --for code")
+    bands = [Band.parse(text) for text in dict.fromkeys(texts if texts or shares else [ALL])]
+    return *bands, *(Band.parse(text, _noise_score(text, source)) for text in dict.fromkeys(shares))
+
+
+def _band_texts(settings: Mapping[str, Any]) -> tuple[list[str], list[str]]:
+    """The bands that settings name, and those as shares of noise. Raises SpecError for a text that is no band."""
     texts = _texts(settings, "band", "bands")
     domain = settings.get("for")
     if domain is not None:
         if domain not in list(DOMAINS):
             raise SpecError(f"domain {domain!r} is not known: use {', '.join(DOMAINS)}")
         texts.append(DOMAINS[domain])
-    shares = dict.fromkeys(_texts(settings, "band_normalised"))
-    if not texts and not shares and source.measures and source.needs_band:
-        raise SpecError("no band is given: use --band high (web text, math), --band medium (code) or --for code")
-    bands = [Band.parse(text) for text in dict.fromkeys(texts if texts or shares else [ALL])]
-    return *bands, *(Band.parse(text, _noise_score(text, source)) for text in shares)
+    shares = _texts(settings, "band_normalised")
+    for text in texts + shares:
+        Band.parse(text)
+    return texts, shares
 
 
 def _texts(settings: Mapping[str, Any], *keys: str) -> list[str]:
@@ -166,7 +186,6 @@ def _texts(settings: Mapping[str, Any], *keys: str) -> list[str]:
 
 def _noise_score(text: str, source: Source) -> str:
     """The mean score of noise, as an exact fraction. Raises SpecError where bands do not select by such a score."""
-    Band.parse(text)  # refuses what is no range before anything is computed
     score = mean_noise(source)
     if not score:
         raise SpecError(

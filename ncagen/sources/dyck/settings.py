@@ -126,9 +126,9 @@ def probability(value: object) -> str:
     return str(found)
 
 
-def _check_whole(name: str, value: object, most: int) -> None:
-    if type(value) is not int or not 1 <= value <= most:
-        raise SpecError(f"{name} {shown(value)} is out of range: use 1 to {most:,}")
+def _check_whole(name: str, value: object, most: int, least: int = 1) -> None:
+    if type(value) is not int or not least <= value <= most:
+        raise SpecError(f"{name} {shown(value)} is out of range: use {least} to {most:,}")
 
 
 def _check_bool(name: str, value: object) -> None:
@@ -141,8 +141,8 @@ def _check_lengths(settings: Settings) -> None:
         if not settings.length == settings.min_length == settings.row_tokens:
             raise SpecError(f"length and min_length are {settings.row_tokens:,}, the row, where the ending is cut")
         return
-    _check_whole("length", settings.length, settings.seq_len)
-    _check_whole("min_length", settings.min_length, settings.length)
+    _check_whole("length", settings.length, settings.seq_len, least=2)
+    _check_whole("min_length", settings.min_length, settings.length, least=2)
     for name in ("length", "min_length"):
         if getattr(settings, name) % 2:
             raise SpecError(f"{name} {getattr(settings, name):,} is odd: use an even one, since brackets come in pairs")

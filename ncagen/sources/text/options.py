@@ -48,6 +48,14 @@ def corpus_of(options: Mapping[str, Any], progress: Callable[[int], object] = la
     )
 
 
+def documents(options: Mapping[str, Any]) -> str:
+    """How documents become rows. Raises SpecError."""
+    found = options.get("documents", PACKED)
+    if found not in (PACKED, SPLIT):
+        raise SpecError(f"documents {found!r} is not known: use {PACKED} or {SPLIT}")
+    return found
+
+
 def document_end(corpus: Corpus, name: str | None) -> int:
     """The id that ends documents: the special token of this name, or without one the id behind the tokenizer's.
 

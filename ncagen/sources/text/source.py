@@ -81,9 +81,7 @@ class Text(TokenSource):
         for name in given:
             if name not in known:
                 raise SpecError(f"setting {name!r} is not known: known are {', '.join(known)}")
-        documents = given.get("documents", PACKED)
-        if documents not in (PACKED, SPLIT):
-            raise SpecError(f"documents {documents!r} is not known: use {PACKED} or {SPLIT}")
+        documents = options.documents(given)
         corpus = options.corpus_of(given)
         end = options.document_end(corpus, given.get("document_end"))
         return cls(seq_len, corpus.sha256, corpus.about.tokenizer_sha256, corpus.about.vocabulary, end, documents)
