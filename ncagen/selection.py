@@ -35,7 +35,7 @@ ALL = "all"
 class Band:
     """Ratios of a measure from `low` up to, but not including, `high`; `name` is the folder its rows go to.
 
-    of: empty, or the mean score of uniform noise as an exact fraction such as "61727/64". Then the limits are shares of
+    of: empty, or the mean score of uniform noise as an exact fraction such as "61741/64". Then the limits are shares of
     this score, and mean the same for every alphabet.
     """
 
