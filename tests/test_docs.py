@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import make, spec_of
+from conftest import make, run_here, spec_of
 
 ROOT = Path(__file__).parents[1]
 
@@ -62,6 +62,15 @@ def test_every_block_of_the_readme_imports_what_it_uses():
         made = {node.id for node in nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
         made |= {alias.name for node in nodes if isinstance(node, ast.Import | ast.ImportFrom) for alias in node.names}
         assert {node.id for node in nodes if isinstance(node, ast.Name)} - made - set(dir(builtins)) == set(), block
+
+
+def test_the_files_of_the_page_of_experiments_can_be_built(tmp_path):
+    whole, tests = re.findall("```toml\n(.*?)```", (ROOT / "docs/experiments.md").read_text(), re.DOTALL)
+    above = 'tokens = "1M"\nband = "0.4-0.5"\n[arm.nca]\n'
+    for name, text in [("whole.toml", whole), ("tests.toml", above + tests)]:
+        (tmp_path / name).write_text(text)
+        done = run_here("build", tmp_path / name, "--plan")
+        assert (done.status, done.err) == (0, ""), done.err
 
 
 def test_the_map_of_the_code_is_complete():
