@@ -170,6 +170,11 @@ def test_what_cannot_be_is_one_line(changes, line):
     assert error_of(experiment_from_settings, TWO | changes) == line
 
 
+def test_arms_are_no_settings_of_one_dataset():
+    line = "settings with arms are of an experiment: use ncagen.build_experiment, or those of one arm"
+    assert error_of(from_settings, TWO) == line
+
+
 def test_test_sets_need_an_arm(tmp_path):
     file = tmp_path / "e.toml"
     file.write_text('tokens = "200K"\nband = "high"\n[test.t]\nof = "a"\ntokens = "20K"\n')

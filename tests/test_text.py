@@ -21,6 +21,7 @@ from ncagen.sources import source_of
 from ncagen.sources.text import corpus as corpora
 from ncagen.sources.text import definition
 from ncagen.sources.text.source import Text
+from ncagen.view import terminal
 
 FILES = library(40)
 SETTINGS = {"source": "text", "tokens": 60_000, "validation": 5000, "test": 4000, "seq_len": 128, "rows_per_shard": 200}
@@ -192,6 +193,13 @@ def test_files_in_a_build_are_the_corpus_that_the_command_prepares(settings, hom
     (tmp_path / "spec.toml").write_text(toml)
     assert run_here("build", "spec.toml", "--out", "three", "--quiet", cwd=tmp_path) == (0, "", "")
     assert read_manifest(tmp_path / "three") == read_manifest(tmp_path / "two")
+
+
+def test_figures_are_plain_text(settings, tmp_path):
+    ncagen.build(settings | {"tokens": "5K", "validation": 0, "test": 0}, tmp_path / "a")
+    figures = dict(terminal.figures(read_manifest(tmp_path / "a")))
+    assert figures["row"] == "129 tokens of text"
+    assert figures["corpus"] == settings["corpus"]
 
 
 def test_a_document_ends_by_a_special_token_or_an_id_of_its_own(settings):

@@ -41,6 +41,8 @@ def from_settings(settings: Mapping[str, Any], with_corpus: WithCorpus = dict) -
     Raises SpecError with one line that says what to type instead.
     """
     settings = {key.replace("-", "_"): value for key, value in settings.items() if value is not None}
+    if isinstance(settings.get("arm"), Mapping):
+        raise SpecError("settings with arms are of an experiment: use ncagen.build_experiment, or those of one arm")
     source = source_named(settings)
     settings.pop("source", None)
     options = [option.name for option in source.options]

@@ -84,9 +84,9 @@ def figures(manifest: Manifest) -> list[tuple[str, str]]:
     spec, rows, whole = manifest.spec, manifest.row_format, summary(manifest)
     card = source_of(spec).card()
     lines = [
-        ("row", f"{card.row} = {rows.row_tokens} tokens"),
+        ("row", card.row if "tokens" in card.row else f"{card.row} = {rows.row_tokens} tokens"),
         ("vocabulary", f"{rows.vocabulary:,} ids, {rows.token_dtype}"),
-        *card.details,
+        *((name, text.replace("`", "")) for name, text in card.details),
     ]
     if measure := manifest.measure:
         ratio = measure.ratio.replace("_", " ")
