@@ -9,10 +9,12 @@ from math import ceil
 
 import numpy as np
 import pytest
+from test_reimplementation import Automaton
 from textdata import library, write_tokenizer
 
 import ncagen
 from ncagen.deflate.lengths import token_gzip_lengths
+from ncagen.sources.nca.settings import Settings
 
 TASKS = "copy,reverse,sort,set,union,delete,stack,addition"
 
@@ -48,18 +50,63 @@ def gzip_length(content):
     return int(token_gzip_lengths(np.array([content[:360]], np.uint32))[0])
 
 
-def test_shuffle_time():
-    (plain, key), (rows, _) = rows_of(band="high"), rows_of(band="high", control="shuffle-time")
+def rearranged(control, P, key, number):
+    """The patches of a control's row, from those of the trajectory: [grid][patch]."""
+    controls = ["shuffle-time", "shuffle-cells", "shuffle-row", "unigram", "noise"]
+    words = long_words(key, 5 + controls.index(control), number)
+
+    def below(n):
+        return next(w * n >> 32 for w in words if w * n % 2**32 >= 2**32 % n)
+
+    def shuffled(things):
+        things = list(things)
+        for i in range(len(things) - 1, 0, -1):
+            j = below(i + 1)
+            things[i], things[j] = things[j], things[i]
+        return things
+
+    flat = [patch for grid in P for patch in grid]
+    if control == "shuffle-time":
+        return [patch for grid in shuffled(P) for patch in grid]
+    if control == "shuffle-cells":
+        return [patch for grid in P for patch in shuffled(grid)]
+    if control == "shuffle-row":
+        return shuffled(flat)
+    return [flat[below(len(flat))] if control == "unigram" else below(10_000) for _ in flat]
+
+
+@pytest.mark.parametrize("control", ["shuffle-time", "shuffle-cells", "shuffle-row", "unigram", "noise"])
+def test_controls_that_rearrange(control):
+    (plain, key), (rows, _) = rows_of(band="high"), rows_of(band="high", control=control)
     for before, row in zip(plain, rows, strict=True):
-        words = long_words(key, 5, int(row["candidate"]))
-        order = list(range(27))
-        for i in range(26, 0, -1):
-            products = (w * (i + 1) for w in words)
-            j = next(p >> 32 for p in products if p % 2**32 >= 2**32 % (i + 1))
-            order[i], order[j] = order[j], order[i]
-        assert np.array_equal(row["input_ids"].reshape(27, 38), before["input_ids"].reshape(27, 38)[order])
+        P, found = (r["input_ids"].reshape(27, 38)[:, 1:-1].tolist() for r in (before, row))
+        patches = rearranged(control, P, key, int(row["candidate"]))
+        assert [patch for grid in found for patch in grid] == patches
+        assert row["candidate"] == before["candidate"]
         assert row["original_gzip_bytes"] == before["gzip_bytes"]
-        assert row["gzip_bytes"] == gzip_length([t for t in row["input_ids"].tolist() if t < 10_000])
+        assert row["gzip_bytes"] == gzip_length(patches)
+
+
+@pytest.mark.parametrize("control", ["frozen-rule", "new-rule"])
+def test_controls_of_rules(control):
+    small = {"states": 3, "warmup": 2, "stride": 2}
+    of_control = {"rule_candidate": 3} if control == "frozen-rule" else {"trajectories_per_rule": 3}
+    rows, key = rows_of(band="all", seq_len=100, control=control, grid=6, **small, **of_control)
+    settings = Settings(height=6, width=6, trajectories_per_rule=1 if control == "frozen-rule" else 3, **small)
+    for row in rows:
+        number, grids = int(row["candidate"]), []
+        own = Automaton(settings, key, number)
+        if control == "frozen-rule":
+            rule, change = Automaton(settings, (7, 3), 3), 0
+        else:
+            rule, change = Automaton(settings, key, number + 2**63 - 2**63 % 3), 5  # half of 10 grids
+        grid, (rule.key, rule.candidate) = own.start(), (key, number)  # start and noise are the candidate's
+        for step in range(1, 2 + 2 * 10):
+            grid = (rule if step > 2 * change or not change else own).step(grid, step)
+            if step >= 2 and step % 2 == 0:
+                grids.append(grid)
+        tokens = [t for grid in grids for t in (81, *own.patches(grid), 82)]
+        assert row["input_ids"].tolist() == tokens
 
 
 def example(task, w, S=99, n=64, digits=5):
