@@ -117,7 +117,10 @@ TEST = {"of": "large", "tokens": "20K"}
         ({"vocabulary": "one"}, "vocabulary 'one' is not known: use own or shared"),
         ({"vocabulry": "own"}, "setting 'vocabulry' is not known: did you mean 'vocabulary'?"),
         ({"arm": {"a": {"gird": 8}}}, "arm 'a': setting 'gird' is not known: did you mean 'grid'?"),
-        ({"arm": {"a": {"source": "dyk"}}}, "arm 'a': source 'dyk' is not known: use nca, digits"),
+        (
+            {"arm": {"a": {"source": "dyk"}}},
+            f"arm 'a': source 'dyk' is not known: use {', '.join(sources.SOURCES)}, digits",
+        ),
         ({"arm": {"a": {"tokens": "many"}}}, "arm 'a': tokens 'many' is not a number of tokens: use digits and K, M, B"
          " or T, as in 164M"),
         (
