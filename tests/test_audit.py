@@ -225,6 +225,14 @@ def test_rows_of_a_length_that_is_not_tried(rows, audited):
     assert verdicts(audited(short, row_tokens=20 * GRID)) == SOUND
 
 
+def test_short_rows_are_found_and_parts_of_others_are_not(rows):
+    """Rows of 152 tokens are made for 128 positions; no row that is tried has 304, whose halves are whole as well."""
+    found, evidence = guess(Shape(), np.ascontiguousarray(rows[:, : 4 * GRID]).reshape(-1))
+    assert found == 4 * GRID and evidence.startswith("found: 152 (24 rows tried: 24 whole, 24 under one rule, ")
+    found, evidence = guess(Shape(), np.ascontiguousarray(rows[:, : 8 * GRID]).reshape(-1))
+    assert found > 8 * GRID and evidence.startswith("assumed")
+
+
 def test_numpy_files(rows, tmp_path):
     np.save(tmp_path / "flat.npy", rows.reshape(-1))
     np.save(tmp_path / "table.npy", rows.astype(np.int64))

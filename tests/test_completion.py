@@ -20,7 +20,7 @@ def complete(words: str, shell: str = "bash") -> list[str]:
 
 
 def test_commands_options_and_choices_are_completed():
-    assert complete("ncagen re") == ["plain,rebuild", "plain,receipt"]
+    assert complete("ncagen re") == ["plain,rebuild", "plain,receipt", "plain,recommend"]
     assert complete("ncagen export --to n") == ["plain,nanogpt"]
     assert complete("ncagen build --temp") == ["plain,--temperature"]
 

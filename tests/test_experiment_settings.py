@@ -18,7 +18,6 @@ from ncagen.dataset.folder import Folder
 from ncagen.factory import text_corpus
 from ncagen.factory.experiment import experiment_from_settings, is_experiment
 from ncagen.factory.settings import from_settings
-from ncagen.sources import SOURCES
 
 TWO = {
     "tokens": "200K",
@@ -126,7 +125,10 @@ TEST = {"of": "large", "tokens": "20K"}
         ({"vocabulary": "one"}, "vocabulary 'one' is not known: use own or shared"),
         ({"vocabulry": "own"}, "setting 'vocabulry' is not known: did you mean 'vocabulary'?"),
         ({"arm": {"a": {"gird": 8}}}, "arm 'a': setting 'gird' is not known: did you mean 'grid'?"),
-        ({"arm": {"a": {"source": "dyk"}}}, f"arm 'a': source 'dyk' is not known: use {', '.join(SOURCES)}, digits"),
+        (
+            {"arm": {"a": {"source": "dyk"}}},
+            f"arm 'a': source 'dyk' is not known: use {', '.join(sources.SOURCES)}, digits",
+        ),
         ({"arm": {"a": {"tokens": "many"}}}, "arm 'a': tokens 'many' is not a number of tokens: use digits and K, M, B"
          " or T, as in 164M"),
         (

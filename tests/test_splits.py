@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import yaml
 from conftest import error_of, make, run_here, spec_of
+from hub.site import site
 
 import ncagen
 from ncagen.audit.checks import check
@@ -196,3 +197,12 @@ def test_an_index_has_it(all_three):
     assert list(dict.fromkeys(key.split for key in keys)) == list(ROWS)
     assert len(keys) == index.shard_count(spec) == 2 * (2 + 1 + 1) and index.leaf_count(spec) == 6
     assert index.part(spec, "test", "medium") == range(7, 8)
+
+
+def test_a_push_of_it_alone_replaces_all_splits_of_an_older_dataset(all_three, only_test, tmp_path):
+    with site(tmp_path) as at:
+        assert at.push(all_three, "--quiet").status == at.push(only_test, "--quiet").status == 0
+        published = at.published()
+    assert [name for name in published if name.startswith("data/")] == ["data/high/test-00000-of-00001.parquet"]
+    card = published[CARD].decode()
+    assert "\nGzip ratios of the rows of the split test:\n" in card and 'split="test"' in card

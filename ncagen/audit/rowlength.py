@@ -5,6 +5,7 @@ token later. A length is right if its rows are whole grids with one rule, and th
 covered: other lengths, and rows of several trajectories; they need --row-tokens.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -29,24 +30,35 @@ class Evidence:
     one_rule: int
     ends: int
 
+    @property
+    def is_right(self) -> bool:
+        """Whether most rows tried end with their rule."""
+        return self.ends * 2 >= self.tried
+
     def __str__(self) -> str:
         parts = f"{self.whole} whole, {self.one_rule} under one rule, {self.ends} ending with it"
         return f"{self.row_tokens:,} ({self.tried} rows tried: {parts})"
 
 
-def lengths(shape: Shape) -> list[int]:
-    """Lists the lengths to try in tokens, shortest first."""
+def lengths(shape: Shape, positions: Sequence[int] = POSITIONS) -> list[int]:
+    """Lists the lengths to try in tokens, shortest first. positions: that the rows may have been made for."""
     grid, marked = shape.tokens_per_grid, shape.patches + DELIMITERS
-    cut = {n for s in POSITIONS for n in (s, s + 1)}
+    cut = {n for s in positions for n in (s, s + 1)}
     whole = {
-        n // g * grid for s in POSITIONS for g in (grid, marked) for n in (s, s + g)
+        n // g * grid for s in positions for g in (grid, marked) for n in (s, s + g)
     }  # also lengths of rows whose delimiters were removed
     return sorted(n for n in cut | whole if n >= 4 * grid)
 
 
 def guess(shape: Shape, tokens: np.ndarray) -> tuple[int, str]:
-    """Returns the best-supported length and its evidence as text. tokens: integers [token]; only samples are read."""
+    """Returns the best-supported length and its evidence as text. tokens: integers [token]; only samples are read.
+
+    Of a length of rows for fewer than USUAL_POSITIONS three rows of four must end with their rule: a part of a longer
+    row is whole and has one rule too, and of halves every second one ends with it.
+    """
+    usual = lengths(shape, [positions for positions in POSITIONS if positions >= USUAL_POSITIONS])
     known = [evidence(replace(shape, row_tokens=n), tokens) for n in lengths(shape) if len(tokens) >= 2 * n]
+    known = [e for e in known if e.row_tokens in usual or 4 * e.ends > 3 * e.tried]
     default = -(-(USUAL_POSITIONS + 1) // shape.tokens_per_grid) * shape.tokens_per_grid
     if not known or not max(e.whole for e in known):
         return max(
@@ -54,7 +66,7 @@ def guess(shape: Shape, tokens: np.ndarray) -> tuple[int, str]:
         ), "assumed: no length that was tried gives whole grids; if it is another, use --row-tokens"
     known.sort(key=lambda e: (-e.ends / e.tried, -e.whole / e.tried, len(tokens) % e.row_tokens > 0, e.row_tokens))
     best = known[0]
-    if best.ends * 2 < best.tried:
+    if not best.is_right:
         return best.row_tokens, f"assumed from whole grids and the file's size; {NO_RULE}"
     return best.row_tokens, f"found: {best}" + "".join(f"; next best {e}" for e in known[1:2])
 

@@ -21,6 +21,7 @@ from ncagen.errors import NcagenError
 FORMAT = 1
 DESCRIPTION = "corpus.json"
 TOKENS, ENDS, DIGESTS = "tokens.bin", "ends.bin", "digests.bin"
+FIELD = "text"  # where JSON objects and tables have their text
 CHUNK = 2**22  # bytes that are hashed at once
 
 

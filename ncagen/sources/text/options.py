@@ -7,8 +7,7 @@ from typing import Any
 from ncagen.errors import SpecError
 from ncagen.sources.source import Option
 from ncagen.sources.text import corpus as corpora
-from ncagen.sources.text.corpus import Corpus
-from ncagen.sources.text.prepare import FIELD, prepare
+from ncagen.sources.text.corpus import FIELD, Corpus
 from ncagen.sources.text.windows import PACKED, SPLIT
 
 FILE_OPTIONS = ("files", "tokenizer", "field", "separator")
@@ -43,6 +42,8 @@ def corpus_of(options: Mapping[str, Any], progress: Callable[[int], object] = la
         values = options[name] if name == "files" and isinstance(options[name], list | tuple) else [options[name]]
         if not all(isinstance(value, str | PathLike) for value in values):
             raise SpecError(f"{name} {options[name]!r} is not a text" + " or a list of texts" * (name == "files"))
+    from ncagen.sources.text.prepare import prepare  # which needs pyarrow: a corpus that is there does not
+
     return prepare(
         options["files"], options["tokenizer"], options.get("field", FIELD), options.get("separator"), progress
     )

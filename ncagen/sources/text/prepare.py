@@ -22,12 +22,11 @@ import numpy as np
 
 from ncagen.errors import NcagenError
 from ncagen.sources.text import corpus as corpora
-from ncagen.sources.text.corpus import DESCRIPTION, DIGESTS, ENDS, TOKENS, Corpus, Description, file_sha256
+from ncagen.sources.text.corpus import DESCRIPTION, DIGESTS, ENDS, FIELD, TOKENS, Corpus, Description, file_sha256
 from ncagen.sources.text.files import batches, find, kind, separator_of
 from ncagen.sources.text.seen import Seen, digests_of
 from ncagen.sources.text.tokenizer import LoadedTokenizer, load
 
-FIELD = "text"
 INPUTS = "inputs"  # the folder that knows which corpus was prepared from which files
 
 Progress = Callable[[int], object]
