@@ -31,8 +31,8 @@ def _short_length(words, n, at_least, scratch, trees):
     if n + 4 <= m. That never falls as m grows, and m is at most the size with the fixed code, which therefore bounds
     the length before any tree is built.
     """
-    links, heads3, heads4, counts = scratch
-    if not lz77.parse_short(words, n, links, heads3, heads4, counts):
+    links, heads3, heads4, heads8, counts = scratch
+    if not lz77.parse_short(words, n, links, heads3, heads4, heads8, counts):
         return _NOT_SHORT
     if at_least > 0:
         _, fixed = huffman.extra_and_fixed_bits(counts)

@@ -21,10 +21,10 @@ GOOD_MATCH, GOOD_CHAIN = 32, 1024  # the same, once a match of GOOD_MATCH bytes 
 BLOCK = 16383  # symbols that close a block: lit_bufsize - 1 at memLevel 8
 SHORT = 4096  # up to here, chains have at most CHAIN candidates and no match is TOO_FAR
 
-_BITS3, _BITS4 = 12, 13  # of the two hash tables of parse_short
+_BITS3, _BITS4, _BITS8 = 12, 13, 12  # of the hash tables of parse_short
 _LOW3 = np.uint64(0xFFFFFF)
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
-_EIGHT, _SIXTEEN, _LOW16 = np.uint64(8), np.uint32(16), np.uint32(0xFFFF)
+_EIGHT, _LOW16 = np.uint64(8), np.uint64(0xFFFF)
 _BYTE, _HASH = np.uint64(255), np.uint64(WINDOW - 1)
 _INDEX = SHORT * 2 - 1  # changes no index in use; tells the compiler that it is not negative
 
@@ -168,17 +168,25 @@ def words_of_bytes(data, words):
 
 
 @kernel
-def _link(words, n, links, heads3, heads4):
-    """links[i] = the last position before i whose first 3 (low half) or 4 (high half) bytes hash alike."""
+def _link(words, n, links, heads3, heads4, heads8):
+    """Links each position i to the last one before it whose first bytes hash alike; 0 if there is none.
+
+    links uint64[position]: bits 0 to 15 by 3 bytes, 16 to 31 by 4, 32 to 47 by 8.
+    """
     heads3[:] = 0
     heads4[:] = 0
+    heads8[:] = 0
     for i in range(1, n - 2):  # 0 means "none" in zlib too, so no match is found at position 0
         word = words[i & _INDEX]
         a = (word << np.uint64(40)) * _GOLDEN >> np.uint64(64 - _BITS3)
         b = (word << np.uint64(32)) * _GOLDEN >> np.uint64(64 - _BITS4)
-        links[i & _INDEX] = np.uint32(heads3[a]) | np.uint32(heads4[b]) << _SIXTEEN
+        c = word * _GOLDEN >> np.uint64(64 - _BITS8)
+        links[i & _INDEX] = (
+            np.uint64(heads3[a]) | np.uint64(heads4[b]) << np.uint64(16) | np.uint64(heads8[c]) << np.uint64(32)
+        )
         heads3[a] = i
         heads4[b] = i
+        heads8[c] = i
     if n >= 3:  # the last word has no fourth byte
         links[n - 3] &= _LOW16
     for i in range(max(n - 2, 0), n):
@@ -199,12 +207,27 @@ def _extent(words, a, b, most):
 
 
 @inlined
+def _by3(links, i):
+    return np.int64(links[i & _INDEX] & _LOW16)
+
+
+@inlined
+def _by4(links, i):
+    return np.int64(links[i & _INDEX] >> np.uint64(16) & _LOW16)
+
+
+@inlined
+def _by8(links, i):
+    return np.int64(links[i & _INDEX] >> np.uint64(32))
+
+
+@inlined
 def _longest(words, links, i, most, best):
     """(length, position) of the nearest longest match of more than `best` bytes at i; best < most."""
     source = 0
     here = words[i & _INDEX]
-    c = np.int64(links[i & _INDEX] >> _SIXTEEN)
     if best < 7:  # one comparison tells up to 8 bytes
+        c = _by4(links, i)
         bits = max(best * 8 + 7, 31)
         while c != 0:
             same = trailing_zeros(words[c & _INDEX] ^ here)
@@ -215,26 +238,30 @@ def _longest(words, links, i, most, best):
                 if best >= most:
                     return best, source
                 if best >= 7:
-                    c = np.int64(links[c & _INDEX] >> _SIXTEEN)
                     break
-            c = np.int64(links[c & _INDEX] >> _SIXTEEN)
-    if best >= 7:  # the 8 bytes that would end a longer match
-        tail = words[(i + best - 7) & _INDEX]
-        while c != 0:
-            if words[(c + best - 7) & _INDEX] == tail:
+            c = _by4(links, c)
+    if best >= 7:  # candidates are those whose bytes best - 7 to best, the end of a longer match, are the same
+        skip = best - 7
+        end = words[(i + skip) & _INDEX]
+        p = _by8(links, i + skip)
+        while p > skip:
+            c = p - skip
+            if words[c & _INDEX] == here and words[p & _INDEX] == end:
                 length = _extent(words, c, i, most)
                 if length > best:
                     best, source = length, c
                     if best >= most:
                         return best, source
-                    tail = words[(i + best - 7) & _INDEX]
-            c = np.int64(links[c & _INDEX] >> _SIXTEEN)
+                    skip = best - 7
+                    end = words[(i + skip) & _INDEX]
+                    p = i + skip
+            p = _by8(links, p)
     if best < 3:
-        c = np.int64(links[i & _INDEX] & _LOW16)
+        c = _by3(links, i)
         while c != 0:
             if (words[c & _INDEX] ^ here) & _LOW3 == 0:
                 return 3, c
-            c = np.int64(links[c & _INDEX] & _LOW16)
+            c = _by3(links, c)
     return best, source
 
 
@@ -256,12 +283,12 @@ def _crowded(words, i):
 
 
 @kernel
-def parse_short(words, n, links, heads3, heads4, counts):
+def parse_short(words, n, links, heads3, heads4, heads8, counts):
     """Counts the symbols of the only block of n <= SHORT bytes in words uint64[byte].
 
     Returns False, with counts undefined, where zlib's GOOD_CHAIN limit might apply: use parse_faithful then.
     """
-    _link(words, n, links, heads3, heads4)
+    _link(words, n, links, heads3, heads4, heads8)
     for s in range(SYMBOLS):
         counts[s] = 0
     counts[END_OF_BLOCK] = 1
@@ -292,8 +319,9 @@ def short_scratch():
     """Makes the arrays that one thread needs to parse short inputs: words, links, heads3, heads4, counts."""
     return (
         np.zeros(2 * SHORT, np.uint64),
-        np.zeros(2 * SHORT, np.uint32),
+        np.zeros(2 * SHORT, np.uint64),
         np.zeros(1 << _BITS3, np.uint16),
         np.zeros(1 << _BITS4, np.uint16),
+        np.zeros(1 << _BITS8, np.uint16),
         np.zeros(SYMBOLS, np.int32),
     )
