@@ -2,7 +2,7 @@
 
 `parse_faithful` follows `deflate_slow` and `longest_match` of zlib's `deflate.c` step by step, for any length; it is
 the definition. `parse_short` finds the same matches for inputs of up to SHORT bytes in another way: for them none of
-zlib's limits applies except GOOD_CHAIN, which it checks, so a match is the nearest of the longest.
+zlib's limits applies except GOOD_CHAIN, so a match is the nearest of the longest, among the positions that zlib tries.
 
 Not covered: other levels and strategies, preset dictionaries, flushes, memLevel other than 8, windows other than 32 KB.
 """
@@ -222,8 +222,11 @@ def _by8(links, i):
 
 
 @inlined
-def _longest(words, links, i, most, best):
-    """(length, position) of the nearest longest match of more than `best` bytes at i; best < most."""
+def _longest(words, links, i, most, best, first):
+    """(length, position) of the nearest longest match of more than `best` bytes at i; best < most.
+
+    Matches of 8 bytes or more start at `first` or later, which is 1 or more; it must be 1 for best < 7.
+    """
     source = 0
     here = words[i & _INDEX]
     if best < 7:  # one comparison tells up to 8 bytes
@@ -244,7 +247,7 @@ def _longest(words, links, i, most, best):
         skip = best - 7
         end = words[(i + skip) & _INDEX]
         p = _by8(links, i + skip)
-        while p > skip:
+        while p >= first + skip:
             c = p - skip
             if words[c & _INDEX] == here and words[p & _INDEX] == end:
                 length = _extent(words, c, i, most)
@@ -273,37 +276,44 @@ def _zlib_hash(word):
 
 
 @kernel
-def _crowded(words, i):
-    """Whether more than GOOD_CHAIN positions before i share zlib's hash, so that it may stop early."""
+def _first_tried(words, i):
+    """The first of the GOOD_CHAIN positions nearest before i that share its hash in zlib; 1 if there are fewer."""
     h = _zlib_hash(words[i])
     members = 0
     for c in range(1, i):
         members += _zlib_hash(words[c]) == h
-    return members > GOOD_CHAIN
+    c = 1
+    while members > GOOD_CHAIN:
+        members -= _zlib_hash(words[c]) == h
+        c += 1
+    return c
+
+
+@kernel
+def _longest_tried(words, links, i, most, best):
+    """The same as `_longest`, among the positions that zlib tries while a match of GOOD_MATCH bytes waits."""
+    return _longest(words, links, i, most, best, _first_tried(words, i))
 
 
 @kernel
 def parse_short(words, n, links, heads3, heads4, heads8, counts):
-    """Counts the symbols of the only block of n <= SHORT bytes in words uint64[byte].
-
-    Returns False, with counts undefined, where zlib's GOOD_CHAIN limit might apply: use parse_faithful then.
-    """
+    """Counts the symbols of the only block of n <= SHORT bytes in words uint64[byte]."""
     _link(words, n, links, heads3, heads4, heads8)
     for s in range(SYMBOLS):
         counts[s] = 0
     counts[END_OF_BLOCK] = 1
     i = 0
     while i < n:
-        length, source = _longest(words, links, i, min(MAX_MATCH, n - i), MIN_MATCH - 1)
+        length, source = _longest(words, links, i, min(MAX_MATCH, n - i), MIN_MATCH - 1, 1)
         if length < MIN_MATCH:
             counts[words[i & _INDEX] & _BYTE] += 1
             i += 1
             continue
         most = min(MAX_MATCH, n - i - 1)
         while length < most:  # lazily: a longer match at the next byte wins
-            if length >= GOOD_MATCH and i > GOOD_CHAIN and _crowded(words, i + 1):
-                return False
-            longer, elsewhere = _longest(words, links, i + 1, most, length)
+            longer, elsewhere = _longest(words, links, i + 1, most, length, 1)
+            if length >= GOOD_MATCH and i + 1 - elsewhere > GOOD_CHAIN and longer > length:
+                longer, elsewhere = _longest_tried(words, links, i + 1, most, length)
             if longer <= length:
                 break
             counts[words[i & _INDEX] & _BYTE] += 1
@@ -312,7 +322,6 @@ def parse_short(words, n, links, heads3, heads4, heads8, counts):
             most = min(MAX_MATCH, n - i - 1)
         _count_match(counts, length, i - source)
         i += length
-    return True
 
 
 def short_scratch():
