@@ -249,7 +249,7 @@ def _longest(words, links, i, most, best, first):
         p = _by8(links, i + skip)
         while p >= first + skip:
             c = p - skip
-            if words[c & _INDEX] == here and words[p & _INDEX] == end:
+            if (words[c & _INDEX] ^ here) | (words[p & _INDEX] ^ end) == 0:
                 length = _extent(words, c, i, most)
                 if length > best:
                     best, source = length, c
