@@ -24,6 +24,7 @@ SHORT = 4096  # up to here, chains have at most CHAIN candidates and no match is
 _BITS3, _BITS4, _BITS8 = 12, 13, 12  # of the hash tables of parse_short
 _LOW3 = np.uint64(0xFFFFFF)
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
+_HASH3, _HASH4 = _GOLDEN << np.uint64(40), _GOLDEN << np.uint64(32)  # of the three and four lowest bytes
 _EIGHT, _LOW16 = np.uint64(8), np.uint64(0xFFFF)
 _BYTE, _HASH = np.uint64(255), np.uint64(WINDOW - 1)
 _INDEX = SHORT * 2 - 1  # changes no index in use; tells the compiler that it is not negative
@@ -167,30 +168,25 @@ def words_of_bytes(data, words):
         words[i] = word
 
 
-@kernel
-def _link(words, n, links, heads3, heads4, heads8):
-    """Links each position i to the last one before it whose first bytes hash alike; 0 if there is none.
+@inlined
+def _link(words, n, links, heads, factor, shift):
+    """Links each position to the last one before it whose word * factor >> shift is the same, or to 0 without one."""
+    heads[:] = 0
+    for i in range(np.uint64(1), np.uint64(n)):  # 0 means "none" in zlib too, so no match is found at position 0
+        hashed = words[i] * factor >> shift
+        links[i] = heads[hashed]
+        heads[hashed] = i
 
-    links uint64[position]: bits 0 to 15 by 3 bytes, 16 to 31 by 4, 32 to 47 by 8.
-    """
-    heads3[:] = 0
-    heads4[:] = 0
-    heads8[:] = 0
-    for i in range(1, n - 2):  # 0 means "none" in zlib too, so no match is found at position 0
-        word = words[i & _INDEX]
-        a = (word << np.uint64(40)) * _GOLDEN >> np.uint64(64 - _BITS3)
-        b = (word << np.uint64(32)) * _GOLDEN >> np.uint64(64 - _BITS4)
-        c = word * _GOLDEN >> np.uint64(64 - _BITS8)
-        links[i & _INDEX] = (
-            np.uint64(heads3[a]) | np.uint64(heads4[b]) << np.uint64(16) | np.uint64(heads8[c]) << np.uint64(32)
-        )
-        heads3[a] = i
-        heads4[b] = i
-        heads8[c] = i
-    if n >= 3:  # the last word has no fourth byte
-        links[n - 3] &= _LOW16
-    for i in range(max(n - 2, 0), n):
-        links[i] = 0
+
+@kernel
+def _link_all(words, n, links3, links4, links8, heads3, heads4, heads8):
+    """Links positions whose first 3, 4 or 8 bytes hash alike, of those that have as many. Makes 0 the other links."""
+    for i in range(max(n - 3, 0), n):
+        links3[i] = 0
+        links4[i] = 0
+    _link(words, max(n - 2, 1), links3, heads3, _HASH3, np.uint64(64 - _BITS3))
+    _link(words, max(n - 3, 1), links4, heads4, _HASH4, np.uint64(64 - _BITS4))
+    _link(words, max(n - 7, 1), links8, heads8, _GOLDEN, np.uint64(64 - _BITS8))
 
 
 @inlined
@@ -207,22 +203,12 @@ def _extent(words, a, b, most):
 
 
 @inlined
-def _by3(links, i):
-    return np.int64(links[i & _INDEX] & _LOW16)
+def _next(links, i):
+    return np.int64(links[i & _INDEX])
 
 
 @inlined
-def _by4(links, i):
-    return np.int64(links[i & _INDEX] >> np.uint64(16) & _LOW16)
-
-
-@inlined
-def _by8(links, i):
-    return np.int64(links[i & _INDEX] >> np.uint64(32))
-
-
-@inlined
-def _longest(words, links, i, most, best, first):
+def _longest(words, links3, links4, links8, i, most, best, first):
     """(length, position) of the nearest longest match of more than `best` bytes at i; best < most.
 
     Matches of 8 bytes or more start at `first` or later, which is 1 or more; it must be 1 for best < 7.
@@ -230,7 +216,7 @@ def _longest(words, links, i, most, best, first):
     source = 0
     here = words[i & _INDEX]
     if best < 7:  # one comparison tells up to 8 bytes
-        c = _by4(links, i)
+        c = _next(links4, i)
         bits = max(best * 8 + 7, 31)
         while c != 0:
             same = trailing_zeros(words[c & _INDEX] ^ here)
@@ -242,11 +228,11 @@ def _longest(words, links, i, most, best, first):
                     return best, source
                 if best >= 7:
                     break
-            c = _by4(links, c)
+            c = _next(links4, c)
     if best >= 7:  # candidates are those whose bytes best - 7 to best, the end of a longer match, are the same
         skip = best - 7
         end = words[(i + skip) & _INDEX]
-        p = _by8(links, i + skip)
+        p = _next(links8, i + skip)
         while p >= first + skip:
             c = p - skip
             if (words[c & _INDEX] ^ here) | (words[p & _INDEX] ^ end) == 0:
@@ -258,13 +244,13 @@ def _longest(words, links, i, most, best, first):
                     skip = best - 7
                     end = words[(i + skip) & _INDEX]
                     p = i + skip
-            p = _by8(links, p)
+            p = _next(links8, p)
     if best < 3:
-        c = _by3(links, i)
+        c = _next(links3, i)
         while c != 0:
             if (words[c & _INDEX] ^ here) & _LOW3 == 0:
                 return 3, c
-            c = _by3(links, c)
+            c = _next(links3, c)
     return best, source
 
 
@@ -290,30 +276,30 @@ def _first_tried(words, i):
 
 
 @kernel
-def _longest_tried(words, links, i, most, best):
+def _longest_tried(words, links3, links4, links8, i, most, best):
     """The same as `_longest`, among the positions that zlib tries while a match of GOOD_MATCH bytes waits."""
-    return _longest(words, links, i, most, best, _first_tried(words, i))
+    return _longest(words, links3, links4, links8, i, most, best, _first_tried(words, i))
 
 
 @kernel
-def parse_short(words, n, links, heads3, heads4, heads8, counts):
+def parse_short(words, n, links3, links4, links8, heads3, heads4, heads8, counts):
     """Counts the symbols of the only block of n <= SHORT bytes in words uint64[byte]."""
-    _link(words, n, links, heads3, heads4, heads8)
+    _link_all(words, n, links3, links4, links8, heads3, heads4, heads8)
     for s in range(SYMBOLS):
         counts[s] = 0
     counts[END_OF_BLOCK] = 1
     i = 0
     while i < n:
-        length, source = _longest(words, links, i, min(MAX_MATCH, n - i), MIN_MATCH - 1, 1)
+        length, source = _longest(words, links3, links4, links8, i, min(MAX_MATCH, n - i), MIN_MATCH - 1, 1)
         if length < MIN_MATCH:
             counts[words[i & _INDEX] & _BYTE] += 1
             i += 1
             continue
         most = min(MAX_MATCH, n - i - 1)
         while length < most:  # lazily: a longer match at the next byte wins
-            longer, elsewhere = _longest(words, links, i + 1, most, length, 1)
+            longer, elsewhere = _longest(words, links3, links4, links8, i + 1, most, length, 1)
             if length >= GOOD_MATCH and i + 1 - elsewhere > GOOD_CHAIN and longer > length:
-                longer, elsewhere = _longest_tried(words, links, i + 1, most, length)
+                longer, elsewhere = _longest_tried(words, links3, links4, links8, i + 1, most, length)
             if longer <= length:
                 break
             counts[words[i & _INDEX] & _BYTE] += 1
@@ -328,7 +314,9 @@ def short_scratch():
     """Makes the arrays that one thread needs to parse short inputs: words, links, heads3, heads4, counts."""
     return (
         np.zeros(2 * SHORT, np.uint64),
-        np.zeros(2 * SHORT, np.uint64),
+        np.zeros(2 * SHORT, np.uint16),
+        np.zeros(2 * SHORT, np.uint16),
+        np.zeros(2 * SHORT, np.uint16),
         np.zeros(1 << _BITS3, np.uint16),
         np.zeros(1 << _BITS4, np.uint16),
         np.zeros(1 << _BITS8, np.uint16),
