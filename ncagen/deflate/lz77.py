@@ -21,7 +21,7 @@ GOOD_MATCH, GOOD_CHAIN = 32, 1024  # the same, once a match of GOOD_MATCH bytes 
 BLOCK = 16383  # symbols that close a block: lit_bufsize - 1 at memLevel 8
 SHORT = 4096  # up to here, chains have at most CHAIN candidates and no match is TOO_FAR
 
-_BITS3, _BITS4, _BITS8 = 12, 13, 12  # of the hash tables of parse_short
+_BITS3, _BITS4, _BITS8 = 12, 13, 14  # of the hash tables of parse_short
 _LOW3 = np.uint64(0xFFFFFF)
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 _HASH3, _HASH4 = _GOLDEN << np.uint64(40), _GOLDEN << np.uint64(32)  # of the three and four lowest bytes
@@ -181,9 +181,10 @@ def _link(words, n, links, heads, factor, shift):
 @kernel
 def _link_all(words, n, links3, links4, links8, heads3, heads4, heads8):
     """Links positions whose first 3, 4 or 8 bytes hash alike, of those that have as many. Makes 0 the other links."""
-    for i in range(max(n - 3, 0), n):
+    for i in range(max(n - 7, 0), n):
         links3[i] = 0
         links4[i] = 0
+        links8[i] = 0
     _link(words, max(n - 2, 1), links3, heads3, _HASH3, np.uint64(64 - _BITS3))
     _link(words, max(n - 3, 1), links4, heads4, _HASH4, np.uint64(64 - _BITS4))
     _link(words, max(n - 7, 1), links8, heads8, _GOLDEN, np.uint64(64 - _BITS8))
@@ -215,20 +216,26 @@ def _longest(words, links3, links4, links8, i, most, best, first):
     """
     source = 0
     here = words[i & _INDEX]
-    if best < 7:  # one comparison tells up to 8 bytes
-        c = _next(links4, i)
-        bits = max(best * 8 + 7, 31)
-        while c != 0:
-            same = trailing_zeros(words[c & _INDEX] ^ here)
-            if same > bits:
-                source = c
-                best = _extent(words, c, i, most) if same == 64 else min(same >> 3, most)
-                bits = best * 8 + 7
-                if best >= most:
-                    return best, source
-                if best >= 7:
-                    break
-            c = _next(links4, c)
+    if best < 7:
+        c = _next(links8, i)
+        while c != 0 and words[c & _INDEX] != here:
+            c = _next(links8, c)
+        if c != 0:
+            best, source = _extent(words, c, i, most), c
+            if best >= most:
+                return best, source
+        else:  # one comparison tells up to 7 bytes
+            bits = max(best * 8 + 7, 31)
+            c = _next(links4, i)
+            while c != 0:
+                same = trailing_zeros(words[c & _INDEX] ^ here)
+                if same > bits:
+                    source = c
+                    best = min(same >> 3, most)
+                    bits = best * 8 + 7
+                    if best >= min(most, 7):
+                        return best, source
+                c = _next(links4, c)
     if best >= 7:  # candidates are those whose bytes best - 7 to best, the end of a longer match, are the same
         skip = best - 7
         end = words[(i + skip) & _INDEX]
