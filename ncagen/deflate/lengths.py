@@ -30,8 +30,8 @@ def _short_length(words, n, at_least, scratch, trees):
     if n + 4 <= m. That never falls as m grows, and m is at most the size with the fixed code, which therefore bounds
     the length before any tree is built.
     """
-    links3, links4, links8, heads3, heads4, heads8, counts = scratch
-    lz77.parse_short(words, n, links3, links4, links8, heads3, heads4, heads8, counts)
+    links, heads, counts = scratch
+    lz77.parse_short(words, n, links, heads, counts)
     if at_least > 0:
         _, fixed = huffman.extra_and_fixed_bits(counts)
         most = (fixed + 10) >> 3

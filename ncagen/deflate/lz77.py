@@ -23,9 +23,9 @@ SHORT = 4096  # up to here, chains have at most CHAIN candidates and no match is
 
 _BITS3, _BITS4, _BITS8 = 12, 13, 14  # of the hash tables of parse_short
 _LOW3 = np.uint64(0xFFFFFF)
-_GOLDEN = np.uint64(0x9E3779B97F4A7C15)
-_HASH3, _HASH4 = _GOLDEN << np.uint64(40), _GOLDEN << np.uint64(32)  # of the three and four lowest bytes
-_EIGHT, _LOW16 = np.uint64(8), np.uint64(0xFFFF)
+_HASH8 = np.uint64(0x9E3779B97F4A7C15)  # 2**64 by the golden ratio, Knuth's factor of multiplicative hashing
+_HASH3, _HASH4 = _HASH8 << np.uint64(40), _HASH8 << np.uint64(32)  # of the three and four lowest bytes only
+_EIGHT = np.uint64(8)
 _BYTE, _HASH = np.uint64(255), np.uint64(WINDOW - 1)
 _INDEX = SHORT * 2 - 1  # changes no index in use; tells the compiler that it is not negative
 
@@ -179,15 +179,15 @@ def _link(words, n, links, heads, factor, shift):
 
 
 @kernel
-def _link_all(words, n, links3, links4, links8, heads3, heads4, heads8):
-    """Links positions whose first 3, 4 or 8 bytes hash alike, of those that have as many. Makes 0 the other links."""
+def _link_all(words, n, links, heads):
+    """Links positions whose first 3, 4 or 8 bytes hash alike; those without as many bytes are linked to 0."""
+    links3, links4, links8 = links
+    heads3, heads4, heads8 = heads
     for i in range(max(n - 7, 0), n):
-        links3[i] = 0
-        links4[i] = 0
-        links8[i] = 0
+        links3[i], links4[i], links8[i] = 0, 0, 0
     _link(words, max(n - 2, 1), links3, heads3, _HASH3, np.uint64(64 - _BITS3))
     _link(words, max(n - 3, 1), links4, heads4, _HASH4, np.uint64(64 - _BITS4))
-    _link(words, max(n - 7, 1), links8, heads8, _GOLDEN, np.uint64(64 - _BITS8))
+    _link(words, max(n - 7, 1), links8, heads8, _HASH8, np.uint64(64 - _BITS8))
 
 
 @inlined
@@ -209,56 +209,81 @@ def _next(links, i):
 
 
 @inlined
-def _longest(words, links3, links4, links8, i, most, best, first):
-    """(length, position) of the nearest longest match of more than `best` bytes at i; best < most.
+def _same_eight(words, links8, i):
+    """The nearest position before i whose eight bytes are those at i, or 0."""
+    here = words[i & _INDEX]
+    c = _next(links8, i)
+    while c != 0 and words[c & _INDEX] != here:
+        c = _next(links8, c)
+    return c
 
-    Matches of 8 bytes or more start at `first` or later, which is 1 or more; it must be 1 for best < 7.
-    """
+
+@inlined
+def _of_three_to_seven(words, links, i, most, best):
+    """`_longest` where no position before i has its eight bytes: one comparison tells how many are the same."""
     source = 0
     here = words[i & _INDEX]
-    if best < 7:
-        c = _next(links8, i)
-        while c != 0 and words[c & _INDEX] != here:
-            c = _next(links8, c)
-        if c != 0:
-            best, source = _extent(words, c, i, most), c
-            if best >= most:
+    bits = max(best * 8 + 7, 31)
+    c = _next(links[1], i)
+    while c != 0:
+        same = trailing_zeros(words[c & _INDEX] ^ here)
+        if same > bits:
+            best, source = min(same >> 3, most), c
+            bits = best * 8 + 7
+            if best >= min(most, 7):
                 return best, source
-        else:  # one comparison tells up to 7 bytes
-            bits = max(best * 8 + 7, 31)
-            c = _next(links4, i)
-            while c != 0:
-                same = trailing_zeros(words[c & _INDEX] ^ here)
-                if same > bits:
-                    source = c
-                    best = min(same >> 3, most)
-                    bits = best * 8 + 7
-                    if best >= min(most, 7):
-                        return best, source
-                c = _next(links4, c)
-    if best >= 7:  # candidates are those whose bytes best - 7 to best, the end of a longer match, are the same
-        skip = best - 7
-        end = words[(i + skip) & _INDEX]
-        p = _next(links8, i + skip)
-        while p >= first + skip:
-            c = p - skip
-            if (words[c & _INDEX] ^ here) | (words[p & _INDEX] ^ end) == 0:
-                length = _extent(words, c, i, most)
-                if length > best:
-                    best, source = length, c
-                    if best >= most:
-                        return best, source
-                    skip = best - 7
-                    end = words[(i + skip) & _INDEX]
-                    p = i + skip
-            p = _next(links8, p)
+        c = _next(links[1], c)
     if best < 3:
-        c = _next(links3, i)
+        c = _next(links[0], i)
         while c != 0:
             if (words[c & _INDEX] ^ here) & _LOW3 == 0:
                 return 3, c
-            c = _next(links3, c)
+            c = _next(links[0], c)
     return best, source
+
+
+@inlined
+def _of_eight_or_more(words, links8, i, most, best, source, first):
+    """`_longest` for best >= 7, or (best, source) if there is no match that is longer.
+
+    A match of more than `best` bytes has the same bytes best - 7 to best. These end a run of zeros more often than
+    not, where most positions of the run have the same first eight bytes. So the candidates are the positions whose
+    bytes best - 7 to best hash like those of i.
+    """
+    here = words[i & _INDEX]
+    skip = best - 7
+    end = words[(i + skip) & _INDEX]
+    p = _next(links8, i + skip)
+    while p >= first + skip:
+        c = p - skip
+        if (words[c & _INDEX] ^ here) | (words[p & _INDEX] ^ end) == 0:
+            length = _extent(words, c, i, most)
+            if length > best:
+                best, source = length, c
+                if best >= most:
+                    break
+                skip = best - 7
+                end = words[(i + skip) & _INDEX]
+                p = i + skip
+        p = _next(links8, p)
+    return best, source
+
+
+@inlined
+def _longest(words, links, i, most, best, first):
+    """(length, position) of the nearest longest match of more than `best` bytes at i; best < most.
+
+    It starts at `first` or later. first is at least 1, and 1 for best < 7.
+    """
+    source = 0
+    if best < 7:
+        source = _same_eight(words, links[2], i)
+        if source == 0:
+            return _of_three_to_seven(words, links, i, most, best)
+        best = _extent(words, source, i, most)
+        if best >= most:
+            return best, source
+    return _of_eight_or_more(words, links[2], i, most, best, source, first)
 
 
 @kernel
@@ -283,30 +308,30 @@ def _first_tried(words, i):
 
 
 @kernel
-def _longest_tried(words, links3, links4, links8, i, most, best):
+def _longest_tried(words, links, i, most, best):
     """The same as `_longest`, among the positions that zlib tries while a match of GOOD_MATCH bytes waits."""
-    return _longest(words, links3, links4, links8, i, most, best, _first_tried(words, i))
+    return _longest(words, links, i, most, best, _first_tried(words, i))
 
 
 @kernel
-def parse_short(words, n, links3, links4, links8, heads3, heads4, heads8, counts):
+def parse_short(words, n, links, heads, counts):
     """Counts the symbols of the only block of n <= SHORT bytes in words uint64[byte]."""
-    _link_all(words, n, links3, links4, links8, heads3, heads4, heads8)
+    _link_all(words, n, links, heads)
     for s in range(SYMBOLS):
         counts[s] = 0
     counts[END_OF_BLOCK] = 1
     i = 0
     while i < n:
-        length, source = _longest(words, links3, links4, links8, i, min(MAX_MATCH, n - i), MIN_MATCH - 1, 1)
+        length, source = _longest(words, links, i, min(MAX_MATCH, n - i), MIN_MATCH - 1, 1)
         if length < MIN_MATCH:
             counts[words[i & _INDEX] & _BYTE] += 1
             i += 1
             continue
         most = min(MAX_MATCH, n - i - 1)
         while length < most:  # lazily: a longer match at the next byte wins
-            longer, elsewhere = _longest(words, links3, links4, links8, i + 1, most, length, 1)
+            longer, elsewhere = _longest(words, links, i + 1, most, length, 1)
             if length >= GOOD_MATCH and i + 1 - elsewhere > GOOD_CHAIN and longer > length:
-                longer, elsewhere = _longest_tried(words, links3, links4, links8, i + 1, most, length)
+                longer, elsewhere = _longest_tried(words, links, i + 1, most, length)
             if longer <= length:
                 break
             counts[words[i & _INDEX] & _BYTE] += 1
@@ -318,14 +343,10 @@ def parse_short(words, n, links3, links4, links8, heads3, heads4, heads8, counts
 
 
 def short_scratch():
-    """Makes the arrays that one thread needs to parse short inputs: words, links, heads3, heads4, counts."""
+    """Makes the arrays that one thread needs to parse short inputs: words, links, heads, counts."""
     return (
         np.zeros(2 * SHORT, np.uint64),
-        np.zeros(2 * SHORT, np.uint16),
-        np.zeros(2 * SHORT, np.uint16),
-        np.zeros(2 * SHORT, np.uint16),
-        np.zeros(1 << _BITS3, np.uint16),
-        np.zeros(1 << _BITS4, np.uint16),
-        np.zeros(1 << _BITS8, np.uint16),
+        tuple(np.zeros(2 * SHORT, np.uint16) for _ in range(3)),
+        tuple(np.zeros(1 << bits, np.uint16) for bits in (_BITS3, _BITS4, _BITS8)),
         np.zeros(SYMBOLS, np.int32),
     )
