@@ -181,13 +181,11 @@ def _link(words, n, links, heads, factor, shift):
 @kernel
 def _link_all(words, n, links, heads):
     """Links positions whose first 3, 4 or 8 bytes hash alike; those without as many bytes are linked to 0."""
-    links3, links4, links8 = links
-    heads3, heads4, heads8 = heads
     for i in range(max(n - 7, 0), n):
-        links3[i], links4[i], links8[i] = 0, 0, 0
-    _link(words, max(n - 2, 1), links3, heads3, _HASH3, np.uint64(64 - _BITS3))
-    _link(words, max(n - 3, 1), links4, heads4, _HASH4, np.uint64(64 - _BITS4))
-    _link(words, max(n - 7, 1), links8, heads8, _HASH8, np.uint64(64 - _BITS8))
+        links[0][i], links[1][i], links[2][i] = 0, 0, 0
+    _link(words, max(n - 2, 1), links[0], heads[0], _HASH3, np.uint64(64 - _BITS3))
+    _link(words, max(n - 3, 1), links[1], heads[1], _HASH4, np.uint64(64 - _BITS4))
+    _link(words, max(n - 7, 1), links[2], heads[2], _HASH8, np.uint64(64 - _BITS8))
 
 
 @inlined
@@ -244,11 +242,10 @@ def _of_three_to_seven(words, links, i, most, best):
 
 @inlined
 def _of_eight_or_more(words, links8, i, most, best, source, first):
-    """`_longest` for best >= 7, or (best, source) if there is no match that is longer.
+    """`_longest` for best >= 7, or (best, source) if there is no longer match.
 
-    A match of more than `best` bytes has the same bytes best - 7 to best. These end a run of zeros more often than
-    not, where most positions of the run have the same first eight bytes. So the candidates are the positions whose
-    bytes best - 7 to best hash like those of i.
+    A longer match has bytes best - 7 to best of i. Candidates are the positions with these bytes, not those with the
+    first eight bytes of i, which in a run of zeros are nearly all positions of every such run.
     """
     here = words[i & _INDEX]
     skip = best - 7
