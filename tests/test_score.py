@@ -384,43 +384,58 @@ def test_many(count):
 
 
 def parse_both(data):
-    """int32[SYMBOLS], twice: by parse_faithful, and by parse_short, or None if that returns False."""
+    """int32[SYMBOLS], twice: by parse_faithful, and by parse_short."""
     data = np.asarray(data).astype(np.uint8)
     counts, ends = np.zeros((len(data) // lz77.BLOCK + 1, huffman.SYMBOLS), np.int32), np.zeros(9, np.int64)
     chains = np.zeros((2, lz77.WINDOW), np.int32)
     assert lz77.parse_faithful(data, chains[0], chains[1], counts, ends) == 1
     words, *scratch = lz77.short_scratch()
     words[:] = 2**64 - 1  # values that an earlier, longer row may have left
+    for links in scratch[0]:
+        links[1:] = len(links) - 1
     lz77.words_of_bytes(data, words)
-    return counts[0], scratch[-1] if lz77.parse_short(words, len(data), *scratch) else None
+    lz77.parse_short(words, len(data), *scratch)
+    return counts[0], scratch[-1]
+
+
+def compare(data):
+    faithful, short = parse_both(data)
+    np.testing.assert_array_equal(short, faithful)
 
 
 @settings(max_examples=300, deadline=None)
 @given(st.lists(pieces, max_size=14).map(assemble).filter(lambda data: len(data) <= lz77.SHORT))
 def test_both_parsers_count_the_same(data):
-    faithful, short = parse_both(np.frombuffer(data, np.uint8))
-    if short is not None:
-        np.testing.assert_array_equal(short, faithful)
+    compare(np.frombuffer(data, np.uint8))
 
 
 def test_both_parsers_count_the_same_on_samples():
     rng = np.random.default_rng(3)
-    compared = 0
     for k in range(1500):
         n = int(rng.choice([rng.integers(0, 600), 1440, rng.integers(600, lz77.SHORT + 1), lz77.SHORT]))
-        data = grid_tokens(k, 5, k % 8, k % 7).view(np.uint8) if k % 5 == 0 else sample(rng, n)
-        faithful, short = parse_both(data)
-        if short is not None:
-            np.testing.assert_array_equal(short, faithful)
-            compared += 1
-    assert compared > 1400
+        compare(grid_tokens(k, 5, k % 8, k % 7).view(np.uint8) if k % 5 == 0 else sample(rng, n))
 
 
-def test_the_short_parser_refuses_chains_that_may_be_cut():
+def test_both_parsers_count_the_same_where_one_byte_prevails():
+    """Chains are long then, and zlib stops after 1024 candidates."""
+    rng = np.random.default_rng(7)
+    for _ in range(300):
+        data = np.zeros(int(rng.integers(1000, lz77.SHORT + 1)), np.uint8)
+        stretch = rng.integers(0, 3, int(rng.integers(33, 300)))
+        for at in rng.integers(0, len(data), int(rng.integers(1, 40))):
+            data[at : at + len(stretch)] = stretch[: len(data) - at]
+        compare(data)
+
+
+def test_the_short_parser_tries_as_many_candidates_as_zlib():
     rng = np.random.default_rng(0)
-    assert parse_both(crowd(rng, 1000, 40))[1] is not None
-    assert parse_both(crowd(rng, 1030, 40))[1] is None
-    assert parse_both(crowd(rng, 1030, 20))[1] is not None
+    found = [[parse_both(crowd(rng, depth, good))[1] for depth in range(1021, 1027)] for good in (31, 32, 33)]
+    for counts, good in zip(found, (31, 32, 33), strict=True):
+        longest = [int(c[lz77.LENGTH_SYMBOL[83]]) for c in counts]  # of the bytes 65, 66, 67 and the tail
+        assert (longest[0], longest[-1]) == ((1, 1) if good < 32 else (1, 0))
+    for depth in range(1021, 1027):
+        for good in range(30, 36):
+            compare(crowd(rng, depth, good))
 
 
 # ------------------------------------------------------------------------------------------ injected faults
@@ -460,7 +475,7 @@ def test_compilation_changes_nothing():
         words, *scratch = lz77.short_scratch()
         lz77.words_of_bytes(data, words)
         with np.errstate(over="ignore"):
-            assert lz.parse_short(words, len(data), *scratch)
+            lz.parse_short(words, len(data), *scratch)
         np.testing.assert_array_equal(scratch[-1], parse_both(data)[0])
 
 

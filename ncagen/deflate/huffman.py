@@ -26,6 +26,7 @@ _COUNT = 15
 _NODE = np.uint32(1023)
 _DEPTH = np.uint32(31 << 10)
 _NONE = np.uint32(0xFFFFFFFF)
+_ONE = np.uint64(1)  # an unsigned index is not checked for being negative
 
 
 def _symbol_tables():
@@ -63,17 +64,18 @@ def _sift(heap, k, levels):
     Slots past the end hold _NONE. Once the entry is in its slot, the loop carries the entries below it instead; they
     return to their slots, because they are already in order.
     """
-    entry = heap[k & 1023]
+    k = np.uint64(k)
+    entry = heap[k]
     for _ in range(levels):
-        left = 2 * k & 1023
-        a, b = heap[left], heap[left + 1]
+        left = k + k
+        a, b = heap[left], heap[left + _ONE]
         right = b <= (a | _NODE)
         child = b if right else a
         stop = entry <= (child | _NODE)
-        heap[k & 1023] = entry if stop else child
+        heap[k] = entry if stop else child
         entry = child if stop else entry
-        k = left + right
-    heap[k & 1023] = entry
+        k = left + np.uint64(right)
+    heap[k] = entry
 
 
 @kernel

@@ -14,7 +14,6 @@ from ncagen.deflate import huffman, lz77
 from ncagen.kernels import kernel
 
 OVERHEAD = 18  # bytes of a gzip header and trailer
-_NOT_SHORT = -1
 
 
 @kernel
@@ -25,15 +24,14 @@ def _long_bits(data, head, prev, counts, ends, trees):
 
 @kernel
 def _short_length(words, n, at_least, scratch, trees):
-    """Computes the gzip length of the n <= SHORT bytes in words; 0 if it is proven below at_least, or _NOT_SHORT.
+    """Computes the gzip length of the n <= SHORT bytes in words, or 0 if it is proven below at_least.
 
     Let m be the bytes of the block with the shorter of the fixed and the dynamic code. deflate needs m bytes, or n + 5
     if n + 4 <= m. That never falls as m grows, and m is at most the size with the fixed code, which therefore bounds
     the length before any tree is built.
     """
-    links, heads3, heads4, counts = scratch
-    if not lz77.parse_short(words, n, links, heads3, heads4, counts):
-        return _NOT_SHORT
+    links, heads, counts = scratch
+    lz77.parse_short(words, n, links, heads, counts)
     if at_least > 0:
         _, fixed = huffman.extra_and_fixed_bits(counts)
         most = (fixed + 10) >> 3
@@ -106,12 +104,11 @@ def gzip_lengths(rows):
 def _lengths(data):
     """Returns int32[row], the gzip lengths in bytes of data uint8[row, byte]."""
     data = np.require(data, requirements="W")  # numba would compile again for the type of read-only arrays
-    out = np.full(len(data), _NOT_SHORT, np.int32)
-    if data.shape[1] <= lz77.SHORT:
-        words, *scratch = lz77.short_scratch()
-        _score_bytes(data, out, words, tuple(scratch), huffman.tree_scratch())
-    for row in np.flatnonzero(out == _NOT_SHORT):
-        out[row] = defined_length(data[row])
+    if data.shape[1] > lz77.SHORT:
+        return np.array([defined_length(row) for row in data], np.int32)
+    out = np.empty(len(data), np.int32)
+    words, *scratch = lz77.short_scratch()
+    _score_bytes(data, out, words, tuple(scratch), huffman.tree_scratch())
     return out
 
 
@@ -132,10 +129,10 @@ def token_gzip_lengths(tokens, at_least=0, out=None):
     elif out.shape != (len(tokens),) or out.dtype != np.int32 or not out.flags.c_contiguous:
         raise ValueError(f"out must be a C-contiguous int32 of shape ({len(tokens)},), not {out.dtype} {out.shape}")
     tokens = np.require(tokens, requirements="W")  # as above
-    out[:] = _NOT_SHORT
     if 4 * tokens.shape[1] <= lz77.SHORT:
         words, *scratch = lz77.short_scratch()
         _score_tokens(tokens, at_least, out, words, tuple(scratch), huffman.tree_scratch())
-    for row in np.flatnonzero(out == _NOT_SHORT):
+        return out
+    for row in range(len(tokens)):
         out[row] = defined_length(tokens[row].astype("<u4").view(np.uint8))
     return out

@@ -2,7 +2,7 @@
 
 `parse_faithful` follows `deflate_slow` and `longest_match` of zlib's `deflate.c` step by step, for any length; it is
 the definition. `parse_short` finds the same matches for inputs of up to SHORT bytes in another way: for them none of
-zlib's limits applies except GOOD_CHAIN, which it checks, so a match is the nearest of the longest.
+zlib's limits applies except GOOD_CHAIN, so a match is the nearest of the longest, among the positions that zlib tries.
 
 Not covered: other levels and strategies, preset dictionaries, flushes, memLevel other than 8, windows other than 32 KB.
 """
@@ -21,10 +21,11 @@ GOOD_MATCH, GOOD_CHAIN = 32, 1024  # the same, once a match of GOOD_MATCH bytes 
 BLOCK = 16383  # symbols that close a block: lit_bufsize - 1 at memLevel 8
 SHORT = 4096  # up to here, chains have at most CHAIN candidates and no match is TOO_FAR
 
-_BITS3, _BITS4 = 12, 13  # of the two hash tables of parse_short
+_BITS3, _BITS4, _BITS8 = 12, 13, 14  # of the hash tables of parse_short
 _LOW3 = np.uint64(0xFFFFFF)
-_GOLDEN = np.uint64(0x9E3779B97F4A7C15)
-_EIGHT, _SIXTEEN, _LOW16 = np.uint64(8), np.uint32(16), np.uint32(0xFFFF)
+_HASH8 = np.uint64(0x9E3779B97F4A7C15)  # 2**64 by the golden ratio, Knuth's factor of multiplicative hashing
+_HASH3, _HASH4 = _HASH8 << np.uint64(40), _HASH8 << np.uint64(32)  # of the three and four lowest bytes only
+_EIGHT = np.uint64(8)
 _BYTE, _HASH = np.uint64(255), np.uint64(WINDOW - 1)
 _INDEX = SHORT * 2 - 1  # changes no index in use; tells the compiler that it is not negative
 
@@ -167,22 +168,24 @@ def words_of_bytes(data, words):
         words[i] = word
 
 
+@inlined
+def _link(words, n, links, heads, factor, shift):
+    """Links each position to the last one before it whose word * factor >> shift is the same, or to 0 without one."""
+    heads[:] = 0
+    for i in range(np.uint64(1), np.uint64(n)):  # 0 means "none" in zlib too, so no match is found at position 0
+        hashed = words[i] * factor >> shift
+        links[i] = heads[hashed]
+        heads[hashed] = i
+
+
 @kernel
-def _link(words, n, links, heads3, heads4):
-    """links[i] = the last position before i whose first 3 (low half) or 4 (high half) bytes hash alike."""
-    heads3[:] = 0
-    heads4[:] = 0
-    for i in range(1, n - 2):  # 0 means "none" in zlib too, so no match is found at position 0
-        word = words[i & _INDEX]
-        a = (word << np.uint64(40)) * _GOLDEN >> np.uint64(64 - _BITS3)
-        b = (word << np.uint64(32)) * _GOLDEN >> np.uint64(64 - _BITS4)
-        links[i & _INDEX] = np.uint32(heads3[a]) | np.uint32(heads4[b]) << _SIXTEEN
-        heads3[a] = i
-        heads4[b] = i
-    if n >= 3:  # the last word has no fourth byte
-        links[n - 3] &= _LOW16
-    for i in range(max(n - 2, 0), n):
-        links[i] = 0
+def _link_all(words, n, links, heads):
+    """Links positions whose first 3, 4 or 8 bytes hash alike; those without as many bytes are linked to 0."""
+    for i in range(max(n - 7, 0), n):
+        links[0][i], links[1][i], links[2][i] = 0, 0, 0
+    _link(words, max(n - 2, 1), links[0], heads[0], _HASH3, np.uint64(64 - _BITS3))
+    _link(words, max(n - 3, 1), links[1], heads[1], _HASH4, np.uint64(64 - _BITS4))
+    _link(words, max(n - 7, 1), links[2], heads[2], _HASH8, np.uint64(64 - _BITS8))
 
 
 @inlined
@@ -199,43 +202,85 @@ def _extent(words, a, b, most):
 
 
 @inlined
-def _longest(words, links, i, most, best):
-    """(length, position) of the nearest longest match of more than `best` bytes at i; best < most."""
+def _next(links, i):
+    return np.int64(links[i & _INDEX])
+
+
+@inlined
+def _same_eight(words, links8, i):
+    """The nearest position before i whose eight bytes are those at i, or 0."""
+    here = words[i & _INDEX]
+    c = _next(links8, i)
+    while c != 0 and words[c & _INDEX] != here:
+        c = _next(links8, c)
+    return c
+
+
+@inlined
+def _of_three_to_seven(words, links, i, most, best):
+    """`_longest` where no position before i has its eight bytes: one comparison tells how many are the same."""
     source = 0
     here = words[i & _INDEX]
-    c = np.int64(links[i & _INDEX] >> _SIXTEEN)
-    if best < 7:  # one comparison tells up to 8 bytes
-        bits = max(best * 8 + 7, 31)
-        while c != 0:
-            same = trailing_zeros(words[c & _INDEX] ^ here)
-            if same > bits:
-                source = c
-                best = _extent(words, c, i, most) if same == 64 else min(same >> 3, most)
-                bits = best * 8 + 7
-                if best >= most:
-                    return best, source
-                if best >= 7:
-                    c = np.int64(links[c & _INDEX] >> _SIXTEEN)
-                    break
-            c = np.int64(links[c & _INDEX] >> _SIXTEEN)
-    if best >= 7:  # the 8 bytes that would end a longer match
-        tail = words[(i + best - 7) & _INDEX]
-        while c != 0:
-            if words[(c + best - 7) & _INDEX] == tail:
-                length = _extent(words, c, i, most)
-                if length > best:
-                    best, source = length, c
-                    if best >= most:
-                        return best, source
-                    tail = words[(i + best - 7) & _INDEX]
-            c = np.int64(links[c & _INDEX] >> _SIXTEEN)
+    bits = max(best * 8 + 7, 31)
+    c = _next(links[1], i)
+    while c != 0:
+        same = trailing_zeros(words[c & _INDEX] ^ here)
+        if same > bits:
+            best, source = min(same >> 3, most), c
+            bits = best * 8 + 7
+            if best >= min(most, 7):
+                return best, source
+        c = _next(links[1], c)
     if best < 3:
-        c = np.int64(links[i & _INDEX] & _LOW16)
+        c = _next(links[0], i)
         while c != 0:
             if (words[c & _INDEX] ^ here) & _LOW3 == 0:
                 return 3, c
-            c = np.int64(links[c & _INDEX] & _LOW16)
+            c = _next(links[0], c)
     return best, source
+
+
+@inlined
+def _of_eight_or_more(words, links8, i, most, best, source, first):
+    """`_longest` for best >= 7, or (best, source) if there is no longer match.
+
+    A longer match has bytes best - 7 to best of i. Candidates are the positions with these bytes, not those with the
+    first eight bytes of i, which in a run of zeros are nearly all positions of every such run.
+    """
+    here = words[i & _INDEX]
+    skip = best - 7
+    end = words[(i + skip) & _INDEX]
+    p = _next(links8, i + skip)
+    while p >= first + skip:
+        c = p - skip
+        if (words[c & _INDEX] ^ here) | (words[p & _INDEX] ^ end) == 0:
+            length = _extent(words, c, i, most)
+            if length > best:
+                best, source = length, c
+                if best >= most:
+                    break
+                skip = best - 7
+                end = words[(i + skip) & _INDEX]
+                p = i + skip
+        p = _next(links8, p)
+    return best, source
+
+
+@inlined
+def _longest(words, links, i, most, best, first):
+    """(length, position) of the nearest longest match of more than `best` bytes at i; best < most.
+
+    It starts at `first` or later. first is at least 1, and 1 for best < 7.
+    """
+    source = 0
+    if best < 7:
+        source = _same_eight(words, links[2], i)
+        if source == 0:
+            return _of_three_to_seven(words, links, i, most, best)
+        best = _extent(words, source, i, most)
+        if best >= most:
+            return best, source
+    return _of_eight_or_more(words, links[2], i, most, best, source, first)
 
 
 @kernel
@@ -246,37 +291,44 @@ def _zlib_hash(word):
 
 
 @kernel
-def _crowded(words, i):
-    """Whether more than GOOD_CHAIN positions before i share zlib's hash, so that it may stop early."""
+def _first_tried(words, i):
+    """The first of the GOOD_CHAIN positions nearest before i that share its hash in zlib; 1 if there are fewer."""
     h = _zlib_hash(words[i])
     members = 0
     for c in range(1, i):
         members += _zlib_hash(words[c]) == h
-    return members > GOOD_CHAIN
+    c = 1
+    while members > GOOD_CHAIN:
+        members -= _zlib_hash(words[c]) == h
+        c += 1
+    return c
 
 
 @kernel
-def parse_short(words, n, links, heads3, heads4, counts):
-    """Counts the symbols of the only block of n <= SHORT bytes in words uint64[byte].
+def _longest_tried(words, links, i, most, best):
+    """The same as `_longest`, among the positions that zlib tries while a match of GOOD_MATCH bytes waits."""
+    return _longest(words, links, i, most, best, _first_tried(words, i))
 
-    Returns False, with counts undefined, where zlib's GOOD_CHAIN limit might apply: use parse_faithful then.
-    """
-    _link(words, n, links, heads3, heads4)
+
+@kernel
+def parse_short(words, n, links, heads, counts):
+    """Counts the symbols of the only block of n <= SHORT bytes in words uint64[byte]."""
+    _link_all(words, n, links, heads)
     for s in range(SYMBOLS):
         counts[s] = 0
     counts[END_OF_BLOCK] = 1
     i = 0
     while i < n:
-        length, source = _longest(words, links, i, min(MAX_MATCH, n - i), MIN_MATCH - 1)
+        length, source = _longest(words, links, i, min(MAX_MATCH, n - i), MIN_MATCH - 1, 1)
         if length < MIN_MATCH:
             counts[words[i & _INDEX] & _BYTE] += 1
             i += 1
             continue
         most = min(MAX_MATCH, n - i - 1)
         while length < most:  # lazily: a longer match at the next byte wins
-            if length >= GOOD_MATCH and i > GOOD_CHAIN and _crowded(words, i + 1):
-                return False
-            longer, elsewhere = _longest(words, links, i + 1, most, length)
+            longer, elsewhere = _longest(words, links, i + 1, most, length, 1)
+            if length >= GOOD_MATCH and i + 1 - elsewhere > GOOD_CHAIN and longer > length:
+                longer, elsewhere = _longest_tried(words, links, i + 1, most, length)
             if longer <= length:
                 break
             counts[words[i & _INDEX] & _BYTE] += 1
@@ -285,15 +337,13 @@ def parse_short(words, n, links, heads3, heads4, counts):
             most = min(MAX_MATCH, n - i - 1)
         _count_match(counts, length, i - source)
         i += length
-    return True
 
 
 def short_scratch():
-    """Makes the arrays that one thread needs to parse short inputs: words, links, heads3, heads4, counts."""
+    """Makes the arrays that one thread needs to parse short inputs: words, links, heads, counts."""
     return (
         np.zeros(2 * SHORT, np.uint64),
-        np.zeros(2 * SHORT, np.uint32),
-        np.zeros(1 << _BITS3, np.uint16),
-        np.zeros(1 << _BITS4, np.uint16),
+        tuple(np.zeros(2 * SHORT, np.uint16) for _ in range(3)),
+        tuple(np.zeros(1 << bits, np.uint16) for bits in (_BITS3, _BITS4, _BITS8)),
         np.zeros(SYMBOLS, np.int32),
     )
