@@ -1,9 +1,10 @@
 """Tokens a second of sources beside pptrain's own generators: python benchmarks/generators.py [--rounds N] [--json]
 
-Both run in this process, on one core, in turn, with settings that mean the same. A round makes rows of ncagen as a
-build does, with their gzip score and columns but without files, and the datasets of pptrain as its trainer does. The
-ratio is the median of each round's own, in seconds of processor time, so that a busy machine slows both. The first
-calls are not measured: they compile kernels. Needs `pip install pptrain==0.3.0`; `CASES` has a line for each pair.
+Both run in this process, on one core, in turn, with settings that mean the same. A round makes the tokens of rows of
+ncagen alone, then rows as a build does, with their gzip score and columns but without files, and the datasets of
+pptrain as its trainer does, which scores nothing. A ratio is the median of each round's own, in seconds of processor
+time, so that a busy machine slows both. The first calls are not measured: they compile kernels. Needs `pip install
+pptrain==0.3.0`; `CASES` has a line for each pair.
 """
 
 import argparse
@@ -23,6 +24,7 @@ from ncagen.sources import SOURCES
 ROWS = 2048  # of ncagen in a round
 PEER_ROWS = 200  # of pptrain in a round: as much time as it takes
 PEER_VERSION = "0.3.0"
+KEY = 0, STREAMS["train"]
 
 
 @dataclass(frozen=True)
@@ -86,12 +88,17 @@ CASES = (
 
 @dataclass(frozen=True)
 class Result:
-    """Medians over the rounds: millions of tokens a second of one core, and the ratio of both."""
+    """Medians over the rounds: millions of tokens a second of one core, and the ratios to the peer.
+
+    alone: of ncagen's tokens alone. scored: of its rows with score and columns.
+    """
 
     case: str
-    ncagen: float
+    alone: float
+    scored: float
     pptrain: float
-    ratio: float
+    alone_ratio: float
+    scored_ratio: float
 
 
 def main() -> int:
@@ -104,19 +111,22 @@ def main() -> int:
     if asked.as_json:
         print(json.dumps({"peer": f"pptrain {PEER_VERSION}", "results": [asdict(result) for result in results]}))
         return 0
-    print(f"{'million tokens a second of one core':<40}  ncagen  pptrain {PEER_VERSION}  ratio")
-    for result in results:
-        print(f"{result.case:<40}  {result.ncagen:6.1f}  {result.pptrain:13.2f}  {result.ratio:5.1f}")
+    print(f"{'million tokens a second of one core':<42}  alone  scored  pptrain {PEER_VERSION}  ratios")
+    for r in results:
+        speeds = f"{r.alone:5.0f}  {r.scored:6.1f}  {r.pptrain:13.2f}"
+        print(f"{r.case:<42}  {speeds}  {r.alone_ratio:.0f}, {r.scored_ratio:.0f}")
     return 0
 
 
 def measure(case: Case, rounds: int) -> Result:
     """Runs both in turn, after a call of each that is not measured."""
-    ours, theirs = _ours(case), _theirs(case)
-    ours(), theirs()
-    speeds = [(_speed(ours), _speed(theirs)) for _ in range(rounds)]
-    mine, peer = (median(speed) for speed in zip(*speeds, strict=True))
-    return Result(case.name, mine / 1e6, peer / 1e6, median(a / b for a, b in speeds))
+    makers = _ours(case, scored=False), _ours(case, scored=True), _theirs(case)
+    for make in makers:
+        make()
+    speeds = [tuple(map(_speed, makers)) for _ in range(rounds)]
+    alone, scored, peer = (median(speed) / 1e6 for speed in zip(*speeds, strict=True))
+    ratios = (median(speed[at] / speed[2] for speed in speeds) for at in (0, 1))
+    return Result(case.name, alone, scored, peer, *ratios)
 
 
 def _speed(generate: Callable[[], int]) -> float:
@@ -125,16 +135,20 @@ def _speed(generate: Callable[[], int]) -> float:
     return generate() / (time.process_time() - begun)
 
 
-def _ours(case: Case) -> Callable[[], int]:
-    """Makes ROWS rows, and returns how many tokens they have."""
+def _ours(case: Case, scored: bool) -> Callable[[], int]:
+    """Makes ROWS rows, with score and columns or as tokens alone, and returns how many tokens they have."""
     source = SOURCES[case.source].from_options(case.options, case.seq_len)
     size = source.batch_candidates()
 
     def generate() -> int:
         tokens = 0
         for first in range(0, ROWS, size):
-            batch = source.batch((0, STREAMS["train"]), np.arange(first, min(first + size, ROWS), dtype=np.uint64))
-            tokens += batch.rows(np.arange(len(batch.candidates))).input_ids.size
+            candidates = np.arange(first, min(first + size, ROWS), dtype=np.uint64)
+            if scored:
+                batch = source.batch(KEY, candidates)
+                tokens += batch.rows(np.arange(len(candidates))).input_ids.size
+            else:
+                tokens += source.tokens(KEY, candidates).size
         return tokens
 
     return generate
