@@ -35,6 +35,8 @@ COMMANDS = [
     "pull",
     "audit",
     "evaluate",
+    "corpus",
+    "recommend",
 ]
 
 
@@ -527,11 +529,15 @@ def test_an_output_that_is_a_file_is_kept(tmp_path):
 AS_NOBODY_RUNS = f"""
 import os, sys
 import pyarrow.compute
-from ncagen import cli
-from ncagen.commands import build_runner
-from ncagen.dataset import verify
-from ncagen.factory import scheduler, plan
+from importlib import import_module
+from pkgutil import iter_modules
+from ncagen import cli, commands, factory
+for package in (commands, factory):
+    for module in iter_modules(package.__path__, package.__name__ + "."):
+        import_module(module.name)
+from ncagen.factory import plan
 from ncagen.factory.settings import from_settings
+from ncagen.dataset import verify
 from ncagen.sources.nca import noise_share
 from ncagen.view import terminal
 if "--workers=1" in sys.argv:  # the one that gets as far as to need kernels

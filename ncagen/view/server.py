@@ -4,6 +4,7 @@ Another site that is open in the browser must not read the dataset's figures thr
 this machine (DNS rebinding). So a request whose Host header does not name the loopback device gets status 403.
 """
 
+import sys
 from errno import EADDRINUSE
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -12,6 +13,17 @@ from ncagen.errors import NcagenError
 
 HOST = "127.0.0.1"
 NAMES = (HOST, "localhost")
+
+
+class _Server(ThreadingHTTPServer):
+    """A server that prints nothing where a connection ends early: a browser that leaves, or Ctrl-C during an answer.
+
+    Requests read no file, so an OSError is one of the connection.
+    """
+
+    def handle_error(self, request, client_address):
+        if not isinstance(sys.exception(), OSError):
+            super().handle_error(request, client_address)
 
 
 def server(page: str, port: int = 0) -> ThreadingHTTPServer:
@@ -42,7 +54,7 @@ def server(page: str, port: int = 0) -> ThreadingHTTPServer:
             pass
 
     try:
-        return ThreadingHTTPServer((HOST, port), Handler)
+        return _Server((HOST, port), Handler)
     except OSError as error:
         why = "is taken" if error.errno == EADDRINUSE else f"cannot be used ({error.strerror})"
         raise NcagenError(f"port {port} {why}: use another --port, or leave it out for a free one") from None
