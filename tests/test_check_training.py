@@ -416,7 +416,7 @@ def test_rows_are_found_where_a_layout_put_them(small, seq_len, pack, offset, be
     layout = ncagen.Layout(seq_len=seq_len, pack=pack, token_offset=offset, labels=None)
     rows = np.arange(first, first + 2 * pack)
     batch = layout(small.row_format, small.rows(rows)["input_ids"])
-    padding = np.full((2, before), 3)
+    padding = np.full((2, before), offset + small.row_format.vocabulary)  # no token of a row
     found = Sequences(np.concatenate([padding, batch["input_ids"], padding], axis=1), RowFinder(small))
     inner = slice(before, before + pack * seq_len)
     documents = batch.get("document_ids", np.zeros_like(batch["input_ids"]))
