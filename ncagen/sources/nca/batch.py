@@ -13,14 +13,13 @@ import numpy as np
 
 from ncagen.deflate.lengths import token_gzip_lengths
 from ncagen.row_format import Rows
-from ncagen.sources import grid_facts, grid_tokens, scored
+from ncagen.sources import grid_facts, grid_tokens
 from ncagen.sources.nca import controls, cpu, entropy, langton, structure
 from ncagen.sources.nca.facts import (
     LAMBDA,
     LINEAR_GAP,
     LINEAR_GAP_RATIO,
     ORACLE,
-    gzip_measure,
     measure,
     row_measure,
     stored,
@@ -30,7 +29,7 @@ from ncagen.sources.nca.facts import (
 from ncagen.sources.nca.rollout import Backend, entropies, rollout
 from ncagen.sources.nca.rules import Rules
 from ncagen.sources.nca.settings import Settings
-from ncagen.sources.scored import GZIP_BYTES, GZIP_RATIO
+from ncagen.sources.scored import gzip_facts, gzip_problems, scored_bytes
 from ncagen.sources.source import Stage, no_stage
 
 
@@ -118,7 +117,7 @@ class NcaBatch:
 
     def scored_bytes(self) -> list[bytes]:
         """Returns the scored bytes of each candidate: its scored patches as little-endian int32."""
-        return scored.scored_bytes(self.patches)
+        return scored_bytes(self.patches)
 
 
 def run(
@@ -160,7 +159,7 @@ def _score_columns(settings: Settings, scored: np.ndarray, score: np.ndarray | N
     where it is known.
     """
     lengths = score if score is not None and settings.measure == "gzip" else _lengths(scored)
-    columns = {GZIP_BYTES: lengths, GZIP_RATIO: gzip_measure(settings).ratios(lengths)}
+    columns = gzip_facts(lengths, settings.scored_bytes)
     if settings.measure != "gzip":
         gaps = structure.linear_gaps(settings, _cells(settings, scored)) if score is None else score
         columns |= {LINEAR_GAP: gaps, LINEAR_GAP_RATIO: row_measure(settings).ratios(gaps)}
@@ -187,11 +186,9 @@ def problems(settings: Settings, rows: Rows) -> dict[str, np.ndarray]:
     """Checks rows. Returns bool[row] by the text of each possible problem, true where the row is right."""
     grids = rows.input_ids.reshape(len(rows), settings.frames, settings.tokens_per_grid)
     scored = np.ascontiguousarray(grids[:, : settings.scored_frames, 1:-1])
-    lengths = rows[GZIP_BYTES]
     return {
         "tokens are not well formed": grid_tokens.well_formed(settings, rows.input_ids),
-        "gzip_bytes is not the length of the row's tokens": _lengths(scored) == lengths,
-        "gzip_ratio is not gzip_bytes by scored bytes": gzip_measure(settings).ratios(lengths) == rows[GZIP_RATIO],
+        **gzip_problems(rows, scored.reshape(len(rows), settings.scored_frames * settings.patches)),
         **(_gap_problems(settings, rows, scored) if settings.measure != "gzip" else {}),
         **(_original_problems(settings, rows) if settings.rearranges else {}),
         **(_oracle_problems(settings, rows[ORACLE]) if stores_oracle(settings) else {}),
