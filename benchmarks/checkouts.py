@@ -27,6 +27,7 @@ FEATURES = {"haswell": "+avx2,+bmi,+bmi2,+fma,+popcnt,+lzcnt,+sse4.2,+avx,+ssse3
 def stages(settings: dict) -> dict[str, float]:
     """Microseconds of processor time a candidate, by stage. `rows` is the rest of the kept rows, with their columns."""
     from contextlib import contextmanager
+    from dataclasses import replace
 
     import numpy as np
 
@@ -54,10 +55,9 @@ def stages(settings: dict) -> dict[str, float]:
         candidates = np.arange(first, first + size, dtype=np.uint64)
         batch = source.batch((0, 3), candidates, at_least, stage=timed)
         chosen = np.flatnonzero(np.any([inside(measure, band, batch.score) for band in spec.bands], axis=0))
-        quiet = (
-            type(batch)(**{**vars(batch), "stage": lambda name: timed("rows")}) if hasattr(batch, "stage") else batch
-        )
-        parts.append(quiet.rows(chosen))
+        if hasattr(batch, "stage"):
+            batch = replace(batch, stage=lambda name: timed("rows"))
+        parts.append(batch.rows(chosen))
     rows = Rows.concatenate(parts)
     with timed("write"):
         pack(spec, "parquet", "train", "bench", 0, rows, Tally(kept=len(rows)))
