@@ -13,7 +13,7 @@ import base64
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 import pyarrow as pa
@@ -41,7 +41,7 @@ MOST_PAGE_TOKENS = 1 << 19
 
 _CODEC = pa.Codec("zstd", ZSTD_LEVEL)
 
-Piece = bytes | pa.Buffer
+Piece: TypeAlias = "bytes | pa.Buffer"
 Described = Callable[[Sequence[Sequence[Piece]]], Mapping[bytes, bytes]]
 """The pieces of each row group, one after the other, to key-value metadata of the file."""
 

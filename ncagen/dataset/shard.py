@@ -16,7 +16,6 @@ import struct
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -24,7 +23,7 @@ import pyarrow.parquet as pq
 
 from ncagen.dataset import parquet_writer
 from ncagen.errors import NcagenError
-from ncagen.row_format import ROW_GROUP_ROWS, RowFormat, Rows, row_group_rows
+from ncagen.row_format import RowFormat, Rows, row_group_rows
 from ncagen.spec import BuildSpec
 
 FORMATS = ("parquet", "arrow")
