@@ -10,28 +10,13 @@ uses plain vector arithmetic and `perceive` must not be called (`IN_REGISTERS`).
 This module covers instruction selection only. `definition` defines the arithmetic; `cpu_kernels` has the loop.
 """
 
-import llvmlite.binding as llvm
 from llvmlite import ir
-from numba.core import cgutils, config, types
-from numba.extending import intrinsic
 
+from ncagen import processor
+from ncagen.kernels import intrinsic
 from ncagen.sources.nca.rules import HIDDEN_UNITS
 
-
-def _features() -> set[str]:
-    """Returns the vector extensions that numba compiles for, limited to those that are used here.
-
-    NUMBA_CPU_NAME and NUMBA_CPU_FEATURES restrict them; the tests set these to run every variant.
-    """
-    if config.CPU_NAME == "generic":
-        return set()
-    listed = config.CPU_FEATURES
-    if listed is None:
-        listed = llvm.get_host_cpu_features().flatten()
-    return {name for name in ("avx2", "avx512bw") if f"+{name}" in listed.split(",")}
-
-
-FEATURES = _features()
+FEATURES = processor.features()
 IN_REGISTERS = "avx512bw" in FEATURES
 LANES = 16 if "avx512bw" in FEATURES else 8
 BLOCK = 32  # cells for each call of `perceive`, and states in its tables
@@ -48,6 +33,8 @@ def _all(value):
 
 
 def _call(builder, name, result, *args):
+    from numba.core import cgutils
+
     function = ir.FunctionType(result, [a.type for a in args])
     return builder.call(cgutils.get_or_insert_function(builder.module, function, name), args)
 
@@ -86,6 +73,8 @@ def _smaller(builder, a, b):
 
 def _arguments(context, builder, signature, args):
     """Returns array arguments as pointers to their data, scalars unchanged."""
+    from numba.core import types
+
     return [
         context.make_array(kind)(context, builder, arg).data if isinstance(kind, types.Array) else arg
         for kind, arg in zip(signature.args, args, strict=True)
@@ -101,6 +90,8 @@ def perceive(typing, tables, torus, first_column, last_column, width, cell, firs
     int16[cell], -1 where a cell is the first or the last of its row, whose neighbour is at the other end of the row.
     Writes first: int32[cell], channels 0 and 1 as a pair of 16-bit halves, and second: channels 2 and 3.
     """
+    from numba.core import types
+
     signature = types.void(tables, torus, first_column, last_column, width, cell, first, second)
 
     def generate(context, builder, signature, args):
@@ -155,6 +146,8 @@ def dense(typing, first, second, hidden, output, states, bias, reach, grid, cell
     holds. Writes logits: int32[state, pitch] and, to `grid`, the lowest of the best states.
     Returns a bit mask of the cells whose second best logit is within `reach`: int32 of the best.
     """
+    from numba.core import cgutils, types
+
     signature = types.uint64(first, second, hidden, output, states, bias, reach, grid, cell, pitch, logits)
 
     def generate(context, builder, signature, args):
