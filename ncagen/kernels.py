@@ -15,6 +15,7 @@ import hashlib
 import threading
 from collections.abc import Callable
 from functools import cache, cached_property, update_wrapper
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -66,7 +67,10 @@ class Kernel:
         """Runs the kernel. Indices are not checked: callers pass the right shapes."""
         library = _library()
         if library is not None and library.has(self.name):
-            return library.call(self.name, args, self.compiled)
+            return library.call(self.name, args, self._compile_and_run)
+        return self.compiled(*args)
+
+    def _compile_and_run(self, *args: Any) -> Any:
         return self.compiled(*args)
 
     @property
@@ -103,6 +107,19 @@ class Intrinsic:
         return intrinsic(self._function)
 
 
+class _Deferred:
+    """A module of numba that is imported when something of it is used: by code that generates code."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(import_module(self._name), name)
+
+
+cgutils, types = _Deferred("numba.core.cgutils"), _Deferred("numba.core.types")
+
+
 def kernel(function: Callable) -> Kernel:
     """Decorates a function that numba compiles, without bounds checks."""
     return Kernel(function, _OPTIONS)
@@ -122,12 +139,11 @@ def intrinsic(function: Callable) -> Intrinsic:
 def trailing_zeros(typing, number):
     """Counts the trailing zero bits of a uint64, 64 for 0: one instruction that neither Python nor NumPy offers."""
     from llvmlite import ir
-    from numba import int64, uint64
 
     def generate(context, builder, signature, args):
         return builder.cttz(args[0], ir.Constant(ir.IntType(1), 0))
 
-    return int64(uint64), generate
+    return types.int64(types.uint64), generate
 
 
 @cache

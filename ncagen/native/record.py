@@ -2,19 +2,40 @@
 
     python -m ncagen.native.record
 
-It runs the self-check of every source with settings for each branch, and functions that are used beside it. A kernel
-that no run calls here is compiled on first use, so a missing line costs time and changes no result.
+It makes and checks rows of every source, with settings for each branch that changes the types of arguments. A kernel
+or type that no run here uses is compiled on first use: a missing line costs time there and changes no result.
 """
 
+import tempfile
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from ncagen import kernels, native
 from ncagen.native.compile import LIST
 
+_FACTS = "period,changed,states,entropy"
+# Settings of a few rows each, beside COMMON.
+RUNS: tuple[dict[str, Any], ...] = (
+    {"band": ["high"], "validation": 300, "facts": f"oracle,lambda,{_FACTS}"},
+    {"states": 40},  # patches of 32 bits
+    {"patch": 1, "states": 40, "facts": f"oracle,lambda,{_FACTS}"},
+    {"measure": "linear-gap"},
+    *({"control": name} for name in ("shuffle-time", "shuffle-cells", "shuffle-row", "unigram", "noise", "new-rule")),
+    {"control": "frozen-rule", "band": ["high"]},
+    {"control": "shuffle-cells", "states": 40},
+    {"source": "life", "facts": f"lambda,{_FACTS}"},
+    {"source": "elementary", "rule": "disjoint", "facts": f"lambda,{_FACTS}"},
+    {"source": "dyck"},
+    {"source": "dyck", "shuffle": True},
+    {"source": "dyck", "uniform": True, "length": 16, "max_depth": 8},
+    {"source": "procedural"},
+)
+COMMON = {"tokens": 3000, "validation": 0, "seq_len": 128}
+
 
 class Recorder:
-    """Takes the place of a library: compiles every kernel, and lists its types."""
+    """Takes the place of a library: has numba compile every kernel, and lists the types that it is called with."""
 
     def __init__(self) -> None:
         self.lines: set[str] = set()
@@ -28,29 +49,31 @@ class Recorder:
         types: list[str] = []
         try:
             native.flatten(args, types, [])
-            self.lines.add(" ".join([kernel, *types]))
         except native.UnknownType:
-            pass
+            return otherwise(*args)
+        self.lines.add(" ".join([kernel, *types]))
         return otherwise(*args)
 
 
 def main() -> None:
     """Runs what uses kernels, and writes the list."""
-    from ncagen.sources import source_of  # noqa: F401
-
     recorder = Recorder()
-    kernels._library = lambda: recorder  # type: ignore[assignment]
-    run()
+    kernels._library = lambda: recorder  # type: ignore[assignment,return-value]
+    with tempfile.TemporaryDirectory() as folder:
+        run(Path(folder))
     LIST.write_text("\n".join(sorted(recorder.lines)) + "\n", encoding="utf-8")
 
 
-def run() -> None:
-    from ncagen.sources.nca import selfcheck
-    from ncagen.sources.nca.options import settings_of
-    from ncagen.deflate.lengths import gzip_length
+def run(folder: Path) -> None:
+    """Builds, verifies and audits small datasets in `folder`."""
+    import ncagen
 
-    gzip_length(bytes(40))
-    selfcheck.check(settings_of({}, seq_len=1024))
+    for length in (40, 2000, 100_000):
+        ncagen.gzip_length(bytes(length))
+    for number, settings in enumerate(RUNS):
+        out = folder / str(number)
+        ncagen.build(ncagen.from_settings(COMMON | settings), out=out, progress=False)
+        ncagen.verify(out, regenerate=1.0)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ This module covers instruction selection only. `definition` defines the arithmet
 from llvmlite import ir
 
 from ncagen import processor
-from ncagen.kernels import intrinsic
+from ncagen.kernels import cgutils, intrinsic, types
 from ncagen.sources.nca.rules import HIDDEN_UNITS
 
 FEATURES = processor.features()
@@ -33,8 +33,6 @@ def _all(value):
 
 
 def _call(builder, name, result, *args):
-    from numba.core import cgutils
-
     function = ir.FunctionType(result, [a.type for a in args])
     return builder.call(cgutils.get_or_insert_function(builder.module, function, name), args)
 
@@ -73,8 +71,6 @@ def _smaller(builder, a, b):
 
 def _arguments(context, builder, signature, args):
     """Returns array arguments as pointers to their data, scalars unchanged."""
-    from numba.core import types
-
     return [
         context.make_array(kind)(context, builder, arg).data if isinstance(kind, types.Array) else arg
         for kind, arg in zip(signature.args, args, strict=True)
@@ -90,8 +86,6 @@ def perceive(typing, tables, torus, first_column, last_column, width, cell, firs
     int16[cell], -1 where a cell is the first or the last of its row, whose neighbour is at the other end of the row.
     Writes first: int32[cell], channels 0 and 1 as a pair of 16-bit halves, and second: channels 2 and 3.
     """
-    from numba.core import types
-
     signature = types.void(tables, torus, first_column, last_column, width, cell, first, second)
 
     def generate(context, builder, signature, args):
@@ -146,8 +140,6 @@ def dense(typing, first, second, hidden, output, states, bias, reach, grid, cell
     holds. Writes logits: int32[state, pitch] and, to `grid`, the lowest of the best states.
     Returns a bit mask of the cells whose second best logit is within `reach`: int32 of the best.
     """
-    from numba.core import cgutils, types
-
     signature = types.uint64(first, second, hidden, output, states, bias, reach, grid, cell, pitch, logits)
 
     def generate(context, builder, signature, args):
