@@ -5,9 +5,9 @@ kernels' own sources, with numba, when a wheel is built or by `make`. `library/L
 and argument types that it has, its sha256, and the hash of the sources. It is used only if both hashes are right and
 the processor has what the level requires. A kernel, or types, that it does not have are compiled by numba (`kernels`).
 
-A call passes one block of 64-bit words: each argument flattened in the order of numba's own calling convention, which
-the library's entry functions load and pass on. An array is seven words or more: 0 and 0 (its owner, not counted here),
-items, bytes of an item, address, shape, strides. ctypes releases the interpreter's lock during a call.
+A call passes one block of 64-bit words: a word for each scalar, and for each array the address of its object. The
+library's entry functions load the values, of an array its address, shape and strides, and pass them on as numba does.
+ctypes releases the interpreter's lock during a call.
 
 NCAGEN_KERNELS=compile turns libraries off. Not covered: what is in a kernel, and whether it is right on this processor,
 which each source checks before it makes a row (`Source.check`).
@@ -21,6 +21,7 @@ import os
 import struct
 import sys
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,11 @@ from ncagen import processor
 LIBRARIES = Path(__file__).parent / "library"
 SWITCH = "NCAGEN_KERNELS"
 _OVERRIDES = ("NUMBA_CPU_NAME", "NUMBA_CPU_FEATURES", "NUMBA_DISABLE_JIT")
+
+# Where the C struct of a NumPy array has its fields, in bytes. NumPy's binary interface has fixed them since 1.0, behind
+# the head of a Python object, which is longer in an interpreter without a global lock.
+ARRAY_FIELDS = {"data": 16, "shape": 32, "strides": 40}
+_OBJECT_HEAD = 16
 
 _MASK = 2**64 - 1
 _INTEGERS = {np.dtype(name).type: name for name in ("i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8")}
@@ -86,19 +92,23 @@ def flatten(args: tuple, types: list[str], words: list[int]) -> None:
     """Appends the types of arguments and their 64-bit words. Raises UnknownType.
 
     A type is a scalar's `i8`, `u4`, `f8`, `b1`; an array's dtype and number of axes, `<i2[3]`, with an `r` behind it
-    where the array is read-only; the types of a tuple are between `(` and `)`. As in numba, an int is an i8, or a u8
+    where the array is read-only; the types of a tuple are between `(`, followed by
+    the name of a named tuple's class, and `)`. As in numba, an int is an i8, or a u8
     where it does not fit. An array that is not C-contiguous and aligned has no type here.
     """
     for arg in args:
         kind = type(arg)
         if kind is np.ndarray:
             flags = arg.flags
-            if not (flags.c_contiguous and flags.aligned):
+            if flags.carray:
+                types.append(_array_type(arg.dtype, arg.ndim))
+            elif flags.c_contiguous and flags.aligned:
+                types.append(_array_type(arg.dtype, arg.ndim) + "r")
+            else:
                 raise UnknownType
-            types.append(f"{arg.dtype.str}[{arg.ndim}]{'' if flags.writeable else 'r'}")
-            words += (0, 0, arg.size, arg.itemsize, arg.ctypes.data, *arg.shape, *arg.strides)
-        elif kind is tuple:
-            types.append("(")
+            words.append(id(arg))
+        elif isinstance(arg, tuple):
+            types.append("(" if kind is tuple else f"({kind.__module__}.{kind.__qualname__}")
             flatten(arg, types, words)
             types.append(")")
         elif kind is int:
@@ -117,12 +127,19 @@ def flatten(args: tuple, types: list[str], words: list[int]) -> None:
             raise UnknownType
 
 
+@cache
+def _array_type(dtype: np.dtype, axes: int) -> str:
+    return f"{dtype.str}[{axes}]"
+
+
 def load(stamp: str) -> Library | None:
     """Returns the library for this process, or None where there is none. stamp: the hash of the kernels' sources.
 
     A damaged one is reported in one line through `logging`, and not used.
     """
     if os.environ.get(SWITCH) == "compile" or any(name in os.environ for name in _OVERRIDES):
+        return None
+    if sys.byteorder != "little" or object.__basicsize__ != _OBJECT_HEAD:
         return None
     level = processor.level()
     path = LIBRARIES / f"{level}.so"

@@ -13,6 +13,7 @@ Which kernels are called from Python, and with which types, is recorded by `reco
 
 import hashlib
 import json
+import logging
 import os
 import platform
 import shutil
@@ -68,16 +69,18 @@ def listed() -> dict[str, list[str]]:
 def _make(level: str) -> None:
     import llvmlite.binding as llvm
 
+    logging.getLogger("ncagen.compile_notice").setLevel(logging.ERROR)
     whole = llvm.parse_assembly("")
     entries: dict[str, dict[str, list[str]]] = {}
     for name, variants in listed().items():
         for types in variants:
             symbol = f"ncagen_{len(entries)}_{len(entries.get(name, {}))}"
-            compiled, result = _code(name, types)
-            text, function = compiled
-            module = llvm.parse_assembly(text)
-            _add_entry(module, function, symbol)
+            signature = _numba_types(types)
+            compiled = _compiled(name, signature)
+            module = llvm.parse_assembly(compiled.library.get_llvm_str())
+            _add_entry(module, compiled.fndesc.llvm_func_name, symbol, signature)
             whole.link_in(module)
+            result = _result(compiled.signature.return_type)
             entries.setdefault(name, {})[types] = [symbol, result]
     machine = _target_machine()
     _remove_unused(whole, machine)
@@ -93,18 +96,20 @@ def _make(level: str) -> None:
     path.with_suffix(".json").write_text(json.dumps(described, indent=1) + "\n", encoding="utf-8")
 
 
-def _code(name: str, types: str) -> tuple[tuple[str, str], str]:
-    """Compiles a kernel. Returns its module as text and its function's name in it, and its result's type."""
+def _compiled(name: str, signature: tuple) -> Any:
+    """Has numba compile a kernel for these types. Returns its compile result."""
     module, _, function = name.rpartition(".")
     dispatcher = getattr(import_module(f"ncagen.{module}"), function).compiled
-    signature = _numba_types(types)
     dispatcher.compile(signature)
-    compiled = dispatcher.overloads[signature]
-    result = str(compiled.signature.return_type)
-    short = {"none": "none", "bool": "b1", "float64": "f8"}.get(result)
-    if short is None:
-        short = f"{result[0]}{int(result.removeprefix('u').removeprefix('int')) // 8}"
-    return (compiled.library.get_llvm_str(), compiled.fndesc.llvm_func_name), short
+    return dispatcher.overloads[signature]
+
+
+def _result(kind: Any) -> str:
+    """The name of a result's type in `native.RESULTS`."""
+    from numba import types
+    from numba.np.numpy_support import as_dtype
+
+    return "none" if kind == types.none else "b1" if kind == types.boolean else as_dtype(kind).str[1:]
 
 
 def _numba_types(types: str) -> tuple:
@@ -114,11 +119,13 @@ def _numba_types(types: str) -> tuple:
     from numba import types as numba
 
     levels: list[list[Any]] = [[]]
+    classes: list[str] = []
     for word in types.split():
-        if word == "(":
+        if word[0] == "(":
             levels.append([])
+            classes.append(word[1:])
         elif word == ")":
-            levels[-2].append(numba.BaseTuple.from_types(levels.pop()))
+            levels[-2].append(numba.BaseTuple.from_types(levels.pop(), _class(classes.pop())))
         elif "[" in word:
             dtype, _, axes = word.partition("[")
             levels[-1].append(numba.Array(from_dtype(np.dtype(dtype)), int(axes.rstrip("]r")), "C", axes[-1] == "r"))
@@ -127,24 +134,59 @@ def _numba_types(types: str) -> tuple:
     return tuple(levels[0])
 
 
-def _add_entry(module: Any, name: str, symbol: str) -> None:
+def _class(name: str) -> type | None:
+    module, _, found = name.rpartition(".")
+    return getattr(import_module(module), found) if module else None
+
+
+def _add_entry(module: Any, name: str, symbol: str, signature: tuple) -> None:
     """Adds int32 symbol(words, result): it loads each argument from its word and calls the function `name`."""
     import llvmlite.binding as llvm
 
     kinds = [str(argument.type) for argument in module.get_function(name).arguments]
-    lines, passed = [], ["ptr %result", "ptr %error"]
-    for i, kind in enumerate(kinds[2:]):
-        lines.append(f"%p{i} = getelementptr i64, ptr %words, i64 {i}")
-        lines.append(f"%a{i} = load {kind}, ptr %p{i}, align 8")
-        passed.append(f"{kind} %a{i}")
+    lines: list[str] = []
+    values = [value for i, kind in enumerate(_leaves(signature)) for value in _loaded(lines, i, kind)]
+    passed = ", ".join(map(" ".join, zip(kinds, ["%result", "%error", *values], strict=True)))
     body = "\n".join(lines)
     module.link_in(
         llvm.parse_assembly(
             f'declare i32 @"{name}"({", ".join(kinds)})\n'
             f"define i32 @{symbol}(ptr %words, ptr %result) {{\n%error = alloca ptr\n{body}\n"
-            f'%status = call i32 @"{name}"({", ".join(passed)})\nret i32 %status\n}}\n'
+            f'%status = call i32 @"{name}"({passed})\nret i32 %status\n}}\n'
         )
     )
+
+
+def _leaves(signature: tuple) -> list:
+    """Numba's types of all values, those in tuples included, in order."""
+    from numba import types
+
+    return [leaf for kind in signature for leaf in (_leaves(kind) if isinstance(kind, types.BaseTuple) else [kind])]
+
+
+def _loaded(lines: list[str], word: int, kind: Any) -> list[str]:
+    """Appends instructions that load a value. Returns the names of what numba passes for it: see `native`."""
+    from numba import types
+    from numba.np.numpy_support import as_dtype
+
+    def load(name: str, kind: str, base: str, offset: object) -> str:
+        lines.append(f"%{name}_at = getelementptr i8, ptr {base}, i64 {offset}")
+        lines.append(f"%{name} = load {kind}, ptr %{name}_at")
+        return f"%{name}"
+
+    if not isinstance(kind, types.Array):
+        bits = kind.bitwidth if isinstance(kind, types.Number) else 1
+        return [load(f"v{word}", "double" if isinstance(kind, types.Float) else f"i{bits}", "%words", 8 * word)]
+    array = load(f"array{word}", "ptr", "%words", 8 * word)
+    data, shape, strides = (load(f"{name}{word}", "ptr", array, at) for name, at in native.ARRAY_FIELDS.items())
+    axes = range(kind.ndim)
+    sizes = [load(f"size{word}_{axis}", "i64", shape, 8 * axis) for axis in axes]
+    steps = [load(f"stride{word}_{axis}", "i64", strides, 8 * axis) for axis in axes]
+    items = "1"
+    for axis, size in enumerate(sizes):
+        lines.append(f"%items{word}_{axis} = mul i64 {items}, {size}")
+        items = f"%items{word}_{axis}"
+    return ["null", "null", items, str(as_dtype(kind.dtype).itemsize), data, *sizes, *steps]
 
 
 def _target_machine() -> Any:

@@ -16,20 +16,21 @@ from ncagen.native.compile import LIST
 
 _FACTS = "period,changed,states,entropy"
 # Settings of a few rows each, beside COMMON.
+_ANY = {"band": ["0.01-1"]}
 RUNS: tuple[dict[str, Any], ...] = (
-    {"band": ["high"], "validation": 300, "facts": f"oracle,lambda,{_FACTS}"},
-    {"states": 40},  # patches of 32 bits
-    {"patch": 1, "states": 40, "facts": f"oracle,lambda,{_FACTS}"},
-    {"measure": "linear-gap"},
-    *({"control": name} for name in ("shuffle-time", "shuffle-cells", "shuffle-row", "unigram", "noise", "new-rule")),
-    {"control": "frozen-rule", "band": ["high"]},
-    {"control": "shuffle-cells", "states": 40},
-    {"source": "life", "facts": f"lambda,{_FACTS}"},
+    _ANY | {"validation": 300, "facts": f"oracle,lambda,{_FACTS}"},
+    _ANY | {"states": 40},  # patches of 32 bits
+    _ANY | {"patch": 1, "states": 40, "facts": f"oracle,lambda,{_FACTS}"},
+    {"measure": "linear-gap", "band": ["0.001-1"]},
+    *(_ANY | {"control": name} for name in ("shuffle-time", "shuffle-row", "unigram", "noise", "frozen-rule")),
+    *(_ANY | {"control": "shuffle-cells", "states": states} for states in (10, 40)),
+    _ANY | {"control": "new-rule"},
+    _ANY | {"source": "life", "facts": f"lambda,{_FACTS}"},
     {"source": "elementary", "rule": "disjoint", "facts": f"lambda,{_FACTS}"},
     {"source": "dyck"},
     {"source": "dyck", "shuffle": True},
     {"source": "dyck", "uniform": True, "length": 16, "max_depth": 8},
-    {"source": "procedural"},
+    {"source": "procedural", "seq_len": 256},
 )
 COMMON = {"tokens": 3000, "validation": 0, "seq_len": 128}
 
@@ -71,8 +72,9 @@ def run(folder: Path) -> None:
     for length in (40, 2000, 100_000):
         ncagen.gzip_length(bytes(length))
     for number, settings in enumerate(RUNS):
+        print(settings)
         out = folder / str(number)
-        ncagen.build(ncagen.from_settings(COMMON | settings), out=out, progress=False)
+        ncagen.build(COMMON | settings, out, workers=1)
         ncagen.verify(out, regenerate=1.0)
 
 
