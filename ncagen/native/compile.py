@@ -1,14 +1,10 @@
-"""Compiles the kernels of `kernels.txt` into a shared library for each level: `python -m ncagen.native.compile`.
+"""Compiles the kernels of `kernels.txt` into a shared library for each level.
 
-numba generates and optimises the code of each kernel, exactly as on first use, for a processor of the level. An entry
-function is added to each, which loads the arguments as `native` lays them out; all are linked into one object, and the
-C compiler of this machine, `cc` or $CC, makes a shared library of it. Nothing in it refers to Python.
+    python -m ncagen.native.compile          for this machine, unless its library is that of these sources
+    python -m ncagen.native.compile all      every level of this machine's architecture, for a wheel
 
-    python -m ncagen.native.compile          the level of this machine
-    python -m ncagen.native.compile all      every level of this machine's architecture, as in a wheel
-    python -m ncagen.native.compile LEVEL    one level, in this process
-
-Which kernels are called from Python, and with which types, is recorded by `record`.
+numba generates the code (`emit`), in a process for each level and module with kernels, as many at a time as there are
+cores. The C compiler of this machine, `cc` or $CC, links it. `record` lists the kernels.
 """
 
 import hashlib
@@ -20,11 +16,11 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from importlib import import_module
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
-from ncagen import kernels, native, processor
+from ncagen import cores, kernels, native, processor
+from ncagen.native import emit
 
 LIST = Path(__file__).parent / "kernels.txt"
 # numba's name of a processor of each level. Its tuning is that of the most common one.
@@ -33,60 +29,67 @@ _INTEL = ("generic", "avx2", "avx512")
 
 
 def main() -> None:
-    """Makes the libraries that the command line names, each level in a process of its own."""
-    named = sys.argv[1:] or [processor.level()]
-    if named == ["all"]:
-        named = ["neon"] if platform.machine() in ("aarch64", "arm64") else list(_INTEL)
-    if named == [os.environ.get("NCAGEN_LEVEL")]:
-        return _make(named[0])
+    """Makes the libraries that the command line asks for, or one object of them in a process that it starts."""
+    if len(sys.argv) == 4:
+        return _make_part(sys.argv[1], sys.argv[2], Path(sys.argv[3]))
+    compiler = os.environ.get("CC", "cc")
+    if shutil.which(compiler) is None:
+        sys.exit(f"ncagen: there is no C compiler {compiler}: kernels are compiled on first use, in about 20 seconds")
+    if sys.argv[1:] == ["all"]:
+        levels = ["neon"] if platform.machine() in ("aarch64", "arm64") else list(_INTEL)
+    elif native.load(kernels._sources()):
+        return
+    else:
+        levels = [processor.level()]
+    make(levels, compiler)
+
+
+def make(levels: list[str], compiler: str) -> None:
+    """Makes the libraries of these levels, and removes all others."""
+    modules = sorted({name.rpartition(".")[0] for name, _ in listed()})
     shutil.rmtree(native.LIBRARIES, ignore_errors=True)
-    with tempfile.TemporaryDirectory() as cache:
-        started = [subprocess.Popen([sys.executable, "-m", __spec__.name, n], env=_environment(n, cache)) for n in named]
-        if any([process.wait() for process in started]):
-            sys.exit(1)
+    native.LIBRARIES.mkdir()
+    with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(cores.cores()) as pool:
+        parts = [(level, module, folder) for module in modules for level in levels]
+        list(pool.map(_start, parts))
+        for level in levels:
+            _link(level, sorted(Path(folder).glob(f"{level}-*.o")), compiler)
 
 
-def _environment(level: str, cache: str) -> dict[str, str]:
-    """The environment in which numba compiles for a level. Its cache is empty: a cached kernel has no code to link."""
+def listed() -> list[tuple[str, str]]:
+    """Returns the kernels of `kernels.txt`: the name and the types of arguments of each."""
+    lines = LIST.read_text(encoding="utf-8").splitlines()
+    return [(name, types) for name, _, types in (line.partition(" ") for line in lines)]
+
+
+def _start(part: tuple[str, str, str]) -> None:
+    """Runs a process that makes one object. Its cache is empty: from a cached kernel there is no code to link."""
+    level, module, folder = part
     features = [f"+{name}" for name in processor.REQUIRED[level]]
-    return os.environ | {
-        "NCAGEN_LEVEL": level,
+    environment = os.environ | {
         "NUMBA_CPU_NAME": _PROCESSORS[level],
         "NUMBA_CPU_FEATURES": ",".join([*features, "-prefer-256-bit"] if level == "avx512" else features),
-        "NUMBA_CACHE_DIR": f"{cache}/{level}",
+        "NUMBA_CACHE_DIR": f"{folder}/{level}-{module}",
     }
+    subprocess.run([sys.executable, "-m", "ncagen.native.compile", *part], env=environment, check=True)
 
 
-def listed() -> dict[str, list[str]]:
-    """Returns the kernels of `kernels.txt` by name, and the types of arguments of each."""
-    found: dict[str, list[str]] = {}
-    for line in LIST.read_text(encoding="utf-8").splitlines():
-        name, _, types = line.partition(" ")
-        found.setdefault(name, []).append(types)
-    return found
-
-
-def _make(level: str) -> None:
-    import llvmlite.binding as llvm
-
+def _make_part(level: str, module: str, folder: Path) -> None:
     logging.getLogger("ncagen.compile_notice").setLevel(logging.ERROR)
-    whole = llvm.parse_assembly("")
-    entries: dict[str, dict[str, list[str]]] = {}
-    for name, variants in listed().items():
-        for types in variants:
-            symbol = f"ncagen_{len(entries)}_{len(entries.get(name, {}))}"
-            signature = _numba_types(types)
-            compiled = _compiled(name, signature)
-            module = llvm.parse_assembly(compiled.library.get_llvm_str())
-            _add_entry(module, compiled.fndesc.llvm_func_name, symbol, signature)
-            whole.link_in(module)
-            result = _result(compiled.signature.return_type)
-            entries.setdefault(name, {})[types] = [symbol, result]
-    machine = _target_machine()
-    _remove_unused(whole, machine)
-    native.LIBRARIES.mkdir(exist_ok=True)
+    chosen = [(name, types) for name, types in listed() if name.rpartition(".")[0] == module]
+    code, entries = emit.make_object(chosen, module.replace(".", "_"))
+    (folder / f"{level}-{module}.o").write_bytes(code)
+    (folder / f"{level}-{module}.json").write_text(json.dumps(entries), encoding="utf-8")
+
+
+def _link(level: str, objects: list[Path], compiler: str) -> None:
+    """Makes a library of objects. `-z defs` refuses names that only Python's process would have."""
     path = native.LIBRARIES / f"{level}.so"
-    _link(machine.emit_object(whole), path)
+    strict = [] if sys.platform == "darwin" else ["-Wl,-z,defs"]
+    subprocess.run([compiler, "-shared", *strict, "-s", "-o", path, *objects, "-lm"], check=True)
+    entries: dict[str, dict] = {}
+    for part in objects:
+        entries |= json.loads(part.with_suffix(".json").read_text(encoding="utf-8"))
     described = {
         "stamp": kernels._sources(),
         "platform": sys.platform,
@@ -94,130 +97,6 @@ def _make(level: str) -> None:
         "entries": entries,
     }
     path.with_suffix(".json").write_text(json.dumps(described, indent=1) + "\n", encoding="utf-8")
-
-
-def _compiled(name: str, signature: tuple) -> Any:
-    """Has numba compile a kernel for these types. Returns its compile result."""
-    module, _, function = name.rpartition(".")
-    dispatcher = getattr(import_module(f"ncagen.{module}"), function).compiled
-    dispatcher.compile(signature)
-    return dispatcher.overloads[signature]
-
-
-def _result(kind: Any) -> str:
-    """The name of a result's type in `native.RESULTS`."""
-    from numba import types
-    from numba.np.numpy_support import as_dtype
-
-    return "none" if kind == types.none else "b1" if kind == types.boolean else as_dtype(kind).str[1:]
-
-
-def _numba_types(types: str) -> tuple:
-    """Converts types as `native.flatten` writes them to numba's."""
-    import numpy as np
-    from numba import from_dtype
-    from numba import types as numba
-
-    levels: list[list[Any]] = [[]]
-    classes: list[str] = []
-    for word in types.split():
-        if word[0] == "(":
-            levels.append([])
-            classes.append(word[1:])
-        elif word == ")":
-            levels[-2].append(numba.BaseTuple.from_types(levels.pop(), _class(classes.pop())))
-        elif "[" in word:
-            dtype, _, axes = word.partition("[")
-            levels[-1].append(numba.Array(from_dtype(np.dtype(dtype)), int(axes.rstrip("]r")), "C", axes[-1] == "r"))
-        else:
-            levels[-1].append(numba.boolean if word == "b1" else from_dtype(np.dtype(word)))
-    return tuple(levels[0])
-
-
-def _class(name: str) -> type | None:
-    module, _, found = name.rpartition(".")
-    return getattr(import_module(module), found) if module else None
-
-
-def _add_entry(module: Any, name: str, symbol: str, signature: tuple) -> None:
-    """Adds int32 symbol(words, result): it loads each argument from its word and calls the function `name`."""
-    import llvmlite.binding as llvm
-
-    kinds = [str(argument.type) for argument in module.get_function(name).arguments]
-    lines: list[str] = []
-    values = [value for i, kind in enumerate(_leaves(signature)) for value in _loaded(lines, i, kind)]
-    passed = ", ".join(map(" ".join, zip(kinds, ["%result", "%error", *values], strict=True)))
-    body = "\n".join(lines)
-    module.link_in(
-        llvm.parse_assembly(
-            f'declare i32 @"{name}"({", ".join(kinds)})\n'
-            f"define i32 @{symbol}(ptr %words, ptr %result) {{\n%error = alloca ptr\n{body}\n"
-            f'%status = call i32 @"{name}"({passed})\nret i32 %status\n}}\n'
-        )
-    )
-
-
-def _leaves(signature: tuple) -> list:
-    """Numba's types of all values, those in tuples included, in order."""
-    from numba import types
-
-    return [leaf for kind in signature for leaf in (_leaves(kind) if isinstance(kind, types.BaseTuple) else [kind])]
-
-
-def _loaded(lines: list[str], word: int, kind: Any) -> list[str]:
-    """Appends instructions that load a value. Returns the names of what numba passes for it: see `native`."""
-    from numba import types
-    from numba.np.numpy_support import as_dtype
-
-    def load(name: str, kind: str, base: str, offset: object) -> str:
-        lines.append(f"%{name}_at = getelementptr i8, ptr {base}, i64 {offset}")
-        lines.append(f"%{name} = load {kind}, ptr %{name}_at")
-        return f"%{name}"
-
-    if not isinstance(kind, types.Array):
-        bits = kind.bitwidth if isinstance(kind, types.Number) else 1
-        return [load(f"v{word}", "double" if isinstance(kind, types.Float) else f"i{bits}", "%words", 8 * word)]
-    array = load(f"array{word}", "ptr", "%words", 8 * word)
-    data, shape, strides = (load(f"{name}{word}", "ptr", array, at) for name, at in native.ARRAY_FIELDS.items())
-    axes = range(kind.ndim)
-    sizes = [load(f"size{word}_{axis}", "i64", shape, 8 * axis) for axis in axes]
-    steps = [load(f"stride{word}_{axis}", "i64", strides, 8 * axis) for axis in axes]
-    items = "1"
-    for axis, size in enumerate(sizes):
-        lines.append(f"%items{word}_{axis} = mul i64 {items}, {size}")
-        items = f"%items{word}_{axis}"
-    return ["null", "null", items, str(as_dtype(kind.dtype).itemsize), data, *sizes, *steps]
-
-
-def _target_machine() -> Any:
-    import llvmlite.binding as llvm
-    from numba.core import config
-
-    return llvm.Target.from_default_triple().create_target_machine(
-        cpu=config.CPU_NAME, features=config.CPU_FEATURES, opt=3, reloc="pic", codemodel="default"
-    )
-
-
-def _remove_unused(module: Any, machine: Any) -> None:
-    """Removes numba's functions for Python, by having nothing but the entry functions visible from outside."""
-    import llvmlite.binding as llvm
-
-    for value in (*module.functions, *module.global_variables):
-        if not value.is_declaration and not value.name.startswith("ncagen_"):
-            value.linkage = "internal"
-    passes = llvm.create_new_module_pass_manager()
-    passes.add_global_dead_code_eliminate_pass()
-    passes.run(module, llvm.create_pass_builder(machine, llvm.create_pipeline_tuning_options()))
-
-
-def _link(code: bytes, path: Path) -> None:
-    """Makes a shared library of one object. `-z defs` refuses names that only Python's process would have."""
-    with tempfile.TemporaryDirectory() as folder:
-        made = Path(folder) / "kernels.o"
-        made.write_bytes(code)
-        strict = [] if sys.platform == "darwin" else ["-Wl,-z,defs"]
-        compiler = os.environ.get("CC", "cc")
-        subprocess.run([compiler, "-shared", *strict, "-s", "-o", str(path), str(made), "-lm"], check=True)
 
 
 if __name__ == "__main__":
