@@ -7,8 +7,8 @@
     neon      neon            every AArch64
 
 A level is what a shipped library of kernels is compiled for (`native`); `REQUIRED` lists what its code may use. numba's
-NUMBA_CPU_NAME and NUMBA_CPU_FEATURES decide where they are set; the tests set them to run every variant. Otherwise
-Linux says what the processor has, and elsewhere LLVM.
+NUMBA_CPU_NAME and NUMBA_CPU_FEATURES decide where they are set, then NCAGEN_KERNELS if it is a level; the tests set
+them to run every variant. Otherwise Linux says what the processor has, and elsewhere LLVM.
 """
 
 import os
@@ -16,7 +16,8 @@ import platform
 from functools import cache
 from pathlib import Path
 
-USED = ("avx2", "avx512bw")
+USED = frozenset({"avx2", "avx512bw", "neon"})
+SWITCH = "NCAGEN_KERNELS"
 # The features that libraries of a level are compiled with, by LLVM's names.
 _V3 = ("avx", "avx2", "bmi", "bmi2", "f16c", "fma", "lzcnt", "movbe", "popcnt", "sse4.1", "sse4.2", "ssse3")
 _V4 = (*_V3, "avx512bw", "avx512cd", "avx512dq", "avx512f", "avx512vl")
@@ -27,12 +28,12 @@ _LINUX_NAMES = {"abm": "lzcnt", "bmi1": "bmi", "sse4_1": "sse4.1", "sse4_2": "ss
 
 @cache
 def features() -> frozenset[str]:
-    """Returns those of `USED` and neon that kernels are compiled for in this process."""
+    """Returns those of `USED` that kernels are compiled for in this process."""
     if os.environ.get("NUMBA_CPU_NAME") == "generic":
         return frozenset()
-    listed = os.environ.get("NUMBA_CPU_FEATURES")
-    found = host_features() if listed is None else {name[1:] for name in listed.split(",") if name[:1] == "+"}
-    return frozenset({*USED, "neon"} & found)
+    if listed := os.environ.get("NUMBA_CPU_FEATURES"):
+        return USED.intersection(name[1:] for name in listed.split(",") if name[:1] == "+")
+    return USED & host_features() & frozenset(REQUIRED.get(os.environ.get(SWITCH, ""), USED))
 
 
 def level() -> str:

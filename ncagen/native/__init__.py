@@ -9,7 +9,7 @@ A call passes one block of 64-bit words: a word for each scalar, and for each ar
 library's entry functions load the values, of an array its address, shape and strides, and pass them on as numba does.
 ctypes releases the interpreter's lock during a call.
 
-NCAGEN_KERNELS=compile turns libraries off. Not covered: what is in a kernel, and whether it is right on this processor,
+NCAGEN_KERNELS=compile turns libraries off; NCAGEN_KERNELS=avx2 or generic takes that of a lower level. Not covered: what is in a kernel, and whether it is right on this processor,
 which each source checks before it makes a row (`Source.check`).
 """
 
@@ -30,7 +30,6 @@ import numpy as np
 from ncagen import processor
 
 LIBRARIES = Path(__file__).parent / "library"
-SWITCH = "NCAGEN_KERNELS"
 _OVERRIDES = ("NUMBA_CPU_NAME", "NUMBA_CPU_FEATURES", "NUMBA_DISABLE_JIT")
 
 # Where the C struct of a NumPy array has its fields, in bytes. NumPy's binary interface has fixed them since 1.0, behind
@@ -137,7 +136,7 @@ def load(stamp: str) -> Library | None:
 
     A damaged one is reported in one line through `logging`, and not used.
     """
-    if os.environ.get(SWITCH) == "compile" or any(name in os.environ for name in _OVERRIDES):
+    if os.environ.get(processor.SWITCH) == "compile" or any(name in os.environ for name in _OVERRIDES):
         return None
     if sys.byteorder != "little" or object.__basicsize__ != _OBJECT_HEAD:
         return None

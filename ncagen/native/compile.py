@@ -34,7 +34,7 @@ def main() -> None:
         return _make_part(sys.argv[1], sys.argv[2], Path(sys.argv[3]))
     compiler = os.environ.get("CC", "cc")
     if shutil.which(compiler) is None:
-        sys.exit(f"ncagen: there is no C compiler {compiler}: kernels are compiled on first use, in about 20 seconds")
+        sys.exit(f"ncagen: no C compiler {compiler} is installed: kernels are compiled on first use instead")
     if sys.argv[1:] == ["all"]:
         levels = ["neon"] if platform.machine() in ("aarch64", "arm64") else list(_INTEL)
     elif native.load(kernels._sources()):
