@@ -120,7 +120,7 @@ def test_kernels_equal_the_definition_for_any_settings(patch, high, wide, seed, 
 def test_cached_kernels_are_stamped_with_all_their_sources():
     """Otherwise an edit of another file, or an upgrade that preserves time and size, would run an outdated kernel."""
     for compiled in (cpu_kernels.rollout, cpu_kernels.sample_rules, lengths._score_tokens):
-        assert kernels._sources() in compiled._cache._cache_file._source_stamp
+        assert kernels._sources() in compiled.compiled._cache._cache_file._source_stamp
 
 
 def test_the_sources_of_kernels_are_all_listed():

@@ -10,28 +10,13 @@ uses plain vector arithmetic and `perceive` must not be called (`IN_REGISTERS`).
 This module covers instruction selection only. `definition` defines the arithmetic; `cpu_kernels` has the loop.
 """
 
-import llvmlite.binding as llvm
 from llvmlite import ir
-from numba.core import cgutils, config, types
-from numba.extending import intrinsic
 
+from ncagen import processor
+from ncagen.kernels import cgutils, intrinsic, types
 from ncagen.sources.nca.rules import HIDDEN_UNITS
 
-
-def _features() -> set[str]:
-    """Returns the vector extensions that numba compiles for, limited to those that are used here.
-
-    NUMBA_CPU_NAME and NUMBA_CPU_FEATURES restrict them; the tests set these to run every variant.
-    """
-    if config.CPU_NAME == "generic":
-        return set()
-    listed = config.CPU_FEATURES
-    if listed is None:
-        listed = llvm.get_host_cpu_features().flatten()
-    return {name for name in ("avx2", "avx512bw") if f"+{name}" in listed.split(",")}
-
-
-FEATURES = _features()
+FEATURES = processor.features()
 IN_REGISTERS = "avx512bw" in FEATURES
 LANES = 16 if "avx512bw" in FEATURES else 8
 BLOCK = 32  # cells for each call of `perceive`, and states in its tables
