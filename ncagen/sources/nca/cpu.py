@@ -24,7 +24,7 @@ from ncagen.sources.nca.rules import (
     Rules,
 )
 from ncagen.sources.nca.settings import Settings
-from ncagen.sources.nca.simd import BLOCK, LANES
+from ncagen.sources.nca.vectors import BLOCK, LANES
 
 # In cell-steps. A batch with the default settings has 512 candidates and takes about 25 ms, so a build stops quickly.
 BATCH_CELL_STEPS = 512 * 144 * 20

@@ -18,7 +18,7 @@ from ncagen.sources.nca.rules import (
     NEIGHBOURS,
     PERCEPTION_CHANNELS,
 )
-from ncagen.sources.nca.simd import BLOCK, IN_REGISTERS, LANES
+from ncagen.sources.nca.vectors import BLOCK, LANES, TABLE
 
 _PERCEPTION, _HIDDEN, _OUTPUT, _START_WEIGHTS, _START_CELLS, _NOISE = (
     philox.PERCEPTION,
@@ -95,7 +95,7 @@ def _load_rule(perception, hidden, output, b, tables, packed, hidden_pairs, outp
             lanes = np.uint64(0)
             for c in range(np.uint64(PERCEPTION_CHANNELS)):
                 weight = perception[b, place, np.uint64(s * PERCEPTION_CHANNELS) + c]
-                if IN_REGISTERS and s < BLOCK:
+                if s < TABLE:
                     tables[(place * np.uint64(PERCEPTION_CHANNELS) + c) * np.uint64(BLOCK) + np.uint64(s)] = weight
                 lanes |= np.uint64(weight + LIFT) << (_SIXTEEN * c)
             packed[place * np.uint64(len(packed) // NEIGHBOURS) + np.uint64(s)] = lanes
@@ -181,7 +181,7 @@ def _steps(key, candidate, first_step, steps, states, shape, noise, counting, ru
     cells = height * width
     for step in range(first_step, first_step + steps):
         _wrap_rows(torus, width, cells)
-        if IN_REGISTERS and states <= BLOCK:
+        if states <= TABLE:
             for c in range(np.uint64(0), pitch, np.uint64(BLOCK)):
                 simd.perceive(tables, torus, first_column, last_column, width, c, first, second)
         else:

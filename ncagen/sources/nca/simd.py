@@ -1,87 +1,37 @@
 """The two vector kernels of a rollout, written as LLVM vectors because compilers do not derive them from plain loops.
 
-A loop over cells compiles to 32-bit multiplications; the automaton's weights and activations fit 16 bits, for which
-processors have one instruction that multiplies two pairs and adds them into 32 bits (x86: vpmaddwd; LLVM fuses it with
-the addition that follows into vpdpwssd where available). A table of at most 32 states fits one AVX-512 register, so
-perception then needs no memory look-ups (vpermw). Both compute exact integers, so they change the speed and no result:
-`tests/test_identity.py` compares every variant with the definition. On a processor without these instructions `dense`
-uses plain vector arithmetic and `perceive` must not be called (`IN_REGISTERS`).
+`perceive` looks up the perception of a block of cells in tables in registers, `dense` computes the two dense layers and
+the best state. Both are written over `vectors`, whose instructions differ by processor, and compute exact integers:
+`tests/test_identity.py` compares every variant with the definition. Without look-ups in registers (TABLE is 0)
+`perceive` must not be called.
 
-This module covers instruction selection only. `definition` defines the arithmetic; `cpu_kernels` has the loop.
+Not covered: the choice of instructions (`vectors`), the arithmetic's definition (`definition`), the loop over steps
+(`cpu_kernels`).
 """
 
-import llvmlite.binding as llvm
 from llvmlite import ir
-from numba.core import cgutils, config, types
+from numba.core import cgutils, types
 from numba.extending import intrinsic
 
 from ncagen.sources.nca.rules import HIDDEN_UNITS
-
-
-def _features() -> set[str]:
-    """Returns the vector extensions that numba compiles for, limited to those that are used here.
-
-    NUMBA_CPU_NAME and NUMBA_CPU_FEATURES restrict them; the tests set these to run every variant.
-    """
-    if config.CPU_NAME == "generic":
-        return set()
-    listed = config.CPU_FEATURES
-    if listed is None:
-        listed = llvm.get_host_cpu_features().flatten()
-    return {name for name in ("avx2", "avx512bw") if f"+{name}" in listed.split(",")}
-
-
-FEATURES = _features()
-IN_REGISTERS = "avx512bw" in FEATURES
-LANES = 16 if "avx512bw" in FEATURES else 8
-BLOCK = 32  # cells for each call of `perceive`, and states in its tables
-
-_I16, _I32, _I64 = (ir.IntType(bits) for bits in (16, 32, 64))
-_WORDS = ir.VectorType(_I32, LANES)
-_PAIRS = ir.VectorType(_I16, 2 * LANES)
-_TABLE = ir.VectorType(_I16, BLOCK)
-_PMADDWD = {16: "llvm.x86.avx512.pmaddw.d.512", 8: "llvm.x86.avx2.pmadd.wd"}
-
-
-def _all(value):
-    return ir.Constant(_WORDS, [value] * LANES)
-
-
-def _call(builder, name, result, *args):
-    function = ir.FunctionType(result, [a.type for a in args])
-    return builder.call(cgutils.get_or_insert_function(builder.module, function, name), args)
-
-
-def _multiply_add(builder, total, a, b):
-    """Per 32-bit lane: total + low(a)*low(b) + high(a)*high(b) over signed 16-bit halves."""
-    if "avx2" in FEATURES:
-        a, b = builder.bitcast(a, _PAIRS), builder.bitcast(b, _PAIRS)
-        return builder.add(total, _call(builder, _PMADDWD[LANES], _WORDS, a, b))
-    sixteen = _all(16)
-    low_a, low_b = (builder.ashr(builder.shl(v, sixteen), sixteen) for v in (a, b))
-    high_a, high_b = (builder.ashr(v, sixteen) for v in (a, b))
-    return builder.add(total, builder.add(builder.mul(low_a, low_b), builder.mul(high_a, high_b)))
-
-
-def _splat(builder, value):
-    vector = builder.insert_element(ir.Constant(_WORDS, ir.Undefined), value, ir.Constant(_I32, 0))
-    return builder.shuffle_vector(vector, ir.Constant(_WORDS, ir.Undefined), _all(0))
-
-
-def _load(builder, pointer, index, vector):
-    return builder.load(builder.bitcast(builder.gep(pointer, [index]), vector.as_pointer()), align=1)
-
-
-def _store(builder, value, pointer, index):
-    builder.store(value, builder.bitcast(builder.gep(pointer, [index]), value.type.as_pointer()), align=1)
-
-
-def _larger(builder, a, b):
-    return builder.select(builder.icmp_signed(">", a, b), a, b)
-
-
-def _smaller(builder, a, b):
-    return builder.select(builder.icmp_signed("<", a, b), a, b)
+from ncagen.sources.nca.vectors import (
+    BLOCK,
+    BLOCK_OF_I16,
+    I16,
+    I32,
+    I64,
+    LANES,
+    WORDS,
+    bit_mask,
+    everywhere,
+    larger,
+    load,
+    look_up_words,
+    multiply_add,
+    smaller,
+    splat,
+    store,
+)
 
 
 def _arguments(context, builder, signature, args):
@@ -107,40 +57,40 @@ def perceive(typing, tables, torus, first_column, last_column, width, cell, firs
         tables, torus, first_column, last_column, width, cell, first, second = _arguments(
             context, builder, signature, args
         )
-        one = ir.Constant(_I64, 1)
-        none = ir.Constant(_TABLE, [0] * BLOCK)
-        at_first = builder.icmp_signed("<", _load(builder, first_column, cell, _TABLE), none)
-        at_last = builder.icmp_signed("<", _load(builder, last_column, cell, _TABLE), none)
+        one = ir.Constant(I64, 1)
+        none = ir.Constant(BLOCK_OF_I16, [0] * BLOCK)
+        at_first = builder.icmp_signed("<", load(builder, first_column, cell, BLOCK_OF_I16), none)
+        at_last = builder.icmp_signed("<", load(builder, last_column, cell, BLOCK_OF_I16), none)
         sums = [None] * 4
-        here = builder.add(cell, ir.Constant(_I64, BLOCK))
+        here = builder.add(cell, ir.Constant(I64, BLOCK))
         for row in range(3):
-            at = builder.add(here, builder.mul(width, ir.Constant(_I64, row)))
+            at = builder.add(here, builder.mul(width, ir.Constant(I64, row)))
             before, after = builder.sub(at, one), builder.add(at, one)
             neighbours = (
                 builder.select(
                     at_first,
-                    _load(builder, torus, builder.add(before, width), _TABLE),
-                    _load(builder, torus, before, _TABLE),
+                    load(builder, torus, builder.add(before, width), BLOCK_OF_I16),
+                    load(builder, torus, before, BLOCK_OF_I16),
                 ),
-                _load(builder, torus, at, _TABLE),
+                load(builder, torus, at, BLOCK_OF_I16),
                 builder.select(
                     at_last,
-                    _load(builder, torus, builder.sub(after, width), _TABLE),
-                    _load(builder, torus, after, _TABLE),
+                    load(builder, torus, builder.sub(after, width), BLOCK_OF_I16),
+                    load(builder, torus, after, BLOCK_OF_I16),
                 ),
             )
             for column, states in enumerate(neighbours):
                 for channel in range(4):
-                    place = ir.Constant(_I64, ((row * 3 + column) * 4 + channel) * BLOCK)
-                    table = _load(builder, tables, place, _TABLE)
-                    found = _call(builder, "llvm.x86.avx512.permvar.hi.512", _TABLE, table, states)
+                    place = ir.Constant(I64, ((row * 3 + column) * 4 + channel) * BLOCK)
+                    table = load(builder, tables, place, BLOCK_OF_I16)
+                    found = look_up_words(builder, table, states)
                     sums[channel] = found if sums[channel] is None else builder.add(sums[channel], found)
         for half in range(2):
             lanes = [half * 16 + lane // 2 + (lane % 2) * BLOCK for lane in range(BLOCK)]
-            mask = ir.Constant(ir.VectorType(_I32, BLOCK), lanes)
-            at = builder.add(cell, ir.Constant(_I64, half * 16))
-            _store(builder, builder.shuffle_vector(sums[0], sums[1], mask), first, at)
-            _store(builder, builder.shuffle_vector(sums[2], sums[3], mask), second, at)
+            mask = ir.Constant(ir.VectorType(I32, BLOCK), lanes)
+            at = builder.add(cell, ir.Constant(I64, half * 16))
+            store(builder, builder.shuffle_vector(sums[0], sums[1], mask), first, at)
+            store(builder, builder.shuffle_vector(sums[2], sums[3], mask), second, at)
         return context.get_dummy_value()
 
     return signature, generate
@@ -163,40 +113,40 @@ def dense(typing, first, second, hidden, output, states, bias, reach, grid, cell
         )
 
         def weight(pointer, index):
-            return _splat(builder, builder.load(builder.gep(pointer, [index])))
+            return splat(builder, builder.load(builder.gep(pointer, [index])))
 
-        a, b = (_load(builder, p, cell, _WORDS) for p in (first, second))
+        a, b = (load(builder, p, cell, WORDS) for p in (first, second))
         units = []
         for unit in range(HIDDEN_UNITS):
-            w0, w1 = (weight(hidden, ir.Constant(_I64, 2 * unit + i)) for i in range(2))
-            x = _multiply_add(builder, _multiply_add(builder, _all(0), a, w0), b, w1)
-            units.append(_larger(builder, x, _all(0)))
-        high = _all(-(1 << 16))  # HIDDEN_SHIFT is 16: a unit is the upper half of its positive sum
+            w0, w1 = (weight(hidden, ir.Constant(I64, 2 * unit + i)) for i in range(2))
+            x = multiply_add(builder, multiply_add(builder, everywhere(0), a, w0), b, w1)
+            units.append(larger(builder, x, everywhere(0)))
+        high = everywhere(-(1 << 16))  # HIDDEN_SHIFT is 16: a unit is the upper half of its positive sum
         pairs = [
-            builder.or_(builder.lshr(even, _all(16)), builder.and_(odd, high))
+            builder.or_(builder.lshr(even, everywhere(16)), builder.and_(odd, high))
             for even, odd in zip(units[::2], units[1::2], strict=True)
         ]
-        current = builder.zext(_load(builder, grid, cell, ir.VectorType(_I16, LANES)), _WORDS)
-        biases = _splat(builder, bias)
+        current = builder.zext(load(builder, grid, cell, ir.VectorType(I16, LANES)), WORDS)
+        biases = splat(builder, bias)
         lowest = -(2**31)
-        best = cgutils.alloca_once_value(builder, _all(lowest))
-        runner_up = cgutils.alloca_once_value(builder, _all(lowest))
-        winner = cgutils.alloca_once_value(builder, _all(0))
+        best = cgutils.alloca_once_value(builder, everywhere(lowest))
+        runner_up = cgutils.alloca_once_value(builder, everywhere(lowest))
+        winner = cgutils.alloca_once_value(builder, everywhere(0))
         with cgutils.for_range(builder, states) as loop:
-            state = _splat(builder, builder.trunc(loop.index, _I32))
-            logit = builder.select(builder.icmp_unsigned("==", current, state), biases, _all(0))
+            state = splat(builder, builder.trunc(loop.index, I32))
+            logit = builder.select(builder.icmp_unsigned("==", current, state), biases, everywhere(0))
             for i, pair in enumerate(pairs):
-                at = builder.add(builder.mul(loop.index, ir.Constant(_I64, len(pairs))), ir.Constant(_I64, i))
-                logit = _multiply_add(builder, logit, pair, weight(output, at))
-            _store(builder, logit, logits, builder.add(builder.mul(loop.index, pitch), cell))
+                at = builder.add(builder.mul(loop.index, ir.Constant(I64, len(pairs))), ir.Constant(I64, i))
+                logit = multiply_add(builder, logit, pair, weight(output, at))
+            store(builder, logit, logits, builder.add(builder.mul(loop.index, pitch), cell))
             top = builder.load(best)
             better = builder.icmp_signed(">", logit, top)
             builder.store(builder.select(better, state, builder.load(winner)), winner)
-            builder.store(_larger(builder, builder.load(runner_up), _smaller(builder, top, logit)), runner_up)
-            builder.store(_larger(builder, logit, top), best)
-        _store(builder, builder.trunc(builder.load(winner), ir.VectorType(_I16, LANES)), grid, cell)
-        threshold = builder.sub(builder.load(best), _splat(builder, reach))
+            builder.store(larger(builder, builder.load(runner_up), smaller(builder, top, logit)), runner_up)
+            builder.store(larger(builder, logit, top), best)
+        store(builder, builder.trunc(builder.load(winner), ir.VectorType(I16, LANES)), grid, cell)
+        threshold = builder.sub(builder.load(best), splat(builder, reach))
         close = builder.icmp_signed(">=", builder.load(runner_up), threshold)
-        return builder.zext(builder.bitcast(close, ir.IntType(LANES)), _I64)
+        return bit_mask(builder, close)
 
     return signature, generate

@@ -1,0 +1,98 @@
+"""The vector primitives that differ by processor: how wide vectors are, and the instructions LLVM does not derive.
+
+`simd` writes the automaton's two vector kernels over them. Each function emits LLVM instructions with `builder`:
+
+    multiply_add   two pairs of 16-bit integers per 32-bit lane, multiplied and added to a total. A loop over cells
+                   would compile to 32-bit multiplications; x86 has vpmaddwd for this, which LLVM fuses with the
+                   addition to vpdpwssd where available.
+    look_up_words  16-bit entries of a table in a register, by the states of BLOCK cells (vpermw, which AVX-512 has).
+    bit_mask       the lanes in which a comparison holds, as an integer.
+
+All compute exact integers, so they change the speed and no result. Not covered: what is computed (`simd`).
+"""
+
+import llvmlite.binding as llvm
+from llvmlite import ir
+from numba.core import cgutils, config
+
+
+def _features() -> set[str]:
+    """Returns the vector extensions that numba compiles for, limited to those that are used here.
+
+    NUMBA_CPU_NAME and NUMBA_CPU_FEATURES restrict them; the tests set these to run every variant.
+    """
+    if config.CPU_NAME == "generic":
+        return set()
+    listed = config.CPU_FEATURES
+    if listed is None:
+        listed = llvm.get_host_cpu_features().flatten()
+    return {name for name in ("avx2", "avx512bw") if f"+{name}" in listed.split(",")}
+
+
+FEATURES = _features()
+LANES = 16 if "avx512bw" in FEATURES else 8  # 32-bit integers in a vector
+BLOCK = 32  # cells of one look-up
+TABLE = 32 if "avx512bw" in FEATURES else 0  # states of a table in registers; 0 where there is no look-up
+
+I16, I32, I64 = (ir.IntType(bits) for bits in (16, 32, 64))
+WORDS = ir.VectorType(I32, LANES)
+BLOCK_OF_I16 = ir.VectorType(I16, BLOCK)
+_PAIRS = ir.VectorType(I16, 2 * LANES)
+_PMADDWD = {16: "llvm.x86.avx512.pmaddw.d.512", 8: "llvm.x86.avx2.pmadd.wd"}
+
+
+def everywhere(value: int):
+    """A constant in every 32-bit lane."""
+    return ir.Constant(WORDS, [value] * LANES)
+
+
+def _call(builder, name, result, *args):
+    function = ir.FunctionType(result, [a.type for a in args])
+    return builder.call(cgutils.get_or_insert_function(builder.module, function, name), args)
+
+
+def multiply_add(builder, total, a, b):
+    """Per 32-bit lane: total + low(a)*low(b) + high(a)*high(b) over signed 16-bit halves."""
+    if "avx2" in FEATURES:
+        a, b = builder.bitcast(a, _PAIRS), builder.bitcast(b, _PAIRS)
+        return builder.add(total, _call(builder, _PMADDWD[LANES], WORDS, a, b))
+    sixteen = everywhere(16)
+    low_a, low_b = (builder.ashr(builder.shl(v, sixteen), sixteen) for v in (a, b))
+    high_a, high_b = (builder.ashr(v, sixteen) for v in (a, b))
+    return builder.add(total, builder.add(builder.mul(low_a, low_b), builder.mul(high_a, high_b)))
+
+
+def look_up_words(builder, table, states):
+    """Per 16-bit lane: the entry of the table, BLOCK_OF_I16 in a register, at states: BLOCK_OF_I16, below BLOCK."""
+    return _call(builder, "llvm.x86.avx512.permvar.hi.512", BLOCK_OF_I16, table, states)
+
+
+def bit_mask(builder, holds):
+    """Converts the result of a comparison of LANES lanes to an i64, lane 0 in the lowest bit."""
+    return builder.zext(builder.bitcast(holds, ir.IntType(LANES)), I64)
+
+
+def splat(builder, value):
+    """A 32-bit integer in every lane."""
+    vector = builder.insert_element(ir.Constant(WORDS, ir.Undefined), value, ir.Constant(I32, 0))
+    return builder.shuffle_vector(vector, ir.Constant(WORDS, ir.Undefined), everywhere(0))
+
+
+def load(builder, pointer, index, vector):
+    """Loads a vector of that type from pointer[index]."""
+    return builder.load(builder.bitcast(builder.gep(pointer, [index]), vector.as_pointer()), align=1)
+
+
+def store(builder, value, pointer, index):
+    """Stores a vector at pointer[index]."""
+    builder.store(value, builder.bitcast(builder.gep(pointer, [index]), value.type.as_pointer()), align=1)
+
+
+def larger(builder, a, b):
+    """The larger of two signed integers, lane by lane."""
+    return builder.select(builder.icmp_signed(">", a, b), a, b)
+
+
+def smaller(builder, a, b):
+    """The smaller of two signed integers, lane by lane."""
+    return builder.select(builder.icmp_signed("<", a, b), a, b)
