@@ -24,11 +24,13 @@ from ncagen.sources.nca.rules import (
     Rules,
 )
 from ncagen.sources.nca.settings import Settings
-from ncagen.sources.nca.vectors import BLOCK, LANES
+from ncagen.sources.nca.simd import DIGITS
+from ncagen.sources.nca.vectors import BLOCK, ENTRIES, ENTRY_BITS, GROUP
 
 # In cell-steps. A batch with the default settings has 512 candidates and takes about 25 ms, so a build stops quickly.
 BATCH_CELL_STEPS = 512 * 144 * 20
 BATCH_LIMITS = 16, 512
+CHUNK_BYTES = 2**16  # of logits: cells that noise may decide are settled while these are in the cache
 
 
 def sample(settings: Settings, key: tuple[int, int], candidates: np.ndarray) -> tuple[Rules, np.ndarray]:
@@ -71,28 +73,30 @@ def rollout(
     the entropy of all cells (`entropy`) in the last `counted_steps` steps before each grid. Returns uint8[batch, frame,
     cell].
     """
-    states, width = settings.states, settings.width
-    pitch = -(-settings.cells // BLOCK) * BLOCK
+    states, width, cells = settings.states, settings.width, settings.cells
+    # The last vectors read and write beyond the grid, by less than a block or a group.
+    pitch = cells + max(BLOCK, GROUP)
+    parts = 1 if states <= ENTRIES else 2
+    table = np.int16 if ENTRY_BITS == 16 else np.uint8
     rule = (
-        _aligned(NEIGHBOURS * PERCEPTION_CHANNELS * BLOCK, np.int16),
+        _aligned(NEIGHBOURS * PERCEPTION_CHANNELS * DIGITS * parts * ENTRIES, table),
         _aligned(NEIGHBOURS * states, np.uint64),
-        _aligned(HIDDEN_UNITS * PERCEPTION_CHANNELS // 2, np.int32),
-        _aligned(states * HIDDEN_UNITS // 2, np.int32),
     )
-    torus = _aligned(BLOCK + pitch + 3 * width + BLOCK, np.uint16)  # the last vectors read one row beyond the grid
+    torus = _aligned(BLOCK + pitch + 3 * width + BLOCK, np.uint8)
+    groups = min(-(-cells // GROUP), max(1, CHUNK_BYTES // (states * GROUP * 4)))
     scratch = (
         torus,
         torus[BLOCK + width :],
         *_row_ends(width, pitch),
         *(_aligned(pitch, np.int32) for _ in range(2)),
-        _aligned(states * pitch, np.int32),
-        _aligned(pitch // LANES, np.uint64),
+        _aligned(groups * states * GROUP, np.int32),
+        _aligned(groups, np.uint64),
         _aligned(8, np.uint16),
     )
     bias, temperature = (rules.logit_units(settings, v) for v in (settings.identity_bias, settings.temperature))
-    noise = np.int32(bias), temperature, np.int32(entropy.reach(settings)), rules.gumbel_table()
+    noise = np.int32(bias), temperature, np.int32(max(entropy.reach(settings), 0)), rules.gumbel_table()
     counting = (
-        0 if sums is None else counted_steps,
+        counted_steps if sums is not None and temperature else 0,
         entropy.scale(settings),
         entropy.exp_table(),
         log_table(),
@@ -101,10 +105,11 @@ def rollout(
     at = settings.warmup + (first_frame - 1) * settings.stride if first_frame else 0
     before = settings.stride if first_frame else settings.warmup
     recorded = np.empty((len(candidates), frames, settings.cells), np.uint8)
+    perception, *pairs = _flat(drawn)
     cpu_kernels.rollout(
         key,
         candidates,
-        _flat(drawn),
+        (perception, *(np.ascontiguousarray(each).view(np.int32) for each in pairs)),
         np.ascontiguousarray(grids),
         states,
         (np.uint64(settings.height), np.uint64(width)),
@@ -157,9 +162,9 @@ def _weight_tables() -> np.ndarray:
 
 
 def _row_ends(width: int, pitch: int) -> tuple[np.ndarray, np.ndarray]:
-    """Returns int16[pitch] twice: -1 at the first, and at the last cell of each row, elsewhere 0."""
+    """Returns int8[pitch] twice: -1 at the first, and at the last cell of each row, elsewhere 0."""
     column = np.arange(pitch) % width
-    ends = _aligned(pitch, np.int16), _aligned(pitch, np.int16)
+    ends = _aligned(pitch, np.int8), _aligned(pitch, np.int8)
     ends[0][column == 0] = -1
     ends[1][column == width - 1] = -1
     return ends

@@ -18,7 +18,8 @@ from ncagen.sources.nca.rules import (
     NEIGHBOURS,
     PERCEPTION_CHANNELS,
 )
-from ncagen.sources.nca.vectors import BLOCK, LANES, TABLE
+from ncagen.sources.nca.simd import DIGITS
+from ncagen.sources.nca.vectors import BLOCK, ENTRIES, GROUP, PARTS
 
 _PERCEPTION, _HIDDEN, _OUTPUT, _START_WEIGHTS, _START_CELLS, _NOISE = (
     philox.PERCEPTION,
@@ -32,6 +33,8 @@ _LOW = np.uint64(0xFFFFFFFF)
 _32 = np.uint64(32)
 _SIXTEEN = np.uint64(16)
 _ONE = np.uint64(1)
+IN_REGISTERS = PARTS > 0
+MOST = PARTS * ENTRIES  # states of a table in registers
 
 
 @kernel
@@ -82,27 +85,26 @@ def sample_starts(seed, stream, candidates, states, uniform, table, words, ends,
 
 
 @kernel
-def _pair(low, high):
-    """Two int16 as the halves of an int32."""
-    return np.int32(np.uint32(np.uint16(low)) | (np.uint32(np.uint16(high)) << np.uint32(16)))
-
-
-@kernel
-def _load_rule(perception, hidden, output, b, tables, packed, hidden_pairs, output_pairs):
-    """Copies rule b to the layouts that the steps read."""
+def _load_rule(perception, b, states, tables, packed):
+    """Copies the perception of rule b to the layout that the steps read: `simd.perceive`'s or `_perceive`'s."""
+    parts = np.uint64(1 if states <= ENTRIES else 2)
     for place in range(np.uint64(NEIGHBOURS)):
-        for s in range(len(packed) // NEIGHBOURS):
+        for s in range(np.uint64(states)):
             lanes = np.uint64(0)
             for c in range(np.uint64(PERCEPTION_CHANNELS)):
-                weight = perception[b, place, np.uint64(s * PERCEPTION_CHANNELS) + c]
-                if s < TABLE:
-                    tables[(place * np.uint64(PERCEPTION_CHANNELS) + c) * np.uint64(BLOCK) + np.uint64(s)] = weight
-                lanes |= np.uint64(weight + LIFT) << (_SIXTEEN * c)
-            packed[place * np.uint64(len(packed) // NEIGHBOURS) + np.uint64(s)] = lanes
-    for i in range(np.uint64(len(hidden_pairs))):
-        hidden_pairs[i] = _pair(hidden[b, i + i], hidden[b, i + i + _ONE])
-    for i in range(np.uint64(len(output_pairs))):
-        output_pairs[i] = _pair(output[b, i + i], output[b, i + i + _ONE])
+                weight = perception[b, place, s * np.uint64(PERCEPTION_CHANNELS) + c]
+                if IN_REGISTERS and states <= MOST:
+                    at = (place * np.uint64(PERCEPTION_CHANNELS) + c) * np.uint64(DIGITS) * parts * np.uint64(ENTRIES) + s
+                    if DIGITS == 1:
+                        tables[at] = weight
+                    else:
+                        tables[at] = weight & 15
+                        tables[at + parts * np.uint64(ENTRIES)] = weight >> 4 & 15
+                        tables[at + np.uint64(2) * parts * np.uint64(ENTRIES)] = weight >> 8
+                else:
+                    lanes |= np.uint64(weight + LIFT) << (_SIXTEEN * c)
+            if not IN_REGISTERS or states > MOST:
+                packed[place * np.uint64(states) + s] = lanes
 
 
 @kernel
@@ -126,23 +128,24 @@ def _perceive(packed, states, torus, height, width, first, second):
             for row in range(np.uint64(3)):
                 at = np.uint64(BLOCK) + (y + row) * width
                 base = np.uint64(3) * row * states
-                lanes += packed[base + torus[at + left]]
-                lanes += packed[base + states + torus[at + x]]
-                lanes += packed[base + states + states + torus[at + right]]
+                lanes += packed[base + np.uint64(torus[at + left])]
+                lanes += packed[base + states + np.uint64(torus[at + x])]
+                lanes += packed[base + states + states + np.uint64(torus[at + right])]
             lanes ^= np.uint64(0x8000800080008000)
             first[y * width + x] = np.int32(lanes & _LOW)
             second[y * width + x] = np.int32(lanes >> _32)
 
 
 @kernel
-def _settle(key, candidate, step, cell, states, logits, pitch, reach, temperature, gumbel, words):
+def _settle(key, candidate, step, cell, states, logits, at, reach, temperature, gumbel, words):
     """Returns the next state of a cell that noise may decide: only states within `reach` of the best can win.
 
-    Also returns how many these are, and the sum of their distances from the best.
+    Also returns how many these are, and the sum of their distances from the best. logits: int32[group, state, GROUP]
+    and the index of the cell's first.
     """
-    best = logits[cell]
+    best = logits[at]
     for s in range(np.uint64(1), np.uint64(states)):
-        best = max(best, logits[s * pitch + cell])
+        best = max(best, logits[at + s * np.uint64(GROUP)])
     winner = np.uint64(0)
     top = np.int64(-(2**62))
     blocks = np.uint64((states + 7) // 8)
@@ -150,7 +153,7 @@ def _settle(key, candidate, step, cell, states, logits, pitch, reach, temperatur
     close = np.int64(0)
     distances = np.int64(0)
     for s in range(np.uint64(states)):
-        logit = np.int64(logits[s * pitch + cell])
+        logit = np.int64(logits[at + s * np.uint64(GROUP)])
         if logit + reach < best:
             continue
         close += 1
@@ -166,51 +169,86 @@ def _settle(key, candidate, step, cell, states, logits, pitch, reach, temperatur
 
 
 @kernel
+def _settle_group(key, candidate, step, first, close, cells, states, logits, at, noise, counting, counted, grid, words):
+    """Settles the cells whose bit is set in `close`, of a group that begins with cell `first`. Returns their entropy."""
+    _, temperature, reach, gumbel = noise
+    _, scale, exponentials, logarithms, pairs = counting
+    entropy = np.int64(0)
+    while close:
+        lane = np.uint64(trailing_zeros(close))
+        close &= close - _ONE
+        cell = first + lane
+        if cell >= cells:
+            break
+        grid[cell], close_states, distances = _settle(
+            key, candidate, step, cell, states, logits, at + lane, reach, temperature, gumbel, words
+        )
+        if counted:
+            if close_states == 2:
+                entropy += pair_entropy(distances, scale, pairs)
+            else:
+                entropy += cell_entropy(at + lane, states, logits, GROUP, reach, scale, exponentials, logarithms)
+    return entropy
+
+
+@kernel
 def _steps(key, candidate, first_step, steps, states, shape, noise, counting, rule, scratch):
     """Runs `steps` steps on the grid in scratch, in place.
 
     Returns the entropy of all cells in the last steps, as many as `counting` says, in units of 1/2**24 nat.
     """
-    bias, temperature, reach, gumbel = noise
-    counted_steps, scale, exponentials, logarithms, pairs = counting
+    bias, _, reach, _ = noise
     entropy = np.int64(0)
-    tables, packed, hidden_pairs, output_pairs = rule
-    torus, grid, first_column, last_column, first, second, logits, close_cells, words = scratch
-    pitch = np.uint64(len(first))
+    tables, packed, hidden, output = rule
+    torus, grid, first_column, last_column, first, second, logits, close, words = scratch
     height, width = shape
     cells = height * width
+    states = np.uint64(states)
+    groups = (cells + np.uint64(GROUP - 1)) // np.uint64(GROUP)
+    chunk = np.uint64(len(close))
     for step in range(first_step, first_step + steps):
+        counted = step + counting[0] >= first_step + steps
         _wrap_rows(torus, width, cells)
-        if states <= TABLE:
-            for c in range(np.uint64(0), pitch, np.uint64(BLOCK)):
+        if IN_REGISTERS and states <= ENTRIES:
+            for c in range(np.uint64(0), cells, np.uint64(BLOCK)):
                 simd.perceive(tables, torus, first_column, last_column, width, c, first, second)
+        elif IN_REGISTERS and states <= MOST:
+            for c in range(np.uint64(0), cells, np.uint64(BLOCK)):
+                simd.perceive_two(tables, torus, first_column, last_column, width, c, first, second)
         else:
             _perceive(packed, states, torus, height, width, first, second)
-        for c in range(np.uint64(0), pitch, np.uint64(LANES)):
-            if bias:
-                close = simd.dense(
-                    first, second, hidden_pairs, output_pairs, states, bias, reach, grid, c, pitch, logits
-                )
-            else:  # a bias known to be zero costs nothing
-                close = simd.dense(
-                    first, second, hidden_pairs, output_pairs, states, np.int32(0), reach, grid, c, pitch, logits
-                )
-            close_cells[c // np.uint64(LANES)] = close
-        # In a separate loop: a branch on the result of `dense` would stall the pipeline for the next vectors.
-        for vector in range(np.uint64(len(close_cells))):
-            close = close_cells[vector]
-            while close:
-                cell = vector * np.uint64(LANES) + np.uint64(trailing_zeros(close))
-                if cell < cells:
-                    grid[cell], close_states, distances = _settle(
-                        key, candidate, step, cell, states, logits, pitch, reach, temperature, gumbel, words
+        for begun in range(np.uint64(0), groups, chunk):
+            ended = min(begun + chunk, groups)
+            for g in range(begun, ended):
+                c = g * np.uint64(GROUP)
+                if bias:
+                    close[g - begun] = simd.dense(
+                        first, second, hidden, output, states, bias, reach, grid, c, logits, g - begun
                     )
-                    if step + counted_steps >= first_step + steps:
-                        if close_states == 2:
-                            entropy += pair_entropy(distances, scale, pairs)
-                        else:
-                            entropy += cell_entropy(cell, states, logits, pitch, reach, scale, exponentials, logarithms)
-                close &= close - _ONE
+                else:  # a bias known to be zero costs nothing
+                    close[g - begun] = simd.dense(
+                        first, second, hidden, output, states, np.int32(0), reach, grid, c, logits, g - begun
+                    )
+            # In a separate loop: a branch on the result of `dense` would stall the pipeline for the next vectors.
+            for g in range(begun, ended):
+                if close[g - begun]:
+                    at = (g - begun) * states * np.uint64(GROUP)
+                    entropy += _settle_group(
+                        key,
+                        candidate,
+                        step,
+                        g * np.uint64(GROUP),
+                        close[g - begun],
+                        cells,
+                        states,
+                        logits,
+                        at,
+                        noise,
+                        counting,
+                        counted,
+                        grid,
+                        words,
+                    )
     return entropy
 
 
@@ -220,17 +258,19 @@ def rollout(key, candidates, rules, grids, states, shape, frame_steps, noise, co
     between frames). shape: height and width. noise: (bias, temperature, reach, gumbel). counting: (steps before each
     frame whose entropy is added up in `sums`: int64[batch, frame], or 0; scale and the tables of `entropy`)."""
     perception, hidden, output = rules
+    tables, packed = rule
     at, before, between = frame_steps
     grid = scratch[1]
     cells = shape[0] * shape[1]
     for b in range(len(candidates)):
-        _load_rule(perception, hidden, output, b, rule[0], rule[1], rule[2], rule[3])
+        _load_rule(perception, b, states, tables, packed)
+        each = tables, packed, hidden[b], output[b]
         for c in range(cells):
             grid[c] = grids[b, c]
         step = at + 1
         steps = before
         for frame in range(recorded.shape[1]):
-            entropy = _steps(key, candidates[b], step, steps, states, shape, noise, counting, rule, scratch)
+            entropy = _steps(key, candidates[b], step, steps, states, shape, noise, counting, each, scratch)
             if counting[0]:
                 sums[b, frame] = entropy
             step += steps

@@ -5,7 +5,8 @@
     multiply_add   two pairs of 16-bit integers per 32-bit lane, multiplied and added to a total. A loop over cells
                    would compile to 32-bit multiplications; x86 has vpmaddwd for this, which LLVM fuses with the
                    addition to vpdpwssd where available.
-    look_up_words  16-bit entries of a table in a register, by the states of BLOCK cells (vpermw, which AVX-512 has).
+    look_up        a function that returns entries of a table in registers by the states of BLOCK cells, without
+                   memory look-ups: bytes (vpshufb, of AVX2) or 16-bit integers (vpermw, of AVX-512).
     bit_mask       the lanes in which a comparison holds, as an integer.
 
 All compute exact integers, so they change the speed and no result. Not covered: what is computed (`simd`).
@@ -31,19 +32,25 @@ def _features() -> set[str]:
 
 FEATURES = _features()
 LANES = 16 if "avx512bw" in FEATURES else 8  # 32-bit integers in a vector
-BLOCK = 32  # cells of one look-up
-TABLE = 32 if "avx512bw" in FEATURES else 0  # states of a table in registers; 0 where there is no look-up
+VECTORS = 3  # that `simd.dense` computes at a time: each weight is loaded once for all, and their sums are independent
+GROUP = VECTORS * LANES  # cells of a call of `simd.dense`
+BLOCK = 32  # cells of a call of `simd.perceive`
+PARTS = 2 if FEATURES else 0  # the most registers of a table; 0 without look-ups in registers
+# Bits of the entries of a table, and how many states a register holds. A sum of nine weights has 16 bits: see `simd`.
+ENTRY_BITS, ENTRIES = (16, 32) if "avx512bw" in FEATURES else (8, 16)
 
-I16, I32, I64 = (ir.IntType(bits) for bits in (16, 32, 64))
+I8, I16, I32, I64 = (ir.IntType(bits) for bits in (8, 16, 32, 64))
 WORDS = ir.VectorType(I32, LANES)
-BLOCK_OF_I16 = ir.VectorType(I16, BLOCK)
+BYTES = ir.VectorType(I8, BLOCK)
+TABLE = ir.VectorType(ir.IntType(ENTRY_BITS), ENTRIES)
+LOOKED_UP = ir.VectorType(ir.IntType(ENTRY_BITS), BLOCK)
 _PAIRS = ir.VectorType(I16, 2 * LANES)
 _PMADDWD = {16: "llvm.x86.avx512.pmaddw.d.512", 8: "llvm.x86.avx2.pmadd.wd"}
 
 
-def everywhere(value: int):
-    """A constant in every 32-bit lane."""
-    return ir.Constant(WORDS, [value] * LANES)
+def everywhere(value: int, vector=WORDS):
+    """A constant in every lane."""
+    return ir.Constant(vector, [value] * vector.count)
 
 
 def _call(builder, name, result, *args):
@@ -62,9 +69,32 @@ def multiply_add(builder, total, a, b):
     return builder.add(total, builder.add(builder.mul(low_a, low_b), builder.mul(high_a, high_b)))
 
 
-def look_up_words(builder, table, states):
-    """Per 16-bit lane: the entry of the table, BLOCK_OF_I16 in a register, at states: BLOCK_OF_I16, below BLOCK."""
-    return _call(builder, "llvm.x86.avx512.permvar.hi.512", BLOCK_OF_I16, table, states)
+def look_up(builder, states, parts: int):
+    """Returns a function from the `parts` registers of a table, each a TABLE, to its entries at the states: LOOKED_UP.
+
+    states: BYTES, below parts * ENTRIES. Entries for other states are undefined.
+    """
+    if ENTRY_BITS == 16:
+        return _look_up_words(builder, builder.zext(states, LOOKED_UP), parts)
+    # vpshufb gives 0 where the index has its top bit set: in each part all states but its own get it.
+    if parts == 1:
+        return lambda tables: _shuffle(builder, tables[0], states)
+    low = builder.add(states, everywhere(0x70, BYTES))
+    high = builder.sub(states, everywhere(ENTRIES, BYTES))
+    return lambda tables: builder.or_(_shuffle(builder, tables[0], low), _shuffle(builder, tables[1], high))
+
+
+def _look_up_words(builder, states, parts):
+    if parts == 1:
+        return lambda tables: _call(builder, "llvm.x86.avx512.permvar.hi.512", LOOKED_UP, tables[0], states)
+    name = "llvm.x86.avx512.vpermi2var.hi.512"
+    return lambda tables: _call(builder, name, LOOKED_UP, tables[0], states, tables[1])
+
+
+def _shuffle(builder, table, states):
+    twice = ir.Constant(ir.VectorType(I32, BLOCK), [i % ENTRIES for i in range(BLOCK)])
+    table = builder.shuffle_vector(table, table, twice)  # one copy for each half of the register
+    return _call(builder, "llvm.x86.avx2.pshuf.b", BYTES, table, states)
 
 
 def bit_mask(builder, holds):
@@ -91,8 +121,3 @@ def store(builder, value, pointer, index):
 def larger(builder, a, b):
     """The larger of two signed integers, lane by lane."""
     return builder.select(builder.icmp_signed(">", a, b), a, b)
-
-
-def smaller(builder, a, b):
-    """The smaller of two signed integers, lane by lane."""
-    return builder.select(builder.icmp_signed("<", a, b), a, b)
