@@ -30,7 +30,6 @@ from ncagen.sources.nca.vectors import BLOCK, ENTRIES, ENTRY_BITS, GROUP
 # In cell-steps. A batch with the default settings has 512 candidates and takes about 25 ms, so a build stops quickly.
 BATCH_CELL_STEPS = 512 * 144 * 20
 BATCH_LIMITS = 16, 512
-CHUNK_BYTES = 2**16  # of logits: cells that noise may decide are settled while these are in the cache
 
 
 def sample(settings: Settings, key: tuple[int, int], candidates: np.ndarray) -> tuple[Rules, np.ndarray]:
@@ -80,19 +79,17 @@ def rollout(
     table = np.int16 if ENTRY_BITS == 16 else np.uint8
     rule = (
         _aligned(NEIGHBOURS * PERCEPTION_CHANNELS * DIGITS * parts * ENTRIES, table),
+        _aligned(PERCEPTION_CHANNELS * parts * ENTRIES, np.int16),
         _aligned(NEIGHBOURS * states, np.uint64),
     )
     torus = _aligned(BLOCK + pitch + 3 * width + BLOCK, np.uint8)
-    groups = min(-(-cells // GROUP), max(1, CHUNK_BYTES // (states * GROUP * 4)))
     scratch = (
         torus,
         torus[BLOCK + width :],
         *_row_ends(width, pitch),
         *(_aligned(pitch, np.int32) for _ in range(2)),
-        _aligned(groups * states * GROUP, np.int32),
-        _aligned(groups, np.uint64),
-        _aligned(8, np.uint16),
     )
+    settling = _aligned(2 * states * cpu_kernels.WORD, np.int32).reshape(2, -1), _aligned(8, np.uint16)
     bias, temperature = (rules.logit_units(settings, v) for v in (settings.identity_bias, settings.temperature))
     noise = np.int32(bias), temperature, np.int32(max(entropy.reach(settings), 0)), rules.gumbel_table()
     counting = (
@@ -118,6 +115,7 @@ def rollout(
         counting,
         rule,
         scratch,
+        settling,
         recorded,
         np.empty((0, 0), np.int64) if sums is None else sums,
     )

@@ -7,7 +7,7 @@ are those of `definition`, in the layouts of `cpu`.
 import numpy as np
 
 from ncagen import philox
-from ncagen.kernels import kernel, trailing_zeros
+from ncagen.kernels import inlined, kernel, trailing_zeros
 from ncagen.philox_kernels import draw, philox_block
 from ncagen.sources.nca import simd
 from ncagen.sources.nca.entropy_kernels import cell_entropy, pair_entropy
@@ -35,6 +35,7 @@ _SIXTEEN = np.uint64(16)
 _ONE = np.uint64(1)
 IN_REGISTERS = PARTS > 0
 MOST = PARTS * ENTRIES  # states of a table in registers
+WORD = 64 - 64 % GROUP  # cells whose bits are kept in 64 bits
 
 
 @kernel
@@ -84,30 +85,39 @@ def sample_starts(seed, stream, candidates, states, uniform, table, words, ends,
             starts[b, c] = state
 
 
-@kernel
-def _load_rule(perception, b, states, tables, packed):
-    """Copies the perception of rule b to the layout that the steps read: `simd.perceive`'s or `_perceive`'s."""
-    parts = np.uint64(1 if states <= ENTRIES else 2)
+@inlined
+def _load_tables(perception, b, states, padded, tables):
+    """Copies the perception of rule b to the layout of `simd.perceive`. padded: int16[state, channel], for entries."""
+    entries = np.uint64(ENTRIES if states <= ENTRIES else 2 * ENTRIES)
+    channels = np.uint64(PERCEPTION_CHANNELS)
+    at = np.uint64(0)
     for place in range(np.uint64(NEIGHBOURS)):
-        for s in range(np.uint64(states)):
+        for i in range(np.uint64(states) * channels):
+            padded[i] = perception[b, place, i]
+        for c in range(channels):
+            for s in range(entries):
+                tables[at + s] = padded[s * channels + c]
+            at += entries
+            if DIGITS == 2:
+                for s in range(entries):
+                    tables[at + s] = padded[s * channels + c] >> 8
+                at += entries
+
+
+@inlined
+def _pack_rule(perception, b, states, packed):
+    """Copies the perception of rule b to the layout of `_perceive`."""
+    states = np.uint64(states)
+    for place in range(np.uint64(NEIGHBOURS)):
+        for s in range(states):
             lanes = np.uint64(0)
             for c in range(np.uint64(PERCEPTION_CHANNELS)):
                 weight = perception[b, place, s * np.uint64(PERCEPTION_CHANNELS) + c]
-                if IN_REGISTERS and states <= MOST:
-                    at = (place * np.uint64(PERCEPTION_CHANNELS) + c) * np.uint64(DIGITS) * parts * np.uint64(ENTRIES) + s
-                    if DIGITS == 1:
-                        tables[at] = weight
-                    else:
-                        tables[at] = weight & 15
-                        tables[at + parts * np.uint64(ENTRIES)] = weight >> 4 & 15
-                        tables[at + np.uint64(2) * parts * np.uint64(ENTRIES)] = weight >> 8
-                else:
-                    lanes |= np.uint64(weight + LIFT) << (_SIXTEEN * c)
-            if not IN_REGISTERS or states > MOST:
-                packed[place * np.uint64(states) + s] = lanes
+                lanes |= np.uint64(weight + LIFT) << (_SIXTEEN * c)
+            packed[place * states + s] = lanes
 
 
-@kernel
+@inlined
 def _wrap_rows(torus, width, cells):
     """Repeats the grid's last row before its first and its first after its last. torus: as in `simd.perceive`."""
     top = np.uint64(BLOCK)
@@ -136,141 +146,168 @@ def _perceive(packed, states, torus, height, width, first, second):
             second[y * width + x] = np.int32(lanes >> _32)
 
 
-@kernel
-def _settle(key, candidate, step, cell, states, logits, at, reach, temperature, gumbel, words):
-    """Returns the next state of a cell that noise may decide: only states within `reach` of the best can win.
+@inlined
+def _settle(key, candidate, step, cell, states, logits, noise, words):
+    """Returns the next state of a cell that noise may decide: only states within reach of the best can win.
 
-    Also returns how many these are, and the sum of their distances from the best. logits: int32[group, state, GROUP]
-    and the index of the cell's first.
+    Also returns how many these are, and the sum of their distances from the best. logits: int32[state * GROUP], which
+    begins with the cell's.
     """
-    best = logits[at]
-    for s in range(np.uint64(1), np.uint64(states)):
-        best = max(best, logits[at + s * np.uint64(GROUP)])
+    _, temperature, reach, gumbel = noise
+    blocks = (states + np.uint64(7)) >> np.uint64(3)
+    best = logits[0]
+    for s in range(_ONE, states):
+        best = max(best, logits[s * np.uint64(GROUP)])
+    least = best - reach
     winner = np.uint64(0)
     top = np.int64(-(2**62))
-    blocks = np.uint64((states + 7) // 8)
-    drawn = blocks
-    close = np.int64(0)
+    count = np.int64(0)
     distances = np.int64(0)
-    for s in range(np.uint64(states)):
-        logit = np.int64(logits[at + s * np.uint64(GROUP)])
-        if logit + reach < best:
-            continue
-        close += 1
-        distances += best - logit
-        if s >> np.uint64(3) != drawn:
-            drawn = s >> np.uint64(3)
-            philox_block(key[0], key[1], _NOISE + step, candidate, cell * blocks + drawn, words, 0)
-        logit += np.int64(gumbel[words[s & np.uint64(7)]]) * temperature >> GUMBEL_SHIFT
-        if logit > top:
-            top = logit
-            winner = s
-    return winner, close, distances
+    for block in range(blocks):
+        first = block << np.uint64(3)
+        within = np.uint64(0)
+        for i in range(min(np.uint64(8), states - first)):
+            within |= np.uint64(logits[(first + i) * np.uint64(GROUP)] >= least) << i
+        if within:
+            philox_block(key[0], key[1], _NOISE + step, candidate, cell * blocks + block, words, 0)
+        while within:
+            i = np.uint64(trailing_zeros(within))
+            within &= within - _ONE
+            logit = np.int64(logits[(first + i) * np.uint64(GROUP)])
+            count += 1
+            distances += best - logit
+            logit += np.int64(gumbel[words[i]]) * temperature >> GUMBEL_SHIFT
+            winner = first + i if logit > top else winner
+            top = max(logit, top)
+    return winner, count, distances
 
 
-@kernel
-def _settle_group(key, candidate, step, first, close, cells, states, logits, at, noise, counting, counted, grid, words):
-    """Settles the cells whose bit is set in `close`, of a group that begins with cell `first`. Returns their entropy."""
-    _, temperature, reach, gumbel = noise
+@inlined
+def _settle_word(key, candidate, step, first, close, states, logits, noise, counting, counted, grid, words):
+    """Settles the cells whose bit is set in `close`, of WORD cells from `first`. Returns their entropy."""
     _, scale, exponentials, logarithms, pairs = counting
     entropy = np.int64(0)
     while close:
-        lane = np.uint64(trailing_zeros(close))
+        bit = np.uint64(trailing_zeros(close))
         close &= close - _ONE
-        cell = first + lane
-        if cell >= cells:
-            break
-        grid[cell], close_states, distances = _settle(
-            key, candidate, step, cell, states, logits, at + lane, reach, temperature, gumbel, words
+        lane = bit % np.uint64(GROUP)
+        cell = logits[(bit - lane) * states + lane :]
+        grid[first + bit], count, distances = _settle(
+            key, candidate, step, first + bit, states, cell, noise, words
         )
         if counted:
-            if close_states == 2:
+            if count == 2:
                 entropy += pair_entropy(distances, scale, pairs)
             else:
-                entropy += cell_entropy(at + lane, states, logits, GROUP, reach, scale, exponentials, logarithms)
+                entropy += cell_entropy(cell, states, GROUP, noise[2], scale, exponentials, logarithms)
     return entropy
 
 
-@kernel
-def _steps(key, candidate, first_step, steps, states, shape, noise, counting, rule, scratch):
+@inlined
+def _perceive_all(rule, states, shape, scratch):
+    """Perception of all cells of the grid."""
+    tables, _, packed = rule
+    torus, _, first_column, last_column, first, second = scratch
+    height, width = shape
+    cells = height * width
+    if IN_REGISTERS and states <= ENTRIES:
+        for c in range(np.uint64(0), cells, np.uint64(BLOCK)):
+            simd.perceive(tables, torus, first_column, last_column, width, c, first, second)
+    elif IN_REGISTERS and states <= MOST:
+        for c in range(np.uint64(0), cells, np.uint64(BLOCK)):
+            simd.perceive_two(tables, torus, first_column, last_column, width, c, first, second)
+    else:
+        _perceive(packed, states, torus, height, width, first, second)
+
+
+@inlined
+def _dense_word(rule, states, bias, reach, scratch, begun, ended, logits):
+    """Runs `simd.dense` on the cells from `begun` to `ended`, at most WORD. Returns the bit mask of the close ones."""
+    hidden, output = rule
+    _, grid, _, _, first, second = scratch
+    close = np.uint64(0)
+    for c in range(begun, ended, np.uint64(GROUP)):
+        at = c - begun
+        if bias:
+            found = simd.dense(first, second, hidden, output, states, bias, reach, grid, c, logits, at)
+        else:  # a bias known to be zero costs nothing
+            found = simd.dense(first, second, hidden, output, states, np.int32(0), reach, grid, c, logits, at)
+        close |= found << at
+    if ended - begun < np.uint64(64):  # the last group may end beyond the grid
+        close &= (_ONE << (ended - begun)) - _ONE
+    return close
+
+
+@inlined
+def _steps(key, candidate, first_step, steps, states, shape, noise, counting, tables, weights, scratch, settling):
     """Runs `steps` steps on the grid in scratch, in place.
 
     Returns the entropy of all cells in the last steps, as many as `counting` says, in units of 1/2**24 nat.
     """
     bias, _, reach, _ = noise
-    entropy = np.int64(0)
-    tables, packed, hidden, output = rule
-    torus, grid, first_column, last_column, first, second, logits, close, words = scratch
+    logits, words = settling
     height, width = shape
     cells = height * width
-    states = np.uint64(states)
-    groups = (cells + np.uint64(GROUP - 1)) // np.uint64(GROUP)
-    chunk = np.uint64(len(close))
+    word = np.uint64(WORD)
+    entropy = np.int64(0)
     for step in range(first_step, first_step + steps):
         counted = step + counting[0] >= first_step + steps
-        _wrap_rows(torus, width, cells)
-        if IN_REGISTERS and states <= ENTRIES:
-            for c in range(np.uint64(0), cells, np.uint64(BLOCK)):
-                simd.perceive(tables, torus, first_column, last_column, width, c, first, second)
-        elif IN_REGISTERS and states <= MOST:
-            for c in range(np.uint64(0), cells, np.uint64(BLOCK)):
-                simd.perceive_two(tables, torus, first_column, last_column, width, c, first, second)
-        else:
-            _perceive(packed, states, torus, height, width, first, second)
-        for begun in range(np.uint64(0), groups, chunk):
-            ended = min(begun + chunk, groups)
-            for g in range(begun, ended):
-                c = g * np.uint64(GROUP)
-                if bias:
-                    close[g - begun] = simd.dense(
-                        first, second, hidden, output, states, bias, reach, grid, c, logits, g - begun
-                    )
-                else:  # a bias known to be zero costs nothing
-                    close[g - begun] = simd.dense(
-                        first, second, hidden, output, states, np.int32(0), reach, grid, c, logits, g - begun
-                    )
-            # In a separate loop: a branch on the result of `dense` would stall the pipeline for the next vectors.
-            for g in range(begun, ended):
-                if close[g - begun]:
-                    at = (g - begun) * states * np.uint64(GROUP)
-                    entropy += _settle_group(
-                        key,
-                        candidate,
-                        step,
-                        g * np.uint64(GROUP),
-                        close[g - begun],
-                        cells,
-                        states,
-                        logits,
-                        at,
-                        noise,
-                        counting,
-                        counted,
-                        grid,
-                        words,
-                    )
+        _wrap_rows(scratch[0], width, cells)
+        _perceive_all(tables, states, shape, scratch)
+        close = np.uint64(0)
+        # Close cells are settled a word later: a branch on new results of `dense` would stall its successors.
+        for begun in range(np.uint64(0), cells + word, word):
+            before, close = close, np.uint64(0)
+            odd = begun // word & _ONE
+            if begun < cells:
+                close = _dense_word(
+                    weights, states, bias, reach, scratch, begun, min(begun + word, cells), logits[odd]
+                )
+            if before:
+                entropy += _settle_word(
+                    key,
+                    candidate,
+                    step,
+                    begun - word,
+                    before,
+                    states,
+                    logits[_ONE - odd],
+                    noise,
+                    counting,
+                    counted,
+                    scratch[1],
+                    words,
+                )
     return entropy
 
 
 @kernel
-def rollout(key, candidates, rules, grids, states, shape, frame_steps, noise, counting, rule, scratch, recorded, sums):
+def rollout(
+    key, candidates, rules, grids, states, shape, frame_steps, noise, counting, rule, scratch, settling, recorded, sums
+):
     """Runs each candidate through its frames. frame_steps: (step of `grids`, steps before the first frame, steps
     between frames). shape: height and width. noise: (bias, temperature, reach, gumbel). counting: (steps before each
     frame whose entropy is added up in `sums`: int64[batch, frame], or 0; scale and the tables of `entropy`)."""
     perception, hidden, output = rules
-    tables, packed = rule
+    tables, padded, packed = rule
     at, before, between = frame_steps
     grid = scratch[1]
     cells = shape[0] * shape[1]
+    states = np.uint64(states)
     for b in range(len(candidates)):
-        _load_rule(perception, b, states, tables, packed)
-        each = tables, packed, hidden[b], output[b]
+        if states <= MOST:
+            _load_tables(perception, b, states, padded, tables)
+        else:
+            _pack_rule(perception, b, states, packed)
+        weights = hidden[b], output[b]
         for c in range(cells):
             grid[c] = grids[b, c]
         step = at + 1
         steps = before
         for frame in range(recorded.shape[1]):
-            entropy = _steps(key, candidates[b], step, steps, states, shape, noise, counting, each, scratch)
+            entropy = _steps(
+                key, candidates[b], step, steps, states, shape, noise, counting, rule, weights, scratch, settling
+            )
             if counting[0]:
                 sums[b, frame] = entropy
             step += steps

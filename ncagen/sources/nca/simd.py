@@ -1,9 +1,9 @@
 """The two vector kernels of a rollout, written as LLVM vectors because compilers do not derive them from plain loops.
 
 `perceive` looks up the weights of BLOCK cells' neighbours in tables that fit registers and adds them up. A processor
-looks up either 16-bit integers, which are the weights, or bytes. As bytes a weight is d0 + 16 * d1 + 256 * d2 with d0
-and d1 from 0 to 15: nine digits add up to 135 at most, so that each of the three sums is one addition of bytes, and d2
-is needed modulo 256 only, because the whole sum has 16 bits.
+looks up either 16-bit integers, which are the weights, or bytes: then a weight has two tables. Of the high bytes only
+the sum modulo 256 is needed, which one addition of bytes keeps. The sums of low bytes need more bits. Seen as 16-bit
+integers, two neighbouring cells add up to even + 256 * odd; the odd ones are added up once more on their own.
 
 `dense` computes both dense layers and the best state of GROUP cells, a few vectors at a time:
 
@@ -16,6 +16,8 @@ Both compute exact integers: `tests/test_identity.py` compares every variant wit
 choice of instructions (`vectors`), the definition of the arithmetic (`definition`), the loop over steps
 (`cpu_kernels`).
 """
+
+from itertools import islice
 
 from llvmlite import ir
 from numba.core import cgutils, types
@@ -39,6 +41,7 @@ from ncagen.sources.nca.vectors import (
     WORDS,
     bit_mask,
     everywhere,
+    keep_rolled,
     larger,
     load,
     look_up,
@@ -47,7 +50,8 @@ from ncagen.sources.nca.vectors import (
     store,
 )
 
-DIGITS = 1 if ENTRY_BITS == 16 else 3
+DIGITS = 16 // ENTRY_BITS  # tables of a weight
+_HALVES = ir.VectorType(I16, BLOCK // 2)
 _COUNT = 2**16  # what a state within reach adds to the sum of step 3, besides its number; these add up to 32,640
 
 
@@ -90,35 +94,54 @@ def _interleave(builder, a, b, lane: int):
     return [builder.shuffle_vector(a, b, ir.Constant(ir.VectorType(I32, count), mask)) for mask in masks]
 
 
+def _word_sums(builder, tables, neighbours, parts):
+    """Adds up 16-bit weights. Returns the sums of each channel: 16-bit integers of the BLOCK cells."""
+    sums = [everywhere(0, LOOKED_UP)] * PERCEPTION_CHANNELS
+    for states in neighbours:
+        found = look_up(builder, states, parts)
+        sums = [builder.add(total, found(list(islice(tables, parts)))) for total in sums]
+    return sums
+
+
+def _byte_sums(builder, tables, neighbours, parts):
+    """Adds up weights of two bytes. Returns the sums of each channel: those of the even and of the odd cells."""
+    none = everywhere(0, _HALVES)
+    sums = [[none, none, everywhere(0, BYTES)] for _ in range(PERCEPTION_CHANNELS)]
+    eight = everywhere(8, _HALVES)
+    for states in neighbours:
+        found = look_up(builder, states, parts)
+        for channel in sums:
+            low = builder.bitcast(found(list(islice(tables, parts))), _HALVES)
+            channel[0] = builder.add(channel[0], low)
+            channel[1] = builder.add(channel[1], builder.lshr(low, eight))
+            channel[2] = builder.add(channel[2], found(list(islice(tables, parts))))
+    found = []
+    for both, odd, high in sums:
+        high = builder.bitcast(high, _HALVES)
+        even = builder.add(both, builder.shl(builder.sub(high, odd), eight))
+        found.append((even, builder.add(odd, builder.and_(high, everywhere(-256, _HALVES)))))
+    return found
+
+
 def _store_words(builder, sums, first, second, cell):
-    """Stores the sums of four channels, each LOOKED_UP of 16 bits, as pairs."""
+    """Stores `_word_sums` as pairs."""
     for channels, target in ((sums[:2], first), (sums[2:], second)):
         for half, pairs in enumerate(_interleave(builder, *channels, BLOCK)):
             store(builder, pairs, target, builder.add(cell, ir.Constant(I64, half * BLOCK // 2)))
 
 
 def _store_bytes(builder, sums, first, second, cell):
-    """Stores four channels, each the sums of its three digits, as pairs. A half-lane is 8 cells of 32."""
-    none, words = everywhere(0, BYTES), ir.VectorType(I16, BLOCK // 2)
-    channels = []
-    for ones, sixteens, rest in sums:
-        outer = _interleave(builder, ones, rest, 16)
-        inner = _interleave(builder, sixteens, none, 16)
-        channels.append(
-            [
-                builder.add(
-                    builder.bitcast(a, words), builder.shl(builder.bitcast(b, words), everywhere(4, words))
-                )
-                for a, b in zip(outer, inner, strict=True)
-            ]
-        )
-    for (low, high), target in ((channels[:2], first), (channels[2:], second)):
+    """Stores `_byte_sums` as pairs. The interleaving is within 16 bytes, so a vector has cells from each half."""
+    words = ir.VectorType(I32, BLOCK // 4)
+    for (low, high), target in ((sums[:2], first), (sums[2:], second)):
+        even, odd = (_interleave(builder, low[i], high[i], 8) for i in range(2))
         for part in range(2):
-            for quarter, pairs in enumerate(_interleave(builder, low[part], high[part], 8)):
-                for lane in range(2):  # cells 0 to 15 and 16 to 31
-                    lanes = ir.Constant(ir.VectorType(I32, 8), [lane * 8 + i for i in range(8)])
-                    at = ir.Constant(I64, lane * 16 + part * 8 + quarter * 4)
-                    store(builder, builder.shuffle_vector(pairs, pairs, lanes), target, builder.add(cell, at))
+            pairs = (builder.bitcast(each[part], words) for each in (even, odd))
+            for quarter, four in enumerate(_interleave(builder, *pairs, 4)):
+                for half in range(2):
+                    lanes = ir.Constant(ir.VectorType(I32, 4), [half * 4 + i for i in range(4)])
+                    at = ir.Constant(I64, half * 16 + part * 8 + quarter * 4)
+                    store(builder, builder.shuffle_vector(four, four, lanes), target, builder.add(cell, at))
 
 
 def _perceive(parts: int):
@@ -128,11 +151,11 @@ def _perceive(parts: int):
     def perceive(typing, tables, torus, first_column, last_column, width, cell, first, second):
         """Perception of BLOCK cells by table look-up in registers.
 
-        tables: uint8 or uint16 [9, 4, digit, part, ENTRIES], by position and channel. torus: uint8, BLOCK cells of
-        padding and then the grid with its wrapped rows, so that the upper neighbour of cell i has index BLOCK + i.
-        first_column, last_column: int8[cell], -1 where a cell is the first or the last of its row, whose neighbour is
-        at the other end of the row. Writes first: int32[cell], channels 0 and 1 as a pair of 16-bit halves, and
-        second: channels 2 and 3.
+        tables: uint8 or int16 [9, 4, digit, part, ENTRIES], by position and channel; of bytes the low ones first.
+        torus: uint8, BLOCK cells of padding and then the grid with its wrapped rows, so that the upper neighbour of
+        cell i has index BLOCK + i. first_column, last_column: int8[cell], -1 where a cell is the first or the last of
+        its row, whose neighbour is at the other end of the row. Writes first: int32[cell], channels 0 and 1 as a pair
+        of 16-bit halves, and second: channels 2 and 3.
         """
         signature = types.void(tables, torus, first_column, last_column, width, cell, first, second)
 
@@ -140,23 +163,17 @@ def _perceive(parts: int):
             tables, torus, first_column, last_column, width, cell, first, second = _arguments(
                 context, builder, signature, args
             )
-            none = everywhere(0, BYTES)
             at_first, at_last = (
-                builder.icmp_signed("<", load(builder, column, cell, BYTES), none)
+                builder.icmp_signed("<", load(builder, column, cell, BYTES), everywhere(0, BYTES))
                 for column in (first_column, last_column)
             )
-            sums = [[everywhere(0, LOOKED_UP)] * DIGITS for _ in range(PERCEPTION_CHANNELS)]
-            places = iter(range(0, 9 * PERCEPTION_CHANNELS * DIGITS * parts * ENTRIES, ENTRIES))
-            for states in _neighbours(builder, torus, at_first, at_last, width, cell):
-                found = look_up(builder, states, parts)
-                for channel in sums:
-                    for digit in range(DIGITS):
-                        table = [load(builder, tables, ir.Constant(I64, next(places)), TABLE) for _ in range(parts)]
-                        channel[digit] = builder.add(channel[digit], found(table))
+            neighbours = _neighbours(builder, torus, at_first, at_last, width, cell)
+            count = 9 * PERCEPTION_CHANNELS * DIGITS * parts
+            loaded = (load(builder, tables, ir.Constant(I64, i * ENTRIES), TABLE) for i in range(count))
             if DIGITS == 1:
-                _store_words(builder, [channel for (channel,) in sums], first, second, cell)
+                _store_words(builder, _word_sums(builder, loaded, neighbours, parts), first, second, cell)
             else:
-                _store_bytes(builder, sums, first, second, cell)
+                _store_bytes(builder, _byte_sums(builder, loaded, neighbours, parts), first, second, cell)
             return context.get_dummy_value()
 
         return signature, generate
@@ -192,25 +209,25 @@ def _hidden(builder, first, second, hidden, cells):
 
 
 @intrinsic
-def dense(typing, first, second, hidden, output, states, bias, reach, grid, cell, logits, group):
+def dense(typing, first, second, hidden, output, states, bias, reach, grid, cell, logits, at):
     """Computes the two dense layers and the best state of GROUP cells.
 
     first, second: int32[cell], the perception as pairs of 16-bit halves. hidden: int32[16, 2] and output:
     int32[state, 8], weights as such pairs. bias: int32, added to the logit of the state that `grid`: uint8[cell]
-    holds. reach: int32, 0 or more. Writes logits: int32[group, state, GROUP] of that group, and to `grid` the best
-    state. Returns a bit mask of the cells with further states within `reach` of the best, whose state is undefined.
+    holds. reach: int32, 0 or more. Writes to `grid` the best state, and their logits to logits: int32[cell // GROUP,
+    state, GROUP], where this group begins with cell `at`. Returns a bit mask of the cells with further states within `reach` of the best, whose state is undefined.
     """
-    signature = types.uint64(first, second, hidden, output, states, bias, reach, grid, cell, logits, group)
+    signature = types.uint64(first, second, hidden, output, states, bias, reach, grid, cell, logits, at)
 
     def generate(context, builder, signature, args):
-        first, second, hidden, output, states, bias, reach, grid, cell, logits, group = _arguments(
+        first, second, hidden, output, states, bias, reach, grid, cell, logits, at = _arguments(
             context, builder, signature, args
         )
         cells = [builder.add(cell, ir.Constant(I64, v * LANES)) for v in range(VECTORS)]
         pairs = _hidden(builder, first, second, hidden, cells)
         current = [builder.zext(load(builder, grid, at, ir.VectorType(I8, LANES)), WORDS) for at in cells]
         biases = splat(builder, bias)
-        logits = builder.gep(logits, [builder.mul(builder.mul(group, states), ir.Constant(I64, GROUP))])
+        logits = builder.gep(logits, [builder.mul(at, states)])
         best = [cgutils.alloca_once_value(builder, everywhere(-(2**31))) for _ in cells]
         with cgutils.for_range(builder, states) as loop:
             state = splat(builder, builder.trunc(loop.index, I32))
@@ -230,6 +247,7 @@ def dense(typing, first, second, hidden, output, states, bias, reach, grid, cell
         within = [cgutils.alloca_once_value(builder, everywhere(0)) for _ in cells]
         counted = cgutils.alloca_once_value(builder, everywhere(_COUNT))
         with cgutils.for_range(builder, states) as loop:
+            keep_rolled(builder)
             at = builder.mul(loop.index, ir.Constant(I64, GROUP))
             number = builder.load(counted)
             for v in range(VECTORS):

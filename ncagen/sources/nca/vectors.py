@@ -32,7 +32,8 @@ def _features() -> set[str]:
 
 FEATURES = _features()
 LANES = 16 if "avx512bw" in FEATURES else 8  # 32-bit integers in a vector
-VECTORS = 3  # that `simd.dense` computes at a time: each weight is loaded once for all, and their sums are independent
+# Vectors of a call of `simd.dense`. More of them load a weight less often, but need more than 16 registers.
+VECTORS = 3 if "avx512bw" in FEATURES else 1
 GROUP = VECTORS * LANES  # cells of a call of `simd.dense`
 BLOCK = 32  # cells of a call of `simd.perceive`
 PARTS = 2 if FEATURES else 0  # the most registers of a table; 0 without look-ups in registers
@@ -121,3 +122,9 @@ def store(builder, value, pointer, index):
 def larger(builder, a, b):
     """The larger of two signed integers, lane by lane."""
     return builder.select(builder.icmp_signed(">", a, b), a, b)
+
+
+def keep_rolled(builder):
+    """Keeps LLVM from unrolling the loop: its copies of the constants would fill the registers."""
+    nothing = ir.InlineAsm(ir.FunctionType(ir.VoidType(), []), "", "", side_effect=True)
+    builder.call(nothing, [], attrs=("convergent",))
