@@ -106,7 +106,7 @@ def rollout(
     cpu_kernels.rollout(
         key,
         candidates,
-        (perception, *(np.ascontiguousarray(each).view(np.int32) for each in pairs)),
+        (perception, *(np.ascontiguousarray(each).view(np.int32) for each in pairs), np.arange(255, 255 - states, -1, np.int32)),
         np.ascontiguousarray(grids),
         states,
         (np.uint64(settings.height), np.uint64(width)),

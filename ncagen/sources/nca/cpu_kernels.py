@@ -18,7 +18,7 @@ from ncagen.sources.nca.rules import (
     NEIGHBOURS,
     PERCEPTION_CHANNELS,
 )
-from ncagen.sources.nca.simd import DIGITS
+from ncagen.sources.nca.simd import DIGITS, INEXACT
 from ncagen.sources.nca.vectors import BLOCK, ENTRIES, GROUP, PARTS
 
 _PERCEPTION, _HIDDEN, _OUTPUT, _START_WEIGHTS, _START_CELLS, _NOISE = (
@@ -223,15 +223,15 @@ def _perceive_all(rule, states, shape, scratch):
 @inlined
 def _dense_word(rule, states, bias, reach, scratch, begun, ended, logits):
     """Runs `simd.dense` on the cells from `begun` to `ended`, at most WORD. Returns the bit mask of the close ones."""
-    hidden, output = rule
+    hidden, output, numbers = rule
     _, grid, _, _, first, second = scratch
     close = np.uint64(0)
     for c in range(begun, ended, np.uint64(GROUP)):
         at = c - begun
         if bias:
-            found = simd.dense(first, second, hidden, output, states, bias, reach, grid, c, logits, at)
+            found = simd.dense(first, second, hidden, output, states, bias, reach, grid, c, numbers, logits, at)
         else:  # a bias known to be zero costs nothing
-            found = simd.dense(first, second, hidden, output, states, np.int32(0), reach, grid, c, logits, at)
+            found = simd.dense(first, second, hidden, output, states, np.int32(0), reach, grid, c, numbers, logits, at)
         close |= found << at
     if ended - begun < np.uint64(64):  # the last group may end beyond the grid
         close &= (_ONE << (ended - begun)) - _ONE
@@ -245,6 +245,7 @@ def _steps(key, candidate, first_step, steps, states, shape, noise, counting, ta
     Returns the entropy of all cells in the last steps, as many as `counting` says, in units of 1/2**24 nat.
     """
     bias, _, reach, _ = noise
+    reach = np.int32(reach + INEXACT)
     logits, words = settling
     height, width = shape
     cells = height * width
@@ -288,7 +289,7 @@ def rollout(
     """Runs each candidate through its frames. frame_steps: (step of `grids`, steps before the first frame, steps
     between frames). shape: height and width. noise: (bias, temperature, reach, gumbel). counting: (steps before each
     frame whose entropy is added up in `sums`: int64[batch, frame], or 0; scale and the tables of `entropy`)."""
-    perception, hidden, output = rules
+    perception, hidden, output, numbers = rules
     tables, padded, packed = rule
     at, before, between = frame_steps
     grid = scratch[1]
@@ -299,7 +300,7 @@ def rollout(
             _load_tables(perception, b, states, padded, tables)
         else:
             _pack_rule(perception, b, states, packed)
-        weights = hidden[b], output[b]
+        weights = hidden[b], output[b], numbers
         for c in range(cells):
             grid[c] = grids[b, c]
         step = at + 1

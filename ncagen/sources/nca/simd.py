@@ -5,12 +5,13 @@ looks up either 16-bit integers, which are the weights, or bytes: then a weight 
 the sum modulo 256 is needed, which one addition of bytes keeps. The sums of low bytes need more bits. Seen as 16-bit
 integers, two neighbouring cells add up to even + 256 * odd; the odd ones are added up once more on their own.
 
-`dense` computes both dense layers and the best state of GROUP cells, a few vectors at a time:
+`dense` computes both dense layers and the best state of GROUP cells, which are VECTORS vectors:
 
-    1. the hidden units, two 16-bit integers in a 32-bit lane, stay in registers or on the stack;
-    2. for each state the logits, by eight products of pairs; they are stored, and their maximum is kept;
-    3. for each state again, 2**16 + state is added where the logit is within reach of the maximum. If one state is, the
-       sum holds it; otherwise noise decides the cell, which `cpu_kernels` settles from the stored logits.
+    1. the hidden units, two 16-bit integers in a 32-bit lane, stay in registers;
+    2. the logit of each state is eight products of pairs. It is stored; then its low byte is replaced by 255 - state,
+       and the largest and the second largest of these numbers are kept. The largest names the state with the largest
+       logit, the lower of equals, unless the two are close: then noise, or the low bytes, may decide the cell, which
+       `cpu_kernels` settles from the stored logits.
 
 Both compute exact integers: `tests/test_identity.py` compares every variant with the definition. Not covered: the
 choice of instructions (`vectors`), the definition of the arithmetic (`definition`), the loop over steps
@@ -41,18 +42,20 @@ from ncagen.sources.nca.vectors import (
     WORDS,
     bit_mask,
     everywhere,
-    keep_rolled,
     larger,
     load,
     look_up,
     multiply_add,
+    replace_low_byte,
+    smaller,
     splat,
     store,
 )
 
 DIGITS = 16 // ENTRY_BITS  # tables of a weight
 _HALVES = ir.VectorType(I16, BLOCK // 2)
-_COUNT = 2**16  # what a state within reach adds to the sum of step 3, besides its number; these add up to 32,640
+# By how much more than two logits the numbers that stand for them differ at most: low bytes were replaced in both.
+INEXACT = 2 * 255
 
 
 def _arguments(context, builder, signature, args):
@@ -209,18 +212,19 @@ def _hidden(builder, first, second, hidden, cells):
 
 
 @intrinsic
-def dense(typing, first, second, hidden, output, states, bias, reach, grid, cell, logits, at):
+def dense(typing, first, second, hidden, output, states, bias, reach, grid, cell, numbers, logits, at):
     """Computes the two dense layers and the best state of GROUP cells.
 
     first, second: int32[cell], the perception as pairs of 16-bit halves. hidden: int32[16, 2] and output:
     int32[state, 8], weights as such pairs. bias: int32, added to the logit of the state that `grid`: uint8[cell]
-    holds. reach: int32, 0 or more. Writes to `grid` the best state, and their logits to logits: int32[cell // GROUP,
-    state, GROUP], where this group begins with cell `at`. Returns a bit mask of the cells with further states within `reach` of the best, whose state is undefined.
+    holds. reach: int32, what noise decides, and INEXACT. numbers: int32[state], 255 - state. Writes to `grid` the best
+    state, and the logits to logits: int32[cell // GROUP, state, GROUP], where this group begins with cell `at`.
+    Returns a bit mask of the cells whose best states are close, and whose state may be another.
     """
-    signature = types.uint64(first, second, hidden, output, states, bias, reach, grid, cell, logits, at)
+    signature = types.uint64(first, second, hidden, output, states, bias, reach, grid, cell, numbers, logits, at)
 
     def generate(context, builder, signature, args):
-        first, second, hidden, output, states, bias, reach, grid, cell, logits, at = _arguments(
+        first, second, hidden, output, states, bias, reach, grid, cell, numbers, logits, at = _arguments(
             context, builder, signature, args
         )
         cells = [builder.add(cell, ir.Constant(I64, v * LANES)) for v in range(VECTORS)]
@@ -228,39 +232,34 @@ def dense(typing, first, second, hidden, output, states, bias, reach, grid, cell
         current = [builder.zext(load(builder, grid, at, ir.VectorType(I8, LANES)), WORDS) for at in cells]
         biases = splat(builder, bias)
         logits = builder.gep(logits, [builder.mul(at, states)])
-        best = [cgutils.alloca_once_value(builder, everywhere(-(2**31))) for _ in cells]
+        best, second_best = (
+            [cgutils.alloca_once_value(builder, everywhere(-(2**31))) for _ in cells] for _ in range(2)
+        )
         with cgutils.for_range(builder, states) as loop:
-            state = splat(builder, builder.trunc(loop.index, I32))
+            state = builder.trunc(loop.index, I32)
             sums = [
-                builder.select(builder.icmp_unsigned("==", each, state), biases, everywhere(0)) for each in current
+                builder.select(builder.icmp_unsigned("==", each, splat(builder, state)), biases, everywhere(0))
+                for each in current
             ]
             for i in range(HIDDEN_UNITS // 2):
                 at = builder.add(builder.mul(loop.index, ir.Constant(I64, HIDDEN_UNITS // 2)), ir.Constant(I64, i))
                 weight = _weight(builder, output, at)
                 sums = [multiply_add(builder, total, found[i], weight) for total, found in zip(sums, pairs, strict=True)]
+            number = _weight(builder, numbers, loop.index)
             at = builder.mul(loop.index, ir.Constant(I64, GROUP))
             for v in range(VECTORS):
                 store(builder, sums[v], logits, builder.add(at, ir.Constant(I64, v * LANES)))
-                builder.store(larger(builder, sums[v], builder.load(best[v])), best[v])
-        reaches = splat(builder, reach)
-        least = [builder.sub(builder.load(each), reaches) for each in best]
-        within = [cgutils.alloca_once_value(builder, everywhere(0)) for _ in cells]
-        counted = cgutils.alloca_once_value(builder, everywhere(_COUNT))
-        with cgutils.for_range(builder, states) as loop:
-            keep_rolled(builder)
-            at = builder.mul(loop.index, ir.Constant(I64, GROUP))
-            number = builder.load(counted)
-            for v in range(VECTORS):
-                logit = load(builder, logits, builder.add(at, ir.Constant(I64, v * LANES)), WORDS)
-                adds = builder.select(builder.icmp_signed(">", least[v], logit), everywhere(0), number)
-                builder.store(builder.add(builder.load(within[v]), adds), within[v])
-            builder.store(builder.add(number, everywhere(1)), counted)
+                named = replace_low_byte(builder, sums[v], number)
+                top = builder.load(best[v])
+                builder.store(larger(builder, top, named), best[v])
+                builder.store(larger(builder, builder.load(second_best[v]), smaller(builder, top, named)), second_best[v])
         mask = ir.Constant(I64, 0)
         for v in range(VECTORS):
-            found = builder.load(within[v])
-            store(builder, builder.trunc(found, ir.VectorType(I8, LANES)), grid, cells[v])
-            several = bit_mask(builder, builder.icmp_signed(">=", found, everywhere(2 * _COUNT)))
-            mask = builder.or_(mask, builder.shl(several, ir.Constant(I64, v * LANES)))
+            top = builder.load(best[v])
+            store(builder, builder.trunc(builder.not_(top), ir.VectorType(I8, LANES)), grid, cells[v])
+            distance = builder.sub(top, builder.load(second_best[v]))
+            close = bit_mask(builder, builder.icmp_unsigned("<=", distance, splat(builder, reach)))
+            mask = builder.or_(mask, builder.shl(close, ir.Constant(I64, v * LANES)))
         return mask
 
     return signature, generate

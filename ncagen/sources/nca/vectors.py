@@ -124,7 +124,11 @@ def larger(builder, a, b):
     return builder.select(builder.icmp_signed(">", a, b), a, b)
 
 
-def keep_rolled(builder):
-    """Keeps LLVM from unrolling the loop: its copies of the constants would fill the registers."""
-    nothing = ir.InlineAsm(ir.FunctionType(ir.VoidType(), []), "", "", side_effect=True)
-    builder.call(nothing, [], attrs=("convergent",))
+def smaller(builder, a, b):
+    """The smaller of two signed integers, lane by lane."""
+    return builder.select(builder.icmp_signed("<", a, b), a, b)
+
+
+def replace_low_byte(builder, a, b):
+    """Replaces the low byte of each 32-bit lane of `a` by that of b: 0 to 255 in each lane."""
+    return builder.or_(builder.and_(a, everywhere(-256)), b)
