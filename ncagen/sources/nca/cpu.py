@@ -25,7 +25,7 @@ from ncagen.sources.nca.rules import (
 )
 from ncagen.sources.nca.settings import Settings
 from ncagen.sources.nca.simd import DIGITS
-from ncagen.sources.nca.vectors import BLOCK, ENTRIES, ENTRY_BITS, GROUP
+from ncagen.sources.nca.vectors import BLOCK, COPIES, ENTRIES, ENTRY_BITS, GROUP
 
 # In cell-steps. A batch with the default settings has 512 candidates and takes about 25 ms, so a build stops quickly.
 BATCH_CELL_STEPS = 512 * 144 * 20
@@ -77,10 +77,14 @@ def rollout(
     pitch = cells + max(BLOCK, GROUP)
     parts = 1 if states <= ENTRIES else 2
     table = np.int16 if ENTRY_BITS == 16 else np.uint8
+    differences = _aligned(states * HIDDEN_UNITS, np.int16)
     rule = (
         _aligned(NEIGHBOURS * PERCEPTION_CHANNELS * DIGITS * parts * ENTRIES, table),
         _aligned(PERCEPTION_CHANNELS * parts * ENTRIES, np.int16),
         _aligned(NEIGHBOURS * states, np.uint64),
+        _aligned(HIDDEN_UNITS * PERCEPTION_CHANNELS // 2 * COPIES, np.int32),
+        differences,
+        differences.view(np.int32),
     )
     torus = _aligned(BLOCK + pitch + 3 * width + BLOCK, np.uint8)
     scratch = (
@@ -102,11 +106,11 @@ def rollout(
     at = settings.warmup + (first_frame - 1) * settings.stride if first_frame else 0
     before = settings.stride if first_frame else settings.warmup
     recorded = np.empty((len(candidates), frames, settings.cells), np.uint8)
-    perception, *pairs = _flat(drawn)
+    perception, hidden, output = _flat(drawn)
     cpu_kernels.rollout(
         key,
         candidates,
-        (perception, *(np.ascontiguousarray(each).view(np.int32) for each in pairs), np.arange(255, 255 - states, -1, np.int32)),
+        (perception, hidden.view(np.int32), output, np.arange(255, 255 - states, -1, np.int32)),
         np.ascontiguousarray(grids),
         states,
         (np.uint64(settings.height), np.uint64(width)),

@@ -14,12 +14,14 @@ from ncagen.sources.nca.entropy_kernels import cell_entropy, pair_entropy
 from ncagen.sources.nca.rules import (
     CENTRE,
     GUMBEL_SHIFT,
+    HIDDEN_UNITS,
     LIFT,
+    MOST_UNIT,
     NEIGHBOURS,
     PERCEPTION_CHANNELS,
 )
 from ncagen.sources.nca.simd import DIGITS, INEXACT
-from ncagen.sources.nca.vectors import BLOCK, ENTRIES, GROUP, PARTS
+from ncagen.sources.nca.vectors import BLOCK, COPIES, ENTRIES, GROUP, PARTS
 
 _PERCEPTION, _HIDDEN, _OUTPUT, _START_WEIGHTS, _START_CELLS, _NOISE = (
     philox.PERCEPTION,
@@ -118,6 +120,27 @@ def _pack_rule(perception, b, states, packed):
 
 
 @inlined
+def _relative_weights(output, b, bias, differences):
+    """Copies rule b's weights of the output layer, those of state 0 subtracted: one logit less to compute.
+
+    Returns 1, or 0 where a difference of logits might not fit 32 bits, and the weights are copied as they are.
+    """
+    most = np.int64(0)
+    for s in range(np.uint64(HIDDEN_UNITS), np.uint64(len(differences)), np.uint64(HIDDEN_UNITS)):
+        total = np.int32(0)
+        for i in range(np.uint64(HIDDEN_UNITS)):
+            difference = np.int32(output[b, s + i]) - np.int32(output[b, i])
+            differences[s + i] = difference
+            total += abs(difference)
+        most = max(most, np.int64(total))
+    if most * MOST_UNIT + abs(np.int64(bias)) < 2**31:
+        return np.uint64(1)
+    for i in range(np.uint64(len(differences))):
+        differences[i] = output[b, i]
+    return np.uint64(0)
+
+
+@inlined
 def _wrap_rows(torus, width, cells):
     """Repeats the grid's last row before its first and its first after its last. torus: as in `simd.perceive`."""
     top = np.uint64(BLOCK)
@@ -206,7 +229,7 @@ def _settle_word(key, candidate, step, first, close, states, logits, noise, coun
 @inlined
 def _perceive_all(rule, states, shape, scratch):
     """Perception of all cells of the grid."""
-    tables, _, packed = rule
+    tables, _, packed, _, _, _ = rule
     torus, _, first_column, last_column, first, second = scratch
     height, width = shape
     cells = height * width
@@ -223,16 +246,19 @@ def _perceive_all(rule, states, shape, scratch):
 @inlined
 def _dense_word(rule, states, bias, reach, scratch, begun, ended, logits):
     """Runs `simd.dense` on the cells from `begun` to `ended`, at most WORD. Returns the bit mask of the close ones."""
-    hidden, output, numbers = rule
+    hidden, output, start, numbers = rule
     _, grid, _, _, first, second = scratch
     close = np.uint64(0)
-    for c in range(begun, ended, np.uint64(GROUP)):
-        at = c - begun
-        if bias:
-            found = simd.dense(first, second, hidden, output, states, bias, reach, grid, c, numbers, logits, at)
-        else:  # a bias known to be zero costs nothing
-            found = simd.dense(first, second, hidden, output, states, np.int32(0), reach, grid, c, numbers, logits, at)
-        close |= found << at
+    if bias:
+        for c in range(begun, ended, np.uint64(GROUP)):
+            at = c - begun
+            found = simd.dense(first, second, hidden, output, start, states, bias, reach, grid, c, numbers, logits, at)
+            close |= found << at
+    else:  # a bias known to be zero costs nothing
+        for c in range(begun, ended, np.uint64(GROUP)):
+            at, none = c - begun, np.int32(0)
+            found = simd.dense(first, second, hidden, output, start, states, none, reach, grid, c, numbers, logits, at)
+            close |= found << at
     if ended - begun < np.uint64(64):  # the last group may end beyond the grid
         close &= (_ONE << (ended - begun)) - _ONE
     return close
@@ -290,7 +316,7 @@ def rollout(
     between frames). shape: height and width. noise: (bias, temperature, reach, gumbel). counting: (steps before each
     frame whose entropy is added up in `sums`: int64[batch, frame], or 0; scale and the tables of `entropy`)."""
     perception, hidden, output, numbers = rules
-    tables, padded, packed = rule
+    tables, padded, packed, copies, differences, difference_pairs = rule
     at, before, between = frame_steps
     grid = scratch[1]
     cells = shape[0] * shape[1]
@@ -300,7 +326,10 @@ def rollout(
             _load_tables(perception, b, states, padded, tables)
         else:
             _pack_rule(perception, b, states, packed)
-        weights = hidden[b], output[b], numbers
+        start = _relative_weights(output, b, noise[0], differences)
+        for i in range(np.uint64(len(copies))):
+            copies[i] = hidden[b, i // np.uint64(COPIES)]
+        weights = copies, difference_pairs, start, numbers
         for c in range(cells):
             grid[c] = grids[b, c]
         step = at + 1

@@ -28,6 +28,7 @@ from ncagen.sources.nca.rules import HIDDEN_UNITS, PERCEPTION_CHANNELS
 from ncagen.sources.nca.vectors import (
     BLOCK,
     BYTES,
+    COPIES,
     ENTRIES,
     ENTRY_BITS,
     GROUP,
@@ -187,8 +188,11 @@ def _perceive(parts: int):
 perceive, perceive_two = _perceive(1), _perceive(2)
 
 
-def _weight(builder, pointer, index):
-    return splat(builder, builder.load(builder.gep(pointer, [index])))
+def _weight(builder, pointer, index, copies: int = 1):
+    """Loads a number into every lane, from one or from LANES copies of it."""
+    if copies == 1:
+        return splat(builder, builder.load(builder.gep(pointer, [index])))
+    return load(builder, pointer, builder.mul(index, ir.Constant(I64, copies)), WORDS)
 
 
 def _hidden(builder, first, second, hidden, cells):
@@ -198,7 +202,7 @@ def _hidden(builder, first, second, hidden, cells):
     sixteen, high = everywhere(16), everywhere(-(1 << 16))
     pairs = [[] for _ in cells]
     for unit in range(0, HIDDEN_UNITS, 2):
-        weights = [_weight(builder, hidden, ir.Constant(I64, 2 * unit + i)) for i in range(4)]
+        weights = [_weight(builder, hidden, ir.Constant(I64, 2 * unit + i), COPIES) for i in range(4)]
         for (a, b), found in zip(inputs, pairs, strict=True):
             even, odd = (
                 multiply_add(builder, multiply_add(builder, everywhere(0), a, w0), b, w1)
@@ -212,19 +216,20 @@ def _hidden(builder, first, second, hidden, cells):
 
 
 @intrinsic
-def dense(typing, first, second, hidden, output, states, bias, reach, grid, cell, numbers, logits, at):
+def dense(typing, first, second, hidden, output, start, states, bias, reach, grid, cell, numbers, logits, at):
     """Computes the two dense layers and the best state of GROUP cells.
 
-    first, second: int32[cell], the perception as pairs of 16-bit halves. hidden: int32[16, 2] and output:
-    int32[state, 8], weights as such pairs. bias: int32, added to the logit of the state that `grid`: uint8[cell]
+    first, second: int32[cell], the perception as pairs of 16-bit halves. hidden: int32[16, 2, COPIES]
+    and output: int32[state, 8], weights as such pairs. start: 1 where the weights are relative to those of state 0, whose logit is
+    0 then, 0 elsewhere. bias: int32, added to the logit of the state that `grid`: uint8[cell]
     holds. reach: int32, what noise decides, and INEXACT. numbers: int32[state], 255 - state. Writes to `grid` the best
     state, and the logits to logits: int32[cell // GROUP, state, GROUP], where this group begins with cell `at`.
     Returns a bit mask of the cells whose best states are close, and whose state may be another.
     """
-    signature = types.uint64(first, second, hidden, output, states, bias, reach, grid, cell, numbers, logits, at)
+    signature = types.uint64(first, second, hidden, output, start, states, bias, reach, grid, cell, numbers, logits, at)
 
     def generate(context, builder, signature, args):
-        first, second, hidden, output, states, bias, reach, grid, cell, numbers, logits, at = _arguments(
+        first, second, hidden, output, start, states, bias, reach, grid, cell, numbers, logits, at = _arguments(
             context, builder, signature, args
         )
         cells = [builder.add(cell, ir.Constant(I64, v * LANES)) for v in range(VECTORS)]
@@ -232,15 +237,19 @@ def dense(typing, first, second, hidden, output, states, bias, reach, grid, cell
         current = [builder.zext(load(builder, grid, at, ir.VectorType(I8, LANES)), WORDS) for at in cells]
         biases = splat(builder, bias)
         logits = builder.gep(logits, [builder.mul(at, states)])
-        best, second_best = (
-            [cgutils.alloca_once_value(builder, everywhere(-(2**31))) for _ in cells] for _ in range(2)
-        )
-        with cgutils.for_range(builder, states) as loop:
-            state = builder.trunc(loop.index, I32)
-            sums = [
-                builder.select(builder.icmp_unsigned("==", each, splat(builder, state)), biases, everywhere(0))
-                for each in current
-            ]
+        def biased(state):
+            state = splat(builder, builder.trunc(state, I32))
+            return [builder.select(builder.icmp_unsigned("==", each, state), biases, everywhere(0)) for each in current]
+
+        none, zero = everywhere(-(2**31)), ir.Constant(I64, 0)
+        best, second_best = ([cgutils.alloca_once_value(builder, none) for _ in cells] for _ in range(2))
+        relative = builder.icmp_unsigned("!=", start, zero)
+        for v, logit in enumerate(biased(zero)):
+            store(builder, logit, logits, ir.Constant(I64, v * LANES))
+            named = replace_low_byte(builder, logit, _weight(builder, numbers, zero))
+            builder.store(builder.select(relative, named, none), best[v])
+        with cgutils.for_range(builder, states, start=start) as loop:
+            sums = biased(loop.index)
             for i in range(HIDDEN_UNITS // 2):
                 at = builder.add(builder.mul(loop.index, ir.Constant(I64, HIDDEN_UNITS // 2)), ir.Constant(I64, i))
                 weight = _weight(builder, output, at)
