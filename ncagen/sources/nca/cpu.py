@@ -92,6 +92,7 @@ def rollout(
         torus[BLOCK + width :],
         *_row_ends(width, pitch),
         *(_aligned(pitch, np.int32) for _ in range(2)),
+        _aligned(pitch * HIDDEN_UNITS // 2, np.int32),
     )
     settling = _aligned(2 * states * cpu_kernels.WORD, np.int32).reshape(2, -1), _aligned(8, np.uint16)
     bias, temperature = (rules.logit_units(settings, v) for v in (settings.identity_bias, settings.temperature))

@@ -21,7 +21,7 @@ from ncagen.sources.nca.rules import (
     PERCEPTION_CHANNELS,
 )
 from ncagen.sources.nca.simd import DIGITS, INEXACT
-from ncagen.sources.nca.vectors import BLOCK, COPIES, ENTRIES, GROUP, PARTS
+from ncagen.sources.nca.vectors import BLOCK, COPIES, ENTRIES, GROUP, LANES, PARTS
 
 _PERCEPTION, _HIDDEN, _OUTPUT, _START_WEIGHTS, _START_CELLS, _NOISE = (
     philox.PERCEPTION,
@@ -230,7 +230,7 @@ def _settle_word(key, candidate, step, first, close, states, logits, noise, coun
 def _perceive_all(rule, states, shape, scratch):
     """Perception of all cells of the grid."""
     tables, _, packed, _, _, _ = rule
-    torus, _, first_column, last_column, first, second = scratch
+    torus, _, first_column, last_column, first, second, units = scratch
     height, width = shape
     cells = height * width
     if IN_REGISTERS and states <= ENTRIES:
@@ -247,17 +247,17 @@ def _perceive_all(rule, states, shape, scratch):
 def _dense_word(rule, states, bias, reach, scratch, begun, ended, logits):
     """Runs `simd.dense` on the cells from `begun` to `ended`, at most WORD. Returns the bit mask of the close ones."""
     hidden, output, start, numbers = rule
-    _, grid, _, _, first, second = scratch
+    _, grid, _, _, first, second, units = scratch
     close = np.uint64(0)
     if bias:
         for c in range(begun, ended, np.uint64(GROUP)):
             at = c - begun
-            found = simd.dense(first, second, hidden, output, start, states, bias, reach, grid, c, numbers, logits, at)
+            found = simd.best_states(units, output, start, states, bias, reach, grid, c, numbers, logits, at)
             close |= found << at
     else:  # a bias known to be zero costs nothing
         for c in range(begun, ended, np.uint64(GROUP)):
             at, none = c - begun, np.int32(0)
-            found = simd.dense(first, second, hidden, output, start, states, none, reach, grid, c, numbers, logits, at)
+            found = simd.best_states(units, output, start, states, none, reach, grid, c, numbers, logits, at)
             close |= found << at
     if ended - begun < np.uint64(64):  # the last group may end beyond the grid
         close &= (_ONE << (ended - begun)) - _ONE
@@ -281,6 +281,8 @@ def _steps(key, candidate, first_step, steps, states, shape, noise, counting, ta
         counted = step + counting[0] >= first_step + steps
         _wrap_rows(scratch[0], width, cells)
         _perceive_all(tables, states, shape, scratch)
+        for c in range(np.uint64(0), cells, np.uint64(LANES)):
+            simd.hidden_units(scratch[4], scratch[5], weights[0], c, scratch[6])
         close = np.uint64(0)
         # Close cells are settled a word later: a branch on new results of `dense` would stall its successors.
         for begun in range(np.uint64(0), cells + word, word):

@@ -195,45 +195,60 @@ def _weight(builder, pointer, index, copies: int = 1):
     return load(builder, pointer, builder.mul(index, ir.Constant(I64, copies)), WORDS)
 
 
-def _hidden(builder, first, second, hidden, cells):
-    """Step 1. cells: the first cell of each vector. Returns the units in pairs: eight for each vector."""
-    inputs = [[load(builder, p, cell, WORDS) for p in (first, second)] for cell in cells]
-    halves = ir.VectorType(I16, 2 * LANES)
-    sixteen, high = everywhere(16), everywhere(-(1 << 16))
-    pairs = [[] for _ in cells]
-    for unit in range(0, HIDDEN_UNITS, 2):
-        weights = [_weight(builder, hidden, ir.Constant(I64, 2 * unit + i), COPIES) for i in range(4)]
-        for (a, b), found in zip(inputs, pairs, strict=True):
+@intrinsic
+def hidden_units(typing, first, second, weights, cell, units):
+    """Computes the hidden units of LANES cells.
+
+    first, second: int32[cell], the perception as pairs of 16-bit halves. weights: int32[16, 2, COPIES] of such pairs.
+    Writes units: int32[cell // LANES, 8, LANES], two in each integer.
+    """
+    signature = types.void(first, second, weights, cell, units)
+
+    def generate(context, builder, signature, args):
+        first, second, weights, cell, units = _arguments(context, builder, signature, args)
+        a, b = (load(builder, p, cell, WORDS) for p in (first, second))
+        halves = ir.VectorType(I16, 2 * LANES)
+        sixteen, high = everywhere(16), everywhere(-(1 << 16))
+        target = builder.mul(cell, ir.Constant(I64, HIDDEN_UNITS // 2))
+        for pair in range(HIDDEN_UNITS // 2):
+            w = [_weight(builder, weights, ir.Constant(I64, 4 * pair + i), COPIES) for i in range(4)]
             even, odd = (
-                multiply_add(builder, multiply_add(builder, everywhere(0), a, w0), b, w1)
-                for w0, w1 in (weights[:2], weights[2:])
+                multiply_add(builder, multiply_add(builder, everywhere(0), a, w[i]), b, w[i + 1]) for i in (0, 2)
             )
             # HIDDEN_SHIFT is 16: a unit is the upper half of its sum.
             both = builder.or_(builder.lshr(even, sixteen), builder.and_(odd, high))
             positive = larger(builder, builder.bitcast(both, halves), everywhere(0, halves))
-            found.append(builder.bitcast(positive, WORDS))
-    return pairs
+            store(builder, positive, units, builder.add(target, ir.Constant(I64, pair * LANES)))
+        return context.get_dummy_value()
+
+    return signature, generate
 
 
 @intrinsic
-def dense(typing, first, second, hidden, output, start, states, bias, reach, grid, cell, numbers, logits, at):
-    """Computes the two dense layers and the best state of GROUP cells.
+def best_states(typing, units, output, start, states, bias, reach, grid, cell, numbers, logits, at):
+    """Computes the logits and the best state of GROUP cells.
 
-    first, second: int32[cell], the perception as pairs of 16-bit halves. hidden: int32[16, 2, COPIES]
-    and output: int32[state, 8], weights as such pairs. start: 1 where the weights are relative to those of state 0, whose logit is
-    0 then, 0 elsewhere. bias: int32, added to the logit of the state that `grid`: uint8[cell]
+    units: as of `hidden_units`. output: int32[state, 8], weights as pairs. start: 1 where they are relative to those of
+    state 0, whose logit is 0 then, 0 elsewhere. bias: int32, added to the logit of the state that `grid`: uint8[cell]
     holds. reach: int32, what noise decides, and INEXACT. numbers: int32[state], 255 - state. Writes to `grid` the best
     state, and the logits to logits: int32[cell // GROUP, state, GROUP], where this group begins with cell `at`.
     Returns a bit mask of the cells whose best states are close, and whose state may be another.
     """
-    signature = types.uint64(first, second, hidden, output, start, states, bias, reach, grid, cell, numbers, logits, at)
+    signature = types.uint64(units, output, start, states, bias, reach, grid, cell, numbers, logits, at)
 
     def generate(context, builder, signature, args):
-        first, second, hidden, output, start, states, bias, reach, grid, cell, numbers, logits, at = _arguments(
+        units, output, start, states, bias, reach, grid, cell, numbers, logits, at = _arguments(
             context, builder, signature, args
         )
         cells = [builder.add(cell, ir.Constant(I64, v * LANES)) for v in range(VECTORS)]
-        pairs = _hidden(builder, first, second, hidden, cells)
+        source = builder.mul(cell, ir.Constant(I64, HIDDEN_UNITS // 2))
+        pairs = [
+            [
+                load(builder, units, builder.add(source, ir.Constant(I64, (v * 8 + i) * LANES)), WORDS)
+                for i in range(HIDDEN_UNITS // 2)
+            ]
+            for v in range(VECTORS)
+        ]
         current = [builder.zext(load(builder, grid, at, ir.VectorType(I8, LANES)), WORDS) for at in cells]
         biases = splat(builder, bias)
         logits = builder.gep(logits, [builder.mul(at, states)])

@@ -33,7 +33,7 @@ def _features() -> set[str]:
 FEATURES = _features()
 LANES = 16 if "avx512bw" in FEATURES else 8  # 32-bit integers in a vector
 # Vectors of a call of `simd.dense`. More of them load a weight less often, but need more than 16 registers.
-VECTORS = 3 if "avx512bw" in FEATURES else 1
+VECTORS = 1
 GROUP = VECTORS * LANES  # cells of a call of `simd.dense`
 # Copies of each weight of the hidden layer: as many as lanes where only a whole vector can be an instruction's operand.
 COPIES = 1 if "avx512bw" in FEATURES else LANES
