@@ -8,12 +8,14 @@ This module makes the arrays of a batch, `cpu_kernels` computes on them. Not cov
 `tests/test_identity.py` compares the results with the definition bit for bit.
 """
 
-from functools import cache
+import threading
+from functools import cache, lru_cache
 
 import numpy as np
 
 from ncagen.sources.logarithm import log_table
 from ncagen.sources.nca import cpu_kernels, entropy, rules
+from ncagen.sources.nca.cpu_kernels import WORD, Counting, Noise, Workspace
 from ncagen.sources.nca.rules import (
     HIDDEN_SCALE,
     HIDDEN_UNITS,
@@ -30,6 +32,8 @@ from ncagen.sources.nca.vectors import BLOCK, COPIES, ENTRIES, ENTRY_BITS, GROUP
 # In cell-steps. A batch with the default settings has 512 candidates and takes about 25 ms, so a build stops quickly.
 BATCH_CELL_STEPS = 512 * 144 * 20
 BATCH_LIMITS = 16, 512
+
+_thread = threading.local()
 
 
 def sample(settings: Settings, key: tuple[int, int], candidates: np.ndarray) -> tuple[Rules, np.ndarray]:
@@ -72,55 +76,26 @@ def rollout(
     the entropy of all cells (`entropy`) in the last `counted_steps` steps before each grid. Returns uint8[batch, frame,
     cell].
     """
-    states, width, cells = settings.states, settings.width, settings.cells
-    # The last vectors read and write beyond the grid, by less than a block or a group.
-    pitch = cells + max(BLOCK, GROUP)
-    parts = 1 if states <= ENTRIES else 2
-    table = np.int16 if ENTRY_BITS == 16 else np.uint8
-    differences = _aligned(states * HIDDEN_UNITS, np.int16)
-    rule = (
-        _aligned(NEIGHBOURS * PERCEPTION_CHANNELS * DIGITS * parts * ENTRIES, table),
-        _aligned(PERCEPTION_CHANNELS * parts * ENTRIES, np.int16),
-        _aligned(NEIGHBOURS * states, np.uint64),
-        _aligned(HIDDEN_UNITS * PERCEPTION_CHANNELS // 2 * COPIES, np.int32),
-        differences,
-        differences.view(np.int32),
-    )
-    torus = _aligned(BLOCK + pitch + 3 * width + BLOCK, np.uint8)
-    scratch = (
-        torus,
-        torus[BLOCK + width :],
-        *_row_ends(width, pitch),
-        *(_aligned(pitch, np.int32) for _ in range(2)),
-        _aligned(pitch * HIDDEN_UNITS // 2, np.int32),
-    )
-    settling = _aligned(2 * states * cpu_kernels.WORD, np.int32).reshape(2, -1), _aligned(8, np.uint16)
-    bias, temperature = (rules.logit_units(settings, v) for v in (settings.identity_bias, settings.temperature))
-    noise = np.int32(bias), temperature, np.int32(max(entropy.reach(settings), 0)), rules.gumbel_table()
-    counting = (
-        counted_steps if sums is not None and temperature else 0,
-        entropy.scale(settings),
-        entropy.exp_table(),
-        log_table(),
-        entropy.pair_table(),
-    )
     at = settings.warmup + (first_frame - 1) * settings.stride if first_frame else 0
     before = settings.stride if first_frame else settings.warmup
     recorded = np.empty((len(candidates), frames, settings.cells), np.uint8)
     perception, hidden, output = _flat(drawn)
+    noise, counting = _constants(settings)
+    if sums is not None:
+        sums[:] = 0
+        if noise.temperature:
+            counting = counting._replace(steps=counted_steps)
     cpu_kernels.rollout(
         key,
         candidates,
-        (perception, hidden.view(np.int32), output, np.arange(255, 255 - states, -1, np.int32)),
+        (perception, hidden.view(np.int32), output),
         np.ascontiguousarray(grids),
-        states,
-        (np.uint64(settings.height), np.uint64(width)),
+        settings.states,
+        (np.uint64(settings.height), np.uint64(settings.width)),
         (at, before, settings.stride),
         noise,
         counting,
-        rule,
-        scratch,
-        settling,
+        _workspace(settings),
         recorded,
         np.empty((0, 0), np.int64) if sums is None else sums,
     )
@@ -164,13 +139,54 @@ def _weight_tables() -> np.ndarray:
     return np.stack([rules.weight_table(s) for s in (PERCEPTION_SCALE, HIDDEN_SCALE, OUTPUT_SCALE)])
 
 
-def _row_ends(width: int, pitch: int) -> tuple[np.ndarray, np.ndarray]:
-    """Returns int8[pitch] twice: -1 at the first, and at the last cell of each row, elsewhere 0."""
-    column = np.arange(pitch) % width
-    ends = _aligned(pitch, np.int8), _aligned(pitch, np.int8)
-    ends[0][column == 0] = -1
-    ends[1][column == width - 1] = -1
-    return ends
+def _workspace(settings: Settings) -> Workspace:
+    """Returns the arrays to compute in: one set for each thread, for the settings that it ran last."""
+    size = settings.states, settings.height, settings.width
+    if getattr(_thread, "size", None) != size:
+        _thread.work, _thread.size = _new_workspace(*size), size
+    return _thread.work
+
+
+def _new_workspace(states: int, height: int, width: int) -> Workspace:
+    """Makes arrays that begin on cache lines. The last vectors read and write beyond the grid, by less than `rest`."""
+    cells, rest = height * width, max(BLOCK, GROUP)
+    column, parts = np.arange(cells + rest) % width, 1 if states <= ENTRIES else 2
+    tables = NEIGHBOURS * PERCEPTION_CHANNELS * DIGITS * parts * ENTRIES
+    output = _aligned(states * HIDDEN_UNITS, np.int16)
+    padding = -(-width // 64) * 64
+    work = Workspace(
+        grid=_aligned(padding + cells + width + rest, np.uint8)[padding:],
+        first_column=_aligned(cells + rest, np.int8),
+        last_column=_aligned(cells + rest, np.int8),
+        before=_aligned(cells + 2 * width + rest, np.uint8),
+        here=_aligned(cells + 2 * width + rest, np.uint8),
+        after=_aligned(cells + 2 * width + rest, np.uint8),
+        first=_aligned(cells + rest, np.int32),
+        second=_aligned(cells + rest, np.int32),
+        units=_aligned((cells + rest) * HIDDEN_UNITS // 2, np.int32),
+        logits=_aligned(2 * states * WORD, np.int32).reshape(2, -1),
+        words=_aligned(8, np.uint16),
+        padded=_aligned(PERCEPTION_CHANNELS * parts * ENTRIES, np.int16),
+        tables=_aligned(tables, np.int16 if ENTRY_BITS == 16 else np.uint8).reshape(2, -1),
+        packed=_aligned(NEIGHBOURS * states, np.uint64),
+        hidden=_aligned(HIDDEN_UNITS * PERCEPTION_CHANNELS // 2 * COPIES, np.int32),
+        output=output,
+        output_pairs=output.view(np.int32),
+        numbers=np.arange(255, 255 - states, -1, np.int32),
+    )
+    work.first_column[column == 0] = -1
+    work.last_column[column == width - 1] = -1
+    return work
+
+
+@lru_cache(maxsize=16)
+def _constants(settings: Settings) -> tuple[Noise, Counting]:
+    """Returns the numbers and tables of settings, with no entropy counted."""
+    bias, temperature = (rules.logit_units(settings, v) for v in (settings.identity_bias, settings.temperature))
+    return (
+        Noise(np.int32(bias), temperature, np.int32(max(entropy.reach(settings), 0)), rules.gumbel_table()),
+        Counting(0, entropy.scale(settings), entropy.exp_table(), log_table(), entropy.pair_table()),
+    )
 
 
 def _flat(drawn: Rules) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -4,6 +4,8 @@ They allocate nothing and check nothing: `cpu` makes arrays of the right shapes.
 are those of `definition`, in the layouts of `cpu`.
 """
 
+from typing import NamedTuple
+
 import numpy as np
 
 from ncagen import philox
@@ -38,6 +40,49 @@ _ONE = np.uint64(1)
 IN_REGISTERS = PARTS > 0
 MOST = PARTS * ENTRIES  # states of a table in registers
 WORD = 64 - 64 % GROUP  # cells whose bits are kept in 64 bits
+
+
+class Noise(NamedTuple):
+    """What the steps add to logits. bias and temperature: in their units. reach: what noise decides, 0 without noise.
+    gumbel: int32[65536]."""
+
+    bias: np.int32
+    temperature: int
+    reach: np.int32
+    gumbel: np.ndarray
+
+
+class Counting(NamedTuple):
+    """Which entropy is added up. steps: before each frame, or 0. scale and the tables: those of `entropy`."""
+
+    steps: int
+    scale: int
+    exponentials: np.ndarray
+    logarithms: np.ndarray
+    pairs: np.ndarray
+
+
+class Workspace(NamedTuple):
+    """The arrays that the kernels compute in. Sizes: `cpu.workspace`; layouts: `simd` and `_load_rule`."""
+
+    grid: np.ndarray
+    first_column: np.ndarray
+    last_column: np.ndarray
+    before: np.ndarray
+    here: np.ndarray
+    after: np.ndarray
+    first: np.ndarray
+    second: np.ndarray
+    units: np.ndarray
+    logits: np.ndarray
+    words: np.ndarray
+    padded: np.ndarray
+    tables: np.ndarray
+    packed: np.ndarray
+    hidden: np.ndarray
+    output: np.ndarray
+    output_pairs: np.ndarray
+    numbers: np.ndarray
 
 
 @kernel
@@ -88,22 +133,24 @@ def sample_starts(seed, stream, candidates, states, uniform, table, words, ends,
 
 
 @inlined
-def _load_tables(perception, b, states, padded, tables):
-    """Copies the perception of rule b to the layout of `simd.perceive`. padded: int16[state, channel], for entries."""
+def _load_tables(perception, b, states, work):
+    """Copies the perception of rule b to tables: uint8 or int16 [2, tables of `simd.perceive`],
+    by way of padded: int16[state, channel] for all states of a table.
+    """
     entries = np.uint64(ENTRIES if states <= ENTRIES else 2 * ENTRIES)
     channels = np.uint64(PERCEPTION_CHANNELS)
-    at = np.uint64(0)
+    size = entries * np.uint64(DIGITS)
     for place in range(np.uint64(NEIGHBOURS)):
-        for i in range(np.uint64(states) * channels):
-            padded[i] = perception[b, place, i]
+        for i in range(states * channels):
+            work.padded[i] = perception[b, place, i]
         for c in range(channels):
+            tables = work.tables[c >> _ONE]
+            at = (place * np.uint64(2) + (c & _ONE)) * size
             for s in range(entries):
-                tables[at + s] = padded[s * channels + c]
-            at += entries
+                tables[at + s] = work.padded[s * channels + c]
             if DIGITS == 2:
                 for s in range(entries):
-                    tables[at + s] = padded[s * channels + c] >> 8
-                at += entries
+                    tables[at + entries + s] = work.padded[s * channels + c] >> 8
 
 
 @inlined
@@ -141,29 +188,56 @@ def _relative_weights(output, b, bias, differences):
 
 
 @inlined
-def _wrap_rows(torus, width, cells):
-    """Repeats the grid's last row before its first and its first after its last. torus: as in `simd.perceive`."""
-    top = np.uint64(BLOCK)
-    for c in range(top, top + width):
-        torus[c] = torus[c + cells]
-        torus[c + cells + width] = torus[c + width]
+def _load_rule(rules, b, states, bias, work):
+    """Copies the weights of rule b to `work`. Returns 1 where those of the output layer are relative, or 0."""
+    perception, hidden, output = rules
+    if states <= MOST:
+        _load_tables(perception, b, states, work)
+    else:
+        _pack_rule(perception, b, states, work.packed)
+    for i in range(np.uint64(len(work.hidden) // COPIES)):
+        for copy in range(np.uint64(COPIES)):
+            work.hidden[i * np.uint64(COPIES) + copy] = hidden[b, i]
+    return _relative_weights(output, b, bias, work.output)
+
+
+@inlined
+def _shift(work, width, cell, place):
+    simd.shift(work.grid, work.first_column, work.last_column, width, cell, place, work.before, work.here, work.after)
+
+
+@inlined
+def _shift_all(work, height, width):
+    """Writes the grid and its left and right neighbours, each with the last row before the first and the first after
+    the last. What a vector writes beyond its row is overwritten by the next."""
+    cells = height * width
+    block = np.uint64(BLOCK)
+    for c in range(np.uint64(0), width, block):
+        _shift(work, width, cells - width + c, c)
+    for c in range(np.uint64(0), cells, block):
+        _shift(work, width, c, width + c)
+    for c in range(np.uint64(0), width, block):
+        _shift(work, width, c, width + cells + c)
 
 
 @kernel
-def _perceive(packed, states, torus, height, width, first, second):
+def _perceive(packed, states, grid, height, width, first, second):
     """Does the same as simd.perceive for any states and processor: nine loads a cell, of four channels each."""
     states = np.uint64(states)
     for y in range(height):
+        above = y - _ONE if y else height - _ONE
+        below = y + _ONE if y + _ONE < height else np.uint64(0)
         for x in range(width):
             left = x - _ONE if x else width - _ONE
             right = x + _ONE if x + _ONE < width else np.uint64(0)
             lanes = np.uint64(CENTRE * 0x0001000100010001)
-            for row in range(np.uint64(3)):
-                at = np.uint64(BLOCK) + (y + row) * width
-                base = np.uint64(3) * row * states
-                lanes += packed[base + np.uint64(torus[at + left])]
-                lanes += packed[base + states + np.uint64(torus[at + x])]
-                lanes += packed[base + states + states + np.uint64(torus[at + right])]
+            base = np.uint64(0)
+            for row in (above, y, below):
+                at = row * width
+                lanes += packed[base + np.uint64(grid[at + left])]
+                lanes += packed[base + states + np.uint64(grid[at + x])]
+                lanes += packed[base + states + states + np.uint64(grid[at + right])]
+                base += np.uint64(3) * states
             lanes ^= np.uint64(0x8000800080008000)
             first[y * width + x] = np.int32(lanes & _LOW)
             second[y * width + x] = np.int32(lanes >> _32)
@@ -176,12 +250,11 @@ def _settle(key, candidate, step, cell, states, logits, noise, words):
     Also returns how many these are, and the sum of their distances from the best. logits: int32[state * GROUP], which
     begins with the cell's.
     """
-    _, temperature, reach, gumbel = noise
     blocks = (states + np.uint64(7)) >> np.uint64(3)
     best = logits[0]
     for s in range(_ONE, states):
         best = max(best, logits[s * np.uint64(GROUP)])
-    least = best - reach
+    least = best - noise.reach
     winner = np.uint64(0)
     top = np.int64(-(2**62))
     count = np.int64(0)
@@ -199,99 +272,92 @@ def _settle(key, candidate, step, cell, states, logits, noise, words):
             logit = np.int64(logits[(first + i) * np.uint64(GROUP)])
             count += 1
             distances += best - logit
-            logit += np.int64(gumbel[words[i]]) * temperature >> GUMBEL_SHIFT
+            logit += np.int64(noise.gumbel[words[i]]) * noise.temperature >> GUMBEL_SHIFT
             winner = first + i if logit > top else winner
             top = max(logit, top)
     return winner, count, distances
 
 
 @inlined
-def _settle_word(key, candidate, step, first, close, states, logits, noise, counting, counted, grid, words):
+def _settle_word(key, candidate, step, first, close, states, logits, noise, counting, counted, work):
     """Settles the cells whose bit is set in `close`, of WORD cells from `first`. Returns their entropy."""
-    _, scale, exponentials, logarithms, pairs = counting
     entropy = np.int64(0)
     while close:
         bit = np.uint64(trailing_zeros(close))
         close &= close - _ONE
         lane = bit % np.uint64(GROUP)
         cell = logits[(bit - lane) * states + lane :]
-        grid[first + bit], count, distances = _settle(
-            key, candidate, step, first + bit, states, cell, noise, words
+        work.grid[first + bit], count, distances = _settle(
+            key, candidate, step, first + bit, states, cell, noise, work.words
         )
         if counted:
             if count == 2:
-                entropy += pair_entropy(distances, scale, pairs)
+                entropy += pair_entropy(distances, counting.scale, counting.pairs)
             else:
-                entropy += cell_entropy(cell, states, GROUP, noise[2], scale, exponentials, logarithms)
+                entropy += cell_entropy(
+                    cell, states, GROUP, noise.reach, counting.scale, counting.exponentials, counting.logarithms
+                )
     return entropy
 
 
 @inlined
-def _perceive_all(rule, states, shape, scratch):
+def _perceive_all(states, shape, work):
     """Perception of all cells of the grid."""
-    tables, _, packed, _, _, _ = rule
-    torus, _, first_column, last_column, first, second, units = scratch
     height, width = shape
-    cells = height * width
-    if IN_REGISTERS and states <= ENTRIES:
-        for c in range(np.uint64(0), cells, np.uint64(BLOCK)):
-            simd.perceive(tables, torus, first_column, last_column, width, c, first, second)
-    elif IN_REGISTERS and states <= MOST:
-        for c in range(np.uint64(0), cells, np.uint64(BLOCK)):
-            simd.perceive_two(tables, torus, first_column, last_column, width, c, first, second)
+    if IN_REGISTERS and states <= MOST:
+        _shift_all(work, height, width)
+        for c in range(np.uint64(0), height * width, np.uint64(BLOCK)):
+            if states <= ENTRIES:
+                simd.perceive(work.tables[0], work.before, work.here, work.after, width, c, work.first)
+                simd.perceive(work.tables[1], work.before, work.here, work.after, width, c, work.second)
+            else:
+                simd.perceive_two(work.tables[0], work.before, work.here, work.after, width, c, work.first)
+                simd.perceive_two(work.tables[1], work.before, work.here, work.after, width, c, work.second)
     else:
-        _perceive(packed, states, torus, height, width, first, second)
+        _perceive(work.packed, states, work.grid, height, width, work.first, work.second)
 
 
 @inlined
-def _dense_word(rule, states, bias, reach, scratch, begun, ended, logits):
-    """Runs `simd.dense` on the cells from `begun` to `ended`, at most WORD. Returns the bit mask of the close ones."""
-    hidden, output, start, numbers = rule
-    _, grid, _, _, first, second, units = scratch
+def _best_states(work, states, relative, bias, reach, begun, ended, logits):
+    """Runs `simd.best_states` on the cells from `begun` to `ended`, at most WORD. Returns the bits of close cells."""
     close = np.uint64(0)
-    if bias:
-        for c in range(begun, ended, np.uint64(GROUP)):
-            at = c - begun
-            found = simd.best_states(units, output, start, states, bias, reach, grid, c, numbers, logits, at)
-            close |= found << at
-    else:  # a bias known to be zero costs nothing
-        for c in range(begun, ended, np.uint64(GROUP)):
-            at, none = c - begun, np.int32(0)
-            found = simd.best_states(units, output, start, states, none, reach, grid, c, numbers, logits, at)
-            close |= found << at
+    for c in range(begun, ended, np.uint64(GROUP)):
+        at = c - begun
+        found = simd.best_states(
+            work.units, work.output_pairs, relative, states, bias, reach, work.grid, c, work.numbers, logits, at
+        )
+        close |= found << at
     if ended - begun < np.uint64(64):  # the last group may end beyond the grid
         close &= (_ONE << (ended - begun)) - _ONE
     return close
 
 
 @inlined
-def _steps(key, candidate, first_step, steps, states, shape, noise, counting, tables, weights, scratch, settling):
-    """Runs `steps` steps on the grid in scratch, in place.
+def _steps(key, candidate, first_step, steps, states, relative, shape, noise, counting, work):
+    """Runs `steps` steps on the grid in `work`, in place.
 
     Returns the entropy of all cells in the last steps, as many as `counting` says, in units of 1/2**24 nat.
     """
-    bias, _, reach, _ = noise
-    reach = np.int32(reach + INEXACT)
-    logits, words = settling
-    height, width = shape
-    cells = height * width
+    cells = shape[0] * shape[1]
     word = np.uint64(WORD)
+    reach = np.int32(noise.reach + INEXACT)
     entropy = np.int64(0)
     for step in range(first_step, first_step + steps):
-        counted = step + counting[0] >= first_step + steps
-        _wrap_rows(scratch[0], width, cells)
-        _perceive_all(tables, states, shape, scratch)
+        counted = step + counting.steps >= first_step + steps
+        _perceive_all(states, shape, work)
         for c in range(np.uint64(0), cells, np.uint64(LANES)):
-            simd.hidden_units(scratch[4], scratch[5], weights[0], c, scratch[6])
+            simd.hidden_units(work.first, work.second, work.hidden, c, work.units)
         close = np.uint64(0)
-        # Close cells are settled a word later: a branch on new results of `dense` would stall its successors.
+        # Close cells are settled a word later: a branch on new results of `best_states` would stall its successors.
         for begun in range(np.uint64(0), cells + word, word):
             before, close = close, np.uint64(0)
             odd = begun // word & _ONE
             if begun < cells:
-                close = _dense_word(
-                    weights, states, bias, reach, scratch, begun, min(begun + word, cells), logits[odd]
-                )
+                ended = min(begun + word, cells)
+                if noise.bias:
+                    close = _best_states(work, states, relative, noise.bias, reach, begun, ended, work.logits[odd])
+                else:  # a bias known to be zero costs nothing
+                    close = _best_states(work, states, relative, np.int32(0), reach, begun, ended, work.logits[odd])
             if before:
                 entropy += _settle_word(
                     key,
@@ -300,52 +366,41 @@ def _steps(key, candidate, first_step, steps, states, shape, noise, counting, ta
                     begun - word,
                     before,
                     states,
-                    logits[_ONE - odd],
+                    work.logits[odd ^ _ONE],
                     noise,
                     counting,
                     counted,
-                    scratch[1],
-                    words,
+                    work,
                 )
     return entropy
 
 
 @kernel
-def rollout(
-    key, candidates, rules, grids, states, shape, frame_steps, noise, counting, rule, scratch, settling, recorded, sums
-):
-    """Runs each candidate through its frames. frame_steps: (step of `grids`, steps before the first frame, steps
-    between frames). shape: height and width. noise: (bias, temperature, reach, gumbel). counting: (steps before each
-    frame whose entropy is added up in `sums`: int64[batch, frame], or 0; scale and the tables of `entropy`)."""
-    perception, hidden, output, numbers = rules
-    tables, padded, packed, copies, differences, difference_pairs = rule
+def rollout(key, candidates, rules, grids, states, shape, frame_steps, noise, counting, work, recorded, sums):
+    """Runs each candidate through its frames.
+
+    rules: perception int16[batch, 9, state * channel], hidden int32[batch, 32], pairs of weights, and output
+    int16[batch, state * unit]. shape: height and width. frame_steps: (step of `grids`, steps before the first frame,
+    steps between frames). noise, counting, work: Noise, Counting, Workspace. Writes recorded: uint8[batch, frame, cell]
+    and, where `counting` says so, sums: int64[batch, frame].
+    """
     at, before, between = frame_steps
-    grid = scratch[1]
     cells = shape[0] * shape[1]
     states = np.uint64(states)
     for b in range(len(candidates)):
-        if states <= MOST:
-            _load_tables(perception, b, states, padded, tables)
-        else:
-            _pack_rule(perception, b, states, packed)
-        start = _relative_weights(output, b, noise[0], differences)
-        for i in range(np.uint64(len(copies))):
-            copies[i] = hidden[b, i // np.uint64(COPIES)]
-        weights = copies, difference_pairs, start, numbers
+        relative = _load_rule(rules, b, states, noise.bias, work)
         for c in range(cells):
-            grid[c] = grids[b, c]
+            work.grid[c] = grids[b, c]
         step = at + 1
         steps = before
         for frame in range(recorded.shape[1]):
-            entropy = _steps(
-                key, candidates[b], step, steps, states, shape, noise, counting, rule, weights, scratch, settling
-            )
-            if counting[0]:
+            entropy = _steps(key, candidates[b], step, steps, states, relative, shape, noise, counting, work)
+            if counting.steps:
                 sums[b, frame] = entropy
             step += steps
             steps = between
             for c in range(cells):
-                recorded[b, frame, c] = grid[c]
+                recorded[b, frame, c] = work.grid[c]
 
 
 @kernel

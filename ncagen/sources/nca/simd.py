@@ -24,7 +24,7 @@ from llvmlite import ir
 from numba.core import cgutils, types
 from numba.extending import intrinsic
 
-from ncagen.sources.nca.rules import HIDDEN_UNITS, PERCEPTION_CHANNELS
+from ncagen.sources.nca.rules import HIDDEN_UNITS
 from ncagen.sources.nca.vectors import (
     BLOCK,
     BYTES,
@@ -67,24 +67,43 @@ def _arguments(context, builder, signature, args):
     ]
 
 
-def _neighbours(builder, torus, at_first, at_last, width, cell):
-    """Yields the states of the nine neighbours of BLOCK cells, row by row."""
-    one = ir.Constant(I64, 1)
-    here = builder.add(cell, ir.Constant(I64, BLOCK))
+@intrinsic
+def shift(typing, grid, first_column, last_column, width, cell, place, before, here, after):
+    """Copies BLOCK cells of the grid, from `cell`, to three grids with wrapped rows, from `place`.
+
+    grid: uint8[cell], with a row of padding before it and BLOCK cells behind it. first_column, last_column:
+    int8[cell], -1 where a cell is the first or the last of its row. Writes before, here and after, each uint8: the
+    left neighbour of each cell, the cell, and the right neighbour, which may be at the other end of the row.
+    """
+    signature = types.void(grid, first_column, last_column, width, cell, place, before, here, after)
+
+    def generate(context, builder, signature, args):
+        grid, first_column, last_column, width, cell, place, before, here, after = _arguments(
+            context, builder, signature, args
+        )
+
+        def ends(column):
+            return builder.icmp_signed("<", load(builder, column, cell, BYTES), everywhere(0, BYTES))
+
+        one = ir.Constant(I64, 1)
+        left, right = builder.sub(cell, one), builder.add(cell, one)
+        for target, at, other, column in (
+            (before, left, builder.add(left, width), first_column),
+            (after, right, builder.sub(right, width), last_column),
+        ):
+            wrapped = load(builder, grid, other, BYTES)
+            store(builder, builder.select(ends(column), wrapped, load(builder, grid, at, BYTES)), target, place)
+        store(builder, load(builder, grid, cell, BYTES), here, place)
+        return context.get_dummy_value()
+
+    return signature, generate
+
+
+def _neighbours(builder, grids, width, cell):
+    """Yields the states of the nine neighbours of BLOCK cells, row by row. grids: as of `perceive`."""
     for row in range(3):
-        at = builder.add(here, builder.mul(width, ir.Constant(I64, row)))
-        before, after = builder.sub(at, one), builder.add(at, one)
-        yield builder.select(
-            at_first,
-            load(builder, torus, builder.add(before, width), BYTES),
-            load(builder, torus, before, BYTES),
-        )
-        yield load(builder, torus, at, BYTES)
-        yield builder.select(
-            at_last,
-            load(builder, torus, builder.sub(after, width), BYTES),
-            load(builder, torus, after, BYTES),
-        )
+        for grid in grids:
+            yield load(builder, grid, builder.add(cell, builder.mul(width, ir.Constant(I64, row))), BYTES)
 
 
 def _interleave(builder, a, b, lane: int):
@@ -99,8 +118,8 @@ def _interleave(builder, a, b, lane: int):
 
 
 def _word_sums(builder, tables, neighbours, parts):
-    """Adds up 16-bit weights. Returns the sums of each channel: 16-bit integers of the BLOCK cells."""
-    sums = [everywhere(0, LOOKED_UP)] * PERCEPTION_CHANNELS
+    """Adds up 16-bit weights of two channels. Returns the sums of each: 16-bit integers of the BLOCK cells."""
+    sums = [everywhere(0, LOOKED_UP)] * 2
     for states in neighbours:
         found = look_up(builder, states, parts)
         sums = [builder.add(total, found(list(islice(tables, parts)))) for total in sums]
@@ -109,8 +128,7 @@ def _word_sums(builder, tables, neighbours, parts):
 
 def _byte_sums(builder, tables, neighbours, parts):
     """Adds up weights of two bytes. Returns the sums of each channel: those of the even and of the odd cells."""
-    none = everywhere(0, _HALVES)
-    sums = [[none, none, everywhere(0, BYTES)] for _ in range(PERCEPTION_CHANNELS)]
+    sums = [[everywhere(0, _HALVES), everywhere(0, _HALVES), everywhere(0, BYTES)] for _ in range(2)]
     eight = everywhere(8, _HALVES)
     for states in neighbours:
         found = look_up(builder, states, parts)
@@ -119,65 +137,54 @@ def _byte_sums(builder, tables, neighbours, parts):
             channel[0] = builder.add(channel[0], low)
             channel[1] = builder.add(channel[1], builder.lshr(low, eight))
             channel[2] = builder.add(channel[2], found(list(islice(tables, parts))))
-    found = []
+    joined = []
     for both, odd, high in sums:
         high = builder.bitcast(high, _HALVES)
         even = builder.add(both, builder.shl(builder.sub(high, odd), eight))
-        found.append((even, builder.add(odd, builder.and_(high, everywhere(-256, _HALVES)))))
-    return found
+        joined.append((even, builder.add(odd, builder.and_(high, everywhere(-256, _HALVES)))))
+    return joined
 
 
-def _store_words(builder, sums, first, second, cell):
+def _store_words(builder, sums, target, cell):
     """Stores `_word_sums` as pairs."""
-    for channels, target in ((sums[:2], first), (sums[2:], second)):
-        for half, pairs in enumerate(_interleave(builder, *channels, BLOCK)):
-            store(builder, pairs, target, builder.add(cell, ir.Constant(I64, half * BLOCK // 2)))
+    for half, pairs in enumerate(_interleave(builder, *sums, BLOCK)):
+        store(builder, pairs, target, builder.add(cell, ir.Constant(I64, half * BLOCK // 2)))
 
 
-def _store_bytes(builder, sums, first, second, cell):
+def _store_bytes(builder, sums, target, cell):
     """Stores `_byte_sums` as pairs. The interleaving is within 16 bytes, so a vector has cells from each half."""
     words = ir.VectorType(I32, BLOCK // 4)
-    for (low, high), target in ((sums[:2], first), (sums[2:], second)):
-        even, odd = (_interleave(builder, low[i], high[i], 8) for i in range(2))
-        for part in range(2):
-            pairs = (builder.bitcast(each[part], words) for each in (even, odd))
-            for quarter, four in enumerate(_interleave(builder, *pairs, 4)):
-                for half in range(2):
-                    lanes = ir.Constant(ir.VectorType(I32, 4), [half * 4 + i for i in range(4)])
-                    at = ir.Constant(I64, half * 16 + part * 8 + quarter * 4)
-                    store(builder, builder.shuffle_vector(four, four, lanes), target, builder.add(cell, at))
+    low, high = sums
+    even, odd = (_interleave(builder, low[i], high[i], 8) for i in range(2))
+    for part in range(2):
+        pairs = (builder.bitcast(each[part], words) for each in (even, odd))
+        for quarter, four in enumerate(_interleave(builder, *pairs, 4)):
+            for half in range(2):
+                lanes = ir.Constant(ir.VectorType(I32, 4), [half * 4 + i for i in range(4)])
+                at = ir.Constant(I64, half * 16 + part * 8 + quarter * 4)
+                store(builder, builder.shuffle_vector(four, four, lanes), target, builder.add(cell, at))
 
 
 def _perceive(parts: int):
     """Makes the function `perceive` for tables of `parts` registers."""
 
     @intrinsic
-    def perceive(typing, tables, torus, first_column, last_column, width, cell, first, second):
-        """Perception of BLOCK cells by table look-up in registers.
+    def perceive(typing, tables, before, here, after, width, cell, pairs):
+        """Two channels of the perception of BLOCK cells, by table look-up in registers.
 
-        tables: uint8 or int16 [9, 4, digit, part, ENTRIES], by position and channel; of bytes the low ones first.
-        torus: uint8, BLOCK cells of padding and then the grid with its wrapped rows, so that the upper neighbour of
-        cell i has index BLOCK + i. first_column, last_column: int8[cell], -1 where a cell is the first or the last of
-        its row, whose neighbour is at the other end of the row. Writes first: int32[cell], channels 0 and 1 as a pair
-        of 16-bit halves, and second: channels 2 and 3.
+        tables: uint8 or int16 [9, channel, digit, part, ENTRIES], by position; of bytes the low ones first. before,
+        here, after: uint8, of `shift`, such that the upper neighbours of the cell i have index i. Writes pairs:
+        int32[cell], the channels as 16-bit halves.
         """
-        signature = types.void(tables, torus, first_column, last_column, width, cell, first, second)
+        signature = types.void(tables, before, here, after, width, cell, pairs)
 
         def generate(context, builder, signature, args):
-            tables, torus, first_column, last_column, width, cell, first, second = _arguments(
-                context, builder, signature, args
-            )
-            at_first, at_last = (
-                builder.icmp_signed("<", load(builder, column, cell, BYTES), everywhere(0, BYTES))
-                for column in (first_column, last_column)
-            )
-            neighbours = _neighbours(builder, torus, at_first, at_last, width, cell)
-            count = 9 * PERCEPTION_CHANNELS * DIGITS * parts
+            tables, before, here, after, width, cell, pairs = _arguments(context, builder, signature, args)
+            neighbours = _neighbours(builder, (before, here, after), width, cell)
+            count = 9 * 2 * DIGITS * parts
             loaded = (load(builder, tables, ir.Constant(I64, i * ENTRIES), TABLE) for i in range(count))
-            if DIGITS == 1:
-                _store_words(builder, _word_sums(builder, loaded, neighbours, parts), first, second, cell)
-            else:
-                _store_bytes(builder, _byte_sums(builder, loaded, neighbours, parts), first, second, cell)
+            sums, put = (_word_sums, _store_words) if DIGITS == 1 else (_byte_sums, _store_bytes)
+            put(builder, sums(builder, loaded, neighbours, parts), pairs, cell)
             return context.get_dummy_value()
 
         return signature, generate
@@ -252,6 +259,7 @@ def best_states(typing, units, output, start, states, bias, reach, grid, cell, n
         current = [builder.zext(load(builder, grid, at, ir.VectorType(I8, LANES)), WORDS) for at in cells]
         biases = splat(builder, bias)
         logits = builder.gep(logits, [builder.mul(at, states)])
+
         def biased(state):
             state = splat(builder, builder.trunc(state, I32))
             return [builder.select(builder.icmp_unsigned("==", each, state), biases, everywhere(0)) for each in current]
@@ -268,7 +276,9 @@ def best_states(typing, units, output, start, states, bias, reach, grid, cell, n
             for i in range(HIDDEN_UNITS // 2):
                 at = builder.add(builder.mul(loop.index, ir.Constant(I64, HIDDEN_UNITS // 2)), ir.Constant(I64, i))
                 weight = _weight(builder, output, at)
-                sums = [multiply_add(builder, total, found[i], weight) for total, found in zip(sums, pairs, strict=True)]
+                sums = [
+                    multiply_add(builder, total, found[i], weight) for total, found in zip(sums, pairs, strict=True)
+                ]
             number = _weight(builder, numbers, loop.index)
             at = builder.mul(loop.index, ir.Constant(I64, GROUP))
             for v in range(VECTORS):
@@ -276,7 +286,9 @@ def best_states(typing, units, output, start, states, bias, reach, grid, cell, n
                 named = replace_low_byte(builder, sums[v], number)
                 top = builder.load(best[v])
                 builder.store(larger(builder, top, named), best[v])
-                builder.store(larger(builder, builder.load(second_best[v]), smaller(builder, top, named)), second_best[v])
+                builder.store(
+                    larger(builder, builder.load(second_best[v]), smaller(builder, top, named)), second_best[v]
+                )
         mask = ir.Constant(I64, 0)
         for v in range(VECTORS):
             top = builder.load(best[v])
