@@ -244,17 +244,14 @@ def _perceive(packed, states, grid, height, width, first, second):
 
 
 @inlined
-def _settle(key, candidate, step, cell, states, logits, noise, words):
-    """Returns the next state of a cell that noise may decide: only states within reach of the best can win.
+def _settle(key, candidate, step, cell, states, logits, best, noise, words):
+    """Returns the next state of a cell that noise may decide. Only states within reach of the best can win.
 
-    Also returns how many these are, and the sum of their distances from the best. logits: int32[state * GROUP], which
-    begins with the cell's.
+    best: the largest logit, or a lower one, with which the result is the same. Also returns how many states are within
+    reach of `best`, and the sum of their distances from it. logits: int32[state * GROUP], which begins with the cell's.
     """
     blocks = (states + np.uint64(7)) >> np.uint64(3)
-    best = logits[0]
-    for s in range(_ONE, states):
-        best = max(best, logits[s * np.uint64(GROUP)])
-    least = best - noise.reach
+    least = np.int64(best) - noise.reach
     winner = np.uint64(0)
     top = np.int64(-(2**62))
     count = np.int64(0)
@@ -262,8 +259,10 @@ def _settle(key, candidate, step, cell, states, logits, noise, words):
     for block in range(blocks):
         first = block << np.uint64(3)
         within = np.uint64(0)
-        for i in range(min(np.uint64(8), states - first)):
-            within |= np.uint64(logits[(first + i) * np.uint64(GROUP)] >= least) << i
+        s = min(first + np.uint64(8), states)
+        while s > first:  # downwards, which LLVM does not turn into vectors: there are too few states
+            s -= _ONE
+            within = within << _ONE | np.uint64(logits[s * np.uint64(GROUP)] >= least)
         if within:
             philox_block(key[0], key[1], _NOISE + step, candidate, cell * blocks + block, words, 0)
         while within:
@@ -279,6 +278,15 @@ def _settle(key, candidate, step, cell, states, logits, noise, words):
 
 
 @inlined
+def _largest(logits, states):
+    """Returns the largest logit of a cell."""
+    best = logits[0]
+    for s in range(_ONE, states):
+        best = max(best, logits[s * np.uint64(GROUP)])
+    return best
+
+
+@inlined
 def _settle_word(key, candidate, step, first, close, states, logits, noise, counting, counted, work):
     """Settles the cells whose bit is set in `close`, of WORD cells from `first`. Returns their entropy."""
     entropy = np.int64(0)
@@ -287,8 +295,12 @@ def _settle_word(key, candidate, step, first, close, states, logits, noise, coun
         close &= close - _ONE
         lane = bit % np.uint64(GROUP)
         cell = logits[(bit - lane) * states + lane :]
+        if counted:
+            best = _largest(cell, states)
+        else:  # close to the largest: the low byte is left out of what is compared
+            best = cell[np.uint64(work.grid[first + bit]) * np.uint64(GROUP)]
         work.grid[first + bit], count, distances = _settle(
-            key, candidate, step, first + bit, states, cell, noise, work.words
+            key, candidate, step, first + bit, states, cell, best, noise, work.words
         )
         if counted:
             if count == 2:

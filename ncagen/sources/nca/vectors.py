@@ -33,7 +33,7 @@ def _features() -> set[str]:
 FEATURES = _features()
 LANES = 16 if "avx512bw" in FEATURES else 8  # 32-bit integers in a vector
 # Vectors of a call of `simd.dense`. More of them load a weight less often, but need more than 16 registers.
-VECTORS = 1
+VECTORS = 3 if "avx512bw" in FEATURES else 1
 GROUP = VECTORS * LANES  # cells of a call of `simd.dense`
 # Copies of each weight of the hidden layer: as many as lanes where only a whole vector can be an instruction's operand.
 COPIES = 1 if "avx512bw" in FEATURES else LANES
@@ -132,7 +132,9 @@ def smaller(builder, a, b):
 
 
 def replace_low_byte(builder, a, b):
-    """Replaces the low byte of each 32-bit lane of `a` by that of b: 0 to 255 in each lane."""
+    """Replaces the low byte of each 32-bit lane of `a` by b: 0 to 255 in each lane."""
+    if "avx512bw" in FEATURES:  # one vpternlogd
+        return builder.or_(builder.and_(a, everywhere(-256)), b)
     count, byte = 4 * LANES, ir.VectorType(I8, 4 * LANES)
     mask = ir.Constant(ir.VectorType(I32, count), [i if i % 4 else count + i for i in range(count)])
     return builder.bitcast(builder.shuffle_vector(builder.bitcast(a, byte), builder.bitcast(b, byte), mask), WORDS)
