@@ -27,7 +27,7 @@ from ncagen.sources.nca.rules import (
 )
 from ncagen.sources.nca.settings import Settings
 from ncagen.sources.nca.simd import DIGITS
-from ncagen.sources.nca.vectors import BLOCK, COPIES, ENTRIES, ENTRY_BITS, GROUP
+from ncagen.sources.nca.vectors import BLOCK, COPIED, COPIES, ENTRIES, ENTRY_BITS, GROUP, LANES
 
 # In cell-steps. A batch with the default settings has 512 candidates and takes about 25 ms, so a build stops quickly.
 BATCH_CELL_STEPS = 512 * 144 * 20
@@ -167,12 +167,13 @@ def _new_workspace(states: int, height: int, width: int) -> Workspace:
         logits=_aligned(2 * states * WORD, np.int32).reshape(2, -1),
         words=_aligned(8, np.uint16),
         padded=_aligned(PERCEPTION_CHANNELS * parts * ENTRIES, np.int16),
-        tables=_aligned(tables, np.int16 if ENTRY_BITS == 16 else np.uint8).reshape(2, -1),
+        tables=_aligned(tables, np.int16 if ENTRY_BITS == 16 else np.uint8),
         packed=_aligned(NEIGHBOURS * states, np.uint64),
         hidden=_aligned(HIDDEN_UNITS * PERCEPTION_CHANNELS // 2 * COPIES, np.int32),
         output=output,
-        output_pairs=output.view(np.int32),
-        numbers=np.arange(255, 255 - states, -1, np.int32),
+        pairs=output.view(np.int32),
+        copies=_aligned(states * HIDDEN_UNITS // 2 * LANES if states <= COPIED else 0, np.int32),
+        numbers=np.repeat(np.arange(255, 255 - states, -1, np.int32), LANES if states <= COPIED else 1),
     )
     work.first_column[column == 0] = -1
     work.last_column[column == width - 1] = -1

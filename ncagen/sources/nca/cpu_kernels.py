@@ -22,8 +22,8 @@ from ncagen.sources.nca.rules import (
     NEIGHBOURS,
     PERCEPTION_CHANNELS,
 )
-from ncagen.sources.nca.simd import DIGITS, INEXACT
-from ncagen.sources.nca.vectors import BLOCK, COPIES, ENTRIES, GROUP, LANES, PARTS
+from ncagen.sources.nca.simd import CHANNELS, DIGITS, INEXACT
+from ncagen.sources.nca.vectors import BLOCK, COPIED, COPIES, ENTRIES, GROUP, LANES, PARTS
 
 _PERCEPTION, _HIDDEN, _OUTPUT, _START_WEIGHTS, _START_CELLS, _NOISE = (
     philox.PERCEPTION,
@@ -81,7 +81,8 @@ class Workspace(NamedTuple):
     packed: np.ndarray
     hidden: np.ndarray
     output: np.ndarray
-    output_pairs: np.ndarray
+    pairs: np.ndarray
+    copies: np.ndarray
     numbers: np.ndarray
 
 
@@ -134,8 +135,9 @@ def sample_starts(seed, stream, candidates, states, uniform, table, words, ends,
 
 @inlined
 def _load_tables(perception, b, states, work):
-    """Copies the perception of rule b to tables: uint8 or int16 [2, tables of `simd.perceive`],
-    by way of padded: int16[state, channel] for all states of a table.
+    """Copies the perception of rule b to tables, laid out as in `simd.perceive`.
+
+    It goes through padded: int16[state, channel], which has all states of a table.
     """
     entries = np.uint64(ENTRIES if states <= ENTRIES else 2 * ENTRIES)
     channels = np.uint64(PERCEPTION_CHANNELS)
@@ -144,13 +146,13 @@ def _load_tables(perception, b, states, work):
         for i in range(states * channels):
             work.padded[i] = perception[b, place, i]
         for c in range(channels):
-            tables = work.tables[c >> _ONE]
-            at = (place * np.uint64(2) + (c & _ONE)) * size
+            at = (c // np.uint64(CHANNELS) * np.uint64(NEIGHBOURS) + place) * np.uint64(CHANNELS)
+            at = (at + c % np.uint64(CHANNELS)) * size
             for s in range(entries):
-                tables[at + s] = work.padded[s * channels + c]
+                work.tables[at + s] = work.padded[s * channels + c]
             if DIGITS == 2:
                 for s in range(entries):
-                    tables[at + entries + s] = work.padded[s * channels + c] >> 8
+                    work.tables[at + entries + s] = work.padded[s * channels + c] >> 8
 
 
 @inlined
@@ -198,7 +200,11 @@ def _load_rule(rules, b, states, bias, work):
     for i in range(np.uint64(len(work.hidden) // COPIES)):
         for copy in range(np.uint64(COPIES)):
             work.hidden[i * np.uint64(COPIES) + copy] = hidden[b, i]
-    return _relative_weights(output, b, bias, work.output)
+    relative = _relative_weights(output, b, bias, work.output)
+    for i in range(np.uint64(len(work.copies) // LANES)):
+        for copy in range(np.uint64(LANES)):
+            work.copies[i * np.uint64(LANES) + copy] = work.pairs[i]
+    return relative
 
 
 @inlined
@@ -320,11 +326,9 @@ def _perceive_all(states, shape, work):
         _shift_all(work, height, width)
         for c in range(np.uint64(0), height * width, np.uint64(BLOCK)):
             if states <= ENTRIES:
-                simd.perceive(work.tables[0], work.before, work.here, work.after, width, c, work.first)
-                simd.perceive(work.tables[1], work.before, work.here, work.after, width, c, work.second)
+                simd.perceive(work.tables, work.before, work.here, work.after, width, c, work.first, work.second)
             else:
-                simd.perceive_two(work.tables[0], work.before, work.here, work.after, width, c, work.first)
-                simd.perceive_two(work.tables[1], work.before, work.here, work.after, width, c, work.second)
+                simd.perceive_two(work.tables, work.before, work.here, work.after, width, c, work.first, work.second)
     else:
         _perceive(work.packed, states, work.grid, height, width, work.first, work.second)
 
@@ -333,12 +337,24 @@ def _perceive_all(states, shape, work):
 def _best_states(work, states, relative, bias, reach, begun, ended, logits):
     """Runs `simd.best_states` on the cells from `begun` to `ended`, at most WORD. Returns the bits of close cells."""
     close = np.uint64(0)
-    for c in range(begun, ended, np.uint64(GROUP)):
-        at = c - begun
-        found = simd.best_states(
-            work.units, work.output_pairs, relative, states, bias, reach, work.grid, c, work.numbers, logits, at
-        )
-        close |= found << at
+    if states <= COPIED:
+        for c in range(begun, ended, np.uint64(GROUP)):
+            at = c - begun
+            close |= (
+                simd.best_states_copied(
+                    work.units, work.copies, relative, states, bias, reach, work.grid, c, work.numbers, logits, at
+                )
+                << at
+            )
+    else:
+        for c in range(begun, ended, np.uint64(GROUP)):
+            at = c - begun
+            close |= (
+                simd.best_states(
+                    work.units, work.pairs, relative, states, bias, reach, work.grid, c, work.numbers, logits, at
+                )
+                << at
+            )
     if ended - begun < np.uint64(64):  # the last group may end beyond the grid
         close &= (_ONE << (ended - begun)) - _ONE
     return close

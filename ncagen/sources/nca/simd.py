@@ -24,7 +24,7 @@ from llvmlite import ir
 from numba.core import cgutils, types
 from numba.extending import intrinsic
 
-from ncagen.sources.nca.rules import HIDDEN_UNITS
+from ncagen.sources.nca.rules import HIDDEN_UNITS, PERCEPTION_CHANNELS
 from ncagen.sources.nca.vectors import (
     BLOCK,
     BYTES,
@@ -54,6 +54,7 @@ from ncagen.sources.nca.vectors import (
 )
 
 DIGITS = 16 // ENTRY_BITS  # tables of a weight
+CHANNELS = 4 // DIGITS  # that `perceive` adds up at a time: as many as fit the registers
 _HALVES = ir.VectorType(I16, BLOCK // 2)
 # By how much more than two logits the numbers that stand for them differ at most: low bytes were replaced in both.
 INEXACT = 2 * 255
@@ -118,8 +119,8 @@ def _interleave(builder, a, b, lane: int):
 
 
 def _word_sums(builder, tables, neighbours, parts):
-    """Adds up 16-bit weights of two channels. Returns the sums of each: 16-bit integers of the BLOCK cells."""
-    sums = [everywhere(0, LOOKED_UP)] * 2
+    """Adds up 16-bit weights. Returns the sums of each channel: 16-bit integers of the BLOCK cells."""
+    sums = [everywhere(0, LOOKED_UP)] * CHANNELS
     for states in neighbours:
         found = look_up(builder, states, parts)
         sums = [builder.add(total, found(list(islice(tables, parts)))) for total in sums]
@@ -128,7 +129,7 @@ def _word_sums(builder, tables, neighbours, parts):
 
 def _byte_sums(builder, tables, neighbours, parts):
     """Adds up weights of two bytes. Returns the sums of each channel: those of the even and of the odd cells."""
-    sums = [[everywhere(0, _HALVES), everywhere(0, _HALVES), everywhere(0, BYTES)] for _ in range(2)]
+    sums = [[everywhere(0, _HALVES), everywhere(0, _HALVES), everywhere(0, BYTES)] for _ in range(CHANNELS)]
     eight = everywhere(8, _HALVES)
     for states in neighbours:
         found = look_up(builder, states, parts)
@@ -145,16 +146,16 @@ def _byte_sums(builder, tables, neighbours, parts):
     return joined
 
 
-def _store_words(builder, sums, target, cell):
-    """Stores `_word_sums` as pairs."""
-    for half, pairs in enumerate(_interleave(builder, *sums, BLOCK)):
+def _store_words(builder, low, high, target, cell):
+    """Stores two channels of `_word_sums` as pairs."""
+    for half, pairs in enumerate(_interleave(builder, low, high, BLOCK)):
         store(builder, pairs, target, builder.add(cell, ir.Constant(I64, half * BLOCK // 2)))
 
 
-def _store_bytes(builder, sums, target, cell):
-    """Stores `_byte_sums` as pairs. The interleaving is within 16 bytes, so a vector has cells from each half."""
+def _store_bytes(builder, low, high, target, cell):
+    """Stores two channels of `_byte_sums` as pairs. The interleaving is within 16 bytes, so a vector has cells from
+    each half of the block."""
     words = ir.VectorType(I32, BLOCK // 4)
-    low, high = sums
     even, odd = (_interleave(builder, low[i], high[i], 8) for i in range(2))
     for part in range(2):
         pairs = (builder.bitcast(each[part], words) for each in (even, odd))
@@ -169,22 +170,26 @@ def _perceive(parts: int):
     """Makes the function `perceive` for tables of `parts` registers."""
 
     @intrinsic
-    def perceive(typing, tables, before, here, after, width, cell, pairs):
-        """Two channels of the perception of BLOCK cells, by table look-up in registers.
+    def perceive(typing, tables, before, here, after, width, cell, first, second):
+        """Perception of BLOCK cells, by table look-up in registers.
 
-        tables: uint8 or int16 [9, channel, digit, part, ENTRIES], by position; of bytes the low ones first. before,
-        here, after: uint8, of `shift`, such that the upper neighbours of the cell i have index i. Writes pairs:
-        int32[cell], the channels as 16-bit halves.
+        tables: uint8 or int16 [pass, 9, channel, digit, part, ENTRIES], by position; of bytes the low ones first. A
+        pass has CHANNELS channels. before, here, after: uint8, of `shift`, such that the upper neighbours of cell i
+        have index i. Writes first: int32[cell], channels 0 and 1 as 16-bit halves, and second: channels 2 and 3.
         """
-        signature = types.void(tables, before, here, after, width, cell, pairs)
+        signature = types.void(tables, before, here, after, width, cell, first, second)
 
         def generate(context, builder, signature, args):
-            tables, before, here, after, width, cell, pairs = _arguments(context, builder, signature, args)
-            neighbours = _neighbours(builder, (before, here, after), width, cell)
-            count = 9 * 2 * DIGITS * parts
+            tables, before, here, after, width, cell, first, second = _arguments(context, builder, signature, args)
+            count = 9 * PERCEPTION_CHANNELS * DIGITS * parts
             loaded = (load(builder, tables, ir.Constant(I64, i * ENTRIES), TABLE) for i in range(count))
-            sums, put = (_word_sums, _store_words) if DIGITS == 1 else (_byte_sums, _store_bytes)
-            put(builder, sums(builder, loaded, neighbours, parts), pairs, cell)
+            add_up, put = (_word_sums, _store_words) if DIGITS == 1 else (_byte_sums, _store_bytes)
+            targets = iter((first, second))
+            for _ in range(PERCEPTION_CHANNELS // CHANNELS):
+                neighbours = _neighbours(builder, (before, here, after), width, cell)
+                sums = add_up(builder, loaded, neighbours, parts)
+                for low, high in zip(sums[::2], sums[1::2], strict=True):
+                    put(builder, low, high, next(targets), cell)
             return context.get_dummy_value()
 
         return signature, generate
@@ -231,71 +236,79 @@ def hidden_units(typing, first, second, weights, cell, units):
     return signature, generate
 
 
-@intrinsic
-def best_states(typing, units, output, start, states, bias, reach, grid, cell, numbers, logits, at):
-    """Computes the logits and the best state of GROUP cells.
+def _best_states(copies: int):
+    """Makes the function `best_states` for weights in `copies` copies: 1, or LANES, which saves an instruction each."""
 
-    units: as of `hidden_units`. output: int32[state, 8], weights as pairs. start: 1 where they are relative to those of
-    state 0, whose logit is 0 then, 0 elsewhere. bias: int32, added to the logit of the state that `grid`: uint8[cell]
-    holds. reach: int32, what noise decides, and INEXACT. numbers: int32[state], 255 - state. Writes to `grid` the best
-    state, and the logits to logits: int32[cell // GROUP, state, GROUP], where this group begins with cell `at`.
-    Returns a bit mask of the cells whose best states are close, and whose state may be another.
-    """
-    signature = types.uint64(units, output, start, states, bias, reach, grid, cell, numbers, logits, at)
+    @intrinsic
+    def best_states(typing, units, output, start, states, bias, reach, grid, cell, numbers, logits, at):
+        """Computes the logits and the best state of GROUP cells.
 
-    def generate(context, builder, signature, args):
-        units, output, start, states, bias, reach, grid, cell, numbers, logits, at = _arguments(
-            context, builder, signature, args
-        )
-        cells = [builder.add(cell, ir.Constant(I64, v * LANES)) for v in range(VECTORS)]
-        source = builder.mul(cell, ir.Constant(I64, HIDDEN_UNITS // 2))
-        pairs = [
-            [
-                load(builder, units, builder.add(source, ir.Constant(I64, (v * 8 + i) * LANES)), WORDS)
-                for i in range(HIDDEN_UNITS // 2)
-            ]
-            for v in range(VECTORS)
-        ]
-        current = [builder.zext(load(builder, grid, at, ir.VectorType(I8, LANES)), WORDS) for at in cells]
-        biases = splat(builder, bias)
-        logits = builder.gep(logits, [builder.mul(at, states)])
+        units: as of `hidden_units`. output: int32[state, 8, copies], weights as pairs. start: 1 where they are relative to those of
+        state 0, whose logit is 0 then, 0 elsewhere. bias: int32, added to the logit of the state that `grid`: uint8[cell]
+        holds. reach: int32, what noise decides, and INEXACT. numbers: int32[state, copies], 255 - state. Writes to `grid` the best
+        state, and the logits to logits: int32[cell // GROUP, state, GROUP], where this group begins with cell `at`.
+        Returns a bit mask of the cells whose best states are close, and whose state may be another.
+        """
+        signature = types.uint64(units, output, start, states, bias, reach, grid, cell, numbers, logits, at)
 
-        def biased(state):
-            state = splat(builder, builder.trunc(state, I32))
-            return [builder.select(builder.icmp_unsigned("==", each, state), biases, everywhere(0)) for each in current]
-
-        none, zero = everywhere(-(2**31)), ir.Constant(I64, 0)
-        best, second_best = ([cgutils.alloca_once_value(builder, none) for _ in cells] for _ in range(2))
-        relative = builder.icmp_unsigned("!=", start, zero)
-        for v, logit in enumerate(biased(zero)):
-            store(builder, logit, logits, ir.Constant(I64, v * LANES))
-            named = replace_low_byte(builder, logit, _weight(builder, numbers, zero))
-            builder.store(builder.select(relative, named, none), best[v])
-        with cgutils.for_range(builder, states, start=start) as loop:
-            sums = biased(loop.index)
-            for i in range(HIDDEN_UNITS // 2):
-                at = builder.add(builder.mul(loop.index, ir.Constant(I64, HIDDEN_UNITS // 2)), ir.Constant(I64, i))
-                weight = _weight(builder, output, at)
-                sums = [
-                    multiply_add(builder, total, found[i], weight) for total, found in zip(sums, pairs, strict=True)
+        def generate(context, builder, signature, args):
+            units, output, start, states, bias, reach, grid, cell, numbers, logits, at = _arguments(
+                context, builder, signature, args
+            )
+            cells = [builder.add(cell, ir.Constant(I64, v * LANES)) for v in range(VECTORS)]
+            source = builder.mul(cell, ir.Constant(I64, HIDDEN_UNITS // 2))
+            pairs = [
+                [
+                    load(builder, units, builder.add(source, ir.Constant(I64, (v * 8 + i) * LANES)), WORDS)
+                    for i in range(HIDDEN_UNITS // 2)
                 ]
-            number = _weight(builder, numbers, loop.index)
-            at = builder.mul(loop.index, ir.Constant(I64, GROUP))
-            for v in range(VECTORS):
-                store(builder, sums[v], logits, builder.add(at, ir.Constant(I64, v * LANES)))
-                named = replace_low_byte(builder, sums[v], number)
-                top = builder.load(best[v])
-                builder.store(larger(builder, top, named), best[v])
-                builder.store(
-                    larger(builder, builder.load(second_best[v]), smaller(builder, top, named)), second_best[v]
-                )
-        mask = ir.Constant(I64, 0)
-        for v in range(VECTORS):
-            top = builder.load(best[v])
-            store(builder, builder.trunc(builder.not_(top), ir.VectorType(I8, LANES)), grid, cells[v])
-            distance = builder.sub(top, builder.load(second_best[v]))
-            close = bit_mask(builder, builder.icmp_unsigned("<=", distance, splat(builder, reach)))
-            mask = builder.or_(mask, builder.shl(close, ir.Constant(I64, v * LANES)))
-        return mask
+                for v in range(VECTORS)
+            ]
+            current = [builder.zext(load(builder, grid, at, ir.VectorType(I8, LANES)), WORDS) for at in cells]
+            biases = splat(builder, bias)
+            logits = builder.gep(logits, [builder.mul(at, states)])
 
-    return signature, generate
+            def biased(state):
+                state = splat(builder, builder.trunc(state, I32))
+                return [builder.select(builder.icmp_unsigned("==", each, state), biases, everywhere(0)) for each in current]
+
+            none, zero = everywhere(-(2**31)), ir.Constant(I64, 0)
+            best, second_best = ([cgutils.alloca_once_value(builder, none) for _ in cells] for _ in range(2))
+            relative = builder.icmp_unsigned("!=", start, zero)
+            for v, logit in enumerate(biased(zero)):
+                store(builder, logit, logits, ir.Constant(I64, v * LANES))
+                named = replace_low_byte(builder, logit, _weight(builder, numbers, zero, copies))
+                builder.store(builder.select(relative, named, none), best[v])
+            with cgutils.for_range(builder, states, start=start) as loop:
+                sums = biased(loop.index)
+                for i in range(HIDDEN_UNITS // 2):
+                    at = builder.add(builder.mul(loop.index, ir.Constant(I64, HIDDEN_UNITS // 2)), ir.Constant(I64, i))
+                    weight = _weight(builder, output, at, copies)
+                    sums = [
+                        multiply_add(builder, total, found[i], weight) for total, found in zip(sums, pairs, strict=True)
+                    ]
+                number = _weight(builder, numbers, loop.index, copies)
+                at = builder.mul(loop.index, ir.Constant(I64, GROUP))
+                for v in range(VECTORS):
+                    store(builder, sums[v], logits, builder.add(at, ir.Constant(I64, v * LANES)))
+                    named = replace_low_byte(builder, sums[v], number)
+                    top = builder.load(best[v])
+                    builder.store(larger(builder, top, named), best[v])
+                    builder.store(
+                        larger(builder, builder.load(second_best[v]), smaller(builder, top, named)), second_best[v]
+                    )
+            mask = ir.Constant(I64, 0)
+            for v in range(VECTORS):
+                top = builder.load(best[v])
+                store(builder, builder.trunc(builder.not_(top), ir.VectorType(I8, LANES)), grid, cells[v])
+                distance = builder.sub(top, builder.load(second_best[v]))
+                close = bit_mask(builder, builder.icmp_unsigned("<=", distance, splat(builder, reach)))
+                mask = builder.or_(mask, builder.shl(close, ir.Constant(I64, v * LANES)))
+            return mask
+
+        return signature, generate
+
+    return best_states
+
+
+best_states, best_states_copied = _best_states(1), _best_states(LANES)

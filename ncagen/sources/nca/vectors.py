@@ -42,6 +42,8 @@ PARTS = 2 if FEATURES else 0  # the most registers of a table; 0 without look-up
 # Bits of the entries of a table, and how many states a register holds. A sum of nine weights has 16 bits: see `simd`.
 ENTRY_BITS, ENTRIES = (16, 32) if "avx512bw" in FEATURES else (8, 16)
 
+COPIED = 512 // LANES  # states up to which the output weights have copies: they take 16 KiB of the cache then
+
 I8, I16, I32, I64 = (ir.IntType(bits) for bits in (8, 16, 32, 64))
 WORDS = ir.VectorType(I32, LANES)
 BYTES = ir.VectorType(I8, BLOCK)
