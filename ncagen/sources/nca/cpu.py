@@ -180,12 +180,19 @@ def _new_workspace(states: int, height: int, width: int) -> Workspace:
     return work
 
 
+@cache
+def _short_gumbel() -> tuple[int, np.ndarray]:
+    """Returns the lowest entry of the Gumbel table, and how much higher each entry is: uint16[65536]."""
+    table = rules.gumbel_table()
+    return int(table[0]), (table - table[0]).astype(np.uint16)
+
+
 @lru_cache(maxsize=16)
 def _constants(settings: Settings) -> tuple[Noise, Counting]:
     """Returns the numbers and tables of settings, with no entropy counted."""
     bias, temperature = (rules.logit_units(settings, v) for v in (settings.identity_bias, settings.temperature))
     return (
-        Noise(np.int32(bias), temperature, np.int32(max(entropy.reach(settings), 0)), rules.gumbel_table()),
+        Noise(np.int32(bias), temperature, np.int32(max(entropy.reach(settings), 0)), *_short_gumbel()),
         Counting(0, entropy.scale(settings), entropy.exp_table(), log_table(), entropy.pair_table()),
     )
 

@@ -44,11 +44,12 @@ WORD = 64 - 64 % GROUP  # cells whose bits are kept in 64 bits
 
 class Noise(NamedTuple):
     """What the steps add to logits. bias and temperature: in their units. reach: what noise decides, 0 without noise.
-    gumbel: int32[65536]."""
+    lowest, gumbel: uint16[65536]: the Gumbel table as a number and what its entries have more, to half the bytes."""
 
     bias: np.int32
     temperature: int
     reach: np.int32
+    lowest: int
     gumbel: np.ndarray
 
 
@@ -197,13 +198,14 @@ def _load_rule(rules, b, states, bias, work):
         _load_tables(perception, b, states, work)
     else:
         _pack_rule(perception, b, states, work.packed)
-    for i in range(np.uint64(len(work.hidden) // COPIES)):
-        for copy in range(np.uint64(COPIES)):
-            work.hidden[i * np.uint64(COPIES) + copy] = hidden[b, i]
+    if COPIES == 1:
+        for i in range(np.uint64(len(work.hidden))):
+            work.hidden[i] = hidden[b, i]
+    else:
+        simd.spread(hidden[b], np.uint64(hidden.shape[1]), work.hidden)
     relative = _relative_weights(output, b, bias, work.output)
-    for i in range(np.uint64(len(work.copies) // LANES)):
-        for copy in range(np.uint64(LANES)):
-            work.copies[i * np.uint64(LANES) + copy] = work.pairs[i]
+    if states <= COPIED:
+        simd.spread(work.pairs, np.uint64(len(work.pairs)), work.copies)
     return relative
 
 
@@ -277,7 +279,8 @@ def _settle(key, candidate, step, cell, states, logits, best, noise, words):
             logit = np.int64(logits[(first + i) * np.uint64(GROUP)])
             count += 1
             distances += best - logit
-            logit += np.int64(noise.gumbel[words[i]]) * noise.temperature >> GUMBEL_SHIFT
+            gumbel = np.int64(noise.gumbel[words[i]]) + noise.lowest
+            logit += gumbel * noise.temperature >> GUMBEL_SHIFT
             winner = first + i if logit > top else winner
             top = max(logit, top)
     return winner, count, distances

@@ -208,6 +208,21 @@ def _weight(builder, pointer, index, copies: int = 1):
 
 
 @intrinsic
+def spread(typing, source, count, target):
+    """Copies `count` integers into LANES lanes each. source: int32[count]. Writes target: int32[count, LANES]."""
+    signature = types.void(source, count, target)
+
+    def generate(context, builder, signature, args):
+        source, count, target = _arguments(context, builder, signature, args)
+        with cgutils.for_range(builder, count) as loop:
+            copies = _weight(builder, source, loop.index)
+            store(builder, copies, target, builder.mul(loop.index, ir.Constant(loop.index.type, LANES)))
+        return context.get_dummy_value()
+
+    return signature, generate
+
+
+@intrinsic
 def hidden_units(typing, first, second, weights, cell, units):
     """Computes the hidden units of LANES cells.
 
