@@ -42,6 +42,7 @@ _SOURCES = (
     "sources/nca/rules.py",
     "sources/nca/simd.py",
     "sources/nca/structure_kernels.py",
+    "sources/nca/vectors.py",
     "sources/procedural/kernels.py",
     "sources/procedural/tasks.py",
     "sources/text/digest_kernels.py",

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from ncagen import kernels, philox
 from ncagen.deflate import lengths
 from ncagen.sources import grid_tokens
-from ncagen.sources.nca import batch, cpu, cpu_kernels, definition, rules, simd
+from ncagen.sources.nca import batch, cpu, cpu_kernels, definition, rules, vectors
 from ncagen.sources.nca.options import settings_of
 from ncagen.sources.nca.rules import Rules
 from ncagen.sources.nca.settings import STARTS, Settings
@@ -169,14 +169,14 @@ def test_older_processors_compute_the_same(processor):
     program = (
         "import sys; sys.path.insert(0, 'tests')\n"
         "import test_identity as t\n"
-        "print(sorted(t.simd.FEATURES))\n"
+        "print(sorted(t.vectors.FEATURES))\n"
         "for settings, count in map(t.case, t.CASES): t.assert_identical(settings, min(count, 50), t.TRAIN)\n"
         "print('identical')"
     )
     environment = os.environ | {"NUMBA_CPU_FEATURES": ""} | processor
     done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True)
     features = "['avx2']" if "haswell" in processor.values() else "[]"
-    if simd.FEATURES:
+    if vectors.FEATURES:
         assert done.stdout.splitlines() == [features, "identical"], done.stderr
     else:
         pytest.skip("this processor has no vector extension to leave out")

@@ -36,7 +36,7 @@ LEAKED = re.compile(r"grid|automat|patch|gzip|(?<![a-z])cells?(?![a-z])", re.IGN
 
 COMPILED = {
     f"ncagen.sources.nca.{name}"
-    for name in ("control_kernels", "cpu", "cpu_kernels", "entropy_kernels", "simd", "structure_kernels")
+    for name in ("control_kernels", "cpu", "cpu_kernels", "entropy_kernels", "simd", "structure_kernels", "vectors")
 }
 COMPILED |= {f"ncagen.deflate.{name}" for name in ("lengths", "lz77", "huffman")} | {"ncagen.kernels"}
 COMPILED |= {"ncagen.compile_notice", "ncagen.sources.procedural.kernels"}

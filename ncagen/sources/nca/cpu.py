@@ -8,12 +8,14 @@ This module makes the arrays of a batch, `cpu_kernels` computes on them. Not cov
 `tests/test_identity.py` compares the results with the definition bit for bit.
 """
 
-from functools import cache
+import threading
+from functools import cache, lru_cache
 
 import numpy as np
 
 from ncagen.sources.logarithm import log_table
 from ncagen.sources.nca import cpu_kernels, entropy, rules
+from ncagen.sources.nca.cpu_kernels import WORD, Counting, Noise, Workspace
 from ncagen.sources.nca.rules import (
     HIDDEN_SCALE,
     HIDDEN_UNITS,
@@ -24,11 +26,14 @@ from ncagen.sources.nca.rules import (
     Rules,
 )
 from ncagen.sources.nca.settings import Settings
-from ncagen.sources.nca.simd import BLOCK, LANES
+from ncagen.sources.nca.simd import DIGITS
+from ncagen.sources.nca.vectors import BLOCK, COPIED, COPIES, ENTRIES, ENTRY_BITS, GROUP, LANES
 
 # In cell-steps. A batch with the default settings has 512 candidates and takes about 25 ms, so a build stops quickly.
 BATCH_CELL_STEPS = 512 * 144 * 20
 BATCH_LIMITS = 16, 512
+
+_thread = threading.local()
 
 
 def sample(settings: Settings, key: tuple[int, int], candidates: np.ndarray) -> tuple[Rules, np.ndarray]:
@@ -71,48 +76,26 @@ def rollout(
     the entropy of all cells (`entropy`) in the last `counted_steps` steps before each grid. Returns uint8[batch, frame,
     cell].
     """
-    states, width = settings.states, settings.width
-    pitch = -(-settings.cells // BLOCK) * BLOCK
-    rule = (
-        _aligned(NEIGHBOURS * PERCEPTION_CHANNELS * BLOCK, np.int16),
-        _aligned(NEIGHBOURS * states, np.uint64),
-        _aligned(HIDDEN_UNITS * PERCEPTION_CHANNELS // 2, np.int32),
-        _aligned(states * HIDDEN_UNITS // 2, np.int32),
-    )
-    torus = _aligned(BLOCK + pitch + 3 * width + BLOCK, np.uint16)  # the last vectors read one row beyond the grid
-    scratch = (
-        torus,
-        torus[BLOCK + width :],
-        *_row_ends(width, pitch),
-        *(_aligned(pitch, np.int32) for _ in range(2)),
-        _aligned(states * pitch, np.int32),
-        _aligned(pitch // LANES, np.uint64),
-        _aligned(8, np.uint16),
-    )
-    bias, temperature = (rules.logit_units(settings, v) for v in (settings.identity_bias, settings.temperature))
-    noise = np.int32(bias), temperature, np.int32(entropy.reach(settings)), rules.gumbel_table()
-    counting = (
-        0 if sums is None else counted_steps,
-        entropy.scale(settings),
-        entropy.exp_table(),
-        log_table(),
-        entropy.pair_table(),
-    )
     at = settings.warmup + (first_frame - 1) * settings.stride if first_frame else 0
     before = settings.stride if first_frame else settings.warmup
     recorded = np.empty((len(candidates), frames, settings.cells), np.uint8)
+    perception, hidden, output = _flat(drawn)
+    noise, counting = _constants(settings)
+    if sums is not None:
+        sums[:] = 0
+        if noise.temperature:
+            counting = counting._replace(steps=counted_steps)
     cpu_kernels.rollout(
         key,
         candidates,
-        _flat(drawn),
+        (perception, hidden.view(np.int32), output),
         np.ascontiguousarray(grids),
-        states,
-        (np.uint64(settings.height), np.uint64(width)),
+        settings.states,
+        (np.uint64(settings.height), np.uint64(settings.width)),
         (at, before, settings.stride),
         noise,
         counting,
-        rule,
-        scratch,
+        _workspace(settings),
         recorded,
         np.empty((0, 0), np.int64) if sums is None else sums,
     )
@@ -156,13 +139,62 @@ def _weight_tables() -> np.ndarray:
     return np.stack([rules.weight_table(s) for s in (PERCEPTION_SCALE, HIDDEN_SCALE, OUTPUT_SCALE)])
 
 
-def _row_ends(width: int, pitch: int) -> tuple[np.ndarray, np.ndarray]:
-    """Returns int16[pitch] twice: -1 at the first, and at the last cell of each row, elsewhere 0."""
-    column = np.arange(pitch) % width
-    ends = _aligned(pitch, np.int16), _aligned(pitch, np.int16)
-    ends[0][column == 0] = -1
-    ends[1][column == width - 1] = -1
-    return ends
+def _workspace(settings: Settings) -> Workspace:
+    """Returns the arrays to compute in: one set for each thread, for the settings that it ran last."""
+    size = settings.states, settings.height, settings.width
+    if getattr(_thread, "size", None) != size:
+        _thread.work, _thread.size = _new_workspace(*size), size
+    return _thread.work
+
+
+def _new_workspace(states: int, height: int, width: int) -> Workspace:
+    """Makes arrays that begin on cache lines. The last vectors read and write beyond the grid, by less than `rest`."""
+    cells, rest = height * width, max(BLOCK, GROUP)
+    column, parts = np.arange(cells + rest) % width, 1 if states <= ENTRIES else 2
+    tables = NEIGHBOURS * PERCEPTION_CHANNELS * DIGITS * parts * ENTRIES
+    output = _aligned(states * HIDDEN_UNITS, np.int16)
+    padding = -(-width // 64) * 64
+    work = Workspace(
+        grid=_aligned(padding + cells + width + rest, np.uint8)[padding:],
+        first_column=_aligned(cells + rest, np.int8),
+        last_column=_aligned(cells + rest, np.int8),
+        before=_aligned(cells + 2 * width + rest, np.uint8),
+        here=_aligned(cells + 2 * width + rest, np.uint8),
+        after=_aligned(cells + 2 * width + rest, np.uint8),
+        first=_aligned(cells + rest, np.int32),
+        second=_aligned(cells + rest, np.int32),
+        units=_aligned((cells + rest) * HIDDEN_UNITS // 2, np.int32),
+        logits=_aligned(2 * states * WORD, np.int32).reshape(2, -1),
+        words=_aligned(8, np.uint16),
+        padded=_aligned(PERCEPTION_CHANNELS * parts * ENTRIES, np.int16),
+        tables=_aligned(tables, np.int16 if ENTRY_BITS == 16 else np.uint8),
+        packed=_aligned(NEIGHBOURS * states, np.uint64),
+        hidden=_aligned(HIDDEN_UNITS * PERCEPTION_CHANNELS // 2 * COPIES, np.int32),
+        output=output,
+        pairs=output.view(np.int32),
+        copies=_aligned(states * HIDDEN_UNITS // 2 * LANES if states <= COPIED else 0, np.int32),
+        numbers=np.repeat(np.arange(255, 255 - states, -1, np.int32), LANES if states <= COPIED else 1),
+    )
+    work.first_column[column == 0] = -1
+    work.last_column[column == width - 1] = -1
+    return work
+
+
+@cache
+def _short_gumbel() -> tuple[int, np.ndarray]:
+    """Returns the lowest entry of the Gumbel table, and how much higher each entry is: uint16[65536]."""
+    table = rules.gumbel_table()
+    return int(table[0]), (table - table[0]).astype(np.uint16)
+
+
+@lru_cache(maxsize=16)
+def _constants(settings: Settings) -> tuple[Noise, Counting]:
+    """Returns the numbers and tables of settings, with no entropy counted."""
+    bias, temperature = (rules.logit_units(settings, v) for v in (settings.identity_bias, settings.temperature))
+    return (
+        Noise(np.int32(bias), temperature, np.int32(max(entropy.reach(settings), 0)), *_short_gumbel()),
+        Counting(0, entropy.scale(settings), entropy.exp_table(), log_table(), entropy.pair_table()),
+    )
 
 
 def _flat(drawn: Rules) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -39,6 +39,7 @@ PERCEPTION_SCALE = 800
 HIDDEN_SCALE = 7200
 OUTPUT_SCALE = 1024
 HIDDEN_SHIFT = 16
+MOST_UNIT = 4 * 32742 * 16371 >> HIDDEN_SHIFT  # of a hidden unit: see above
 
 # One 64-bit number carries four 16-bit channels. LIFT is added to each weight so that no channel borrows from the next;
 # nine lifts and CENTRE add up to 2**15, which flipping the top bit of each channel takes off again.

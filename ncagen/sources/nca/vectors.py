@@ -1,0 +1,129 @@
+"""The vector primitives that differ by processor: how wide vectors are, and the instructions LLVM does not derive.
+
+`simd` writes the automaton's two vector kernels over them. Each function emits LLVM instructions with `builder`:
+
+    multiply_add   two pairs of 16-bit integers per 32-bit lane, multiplied and added to a total. A loop over cells
+                   would compile to 32-bit multiplications; x86 has vpmaddwd for this, which LLVM fuses with the
+                   addition to vpdpwssd where available.
+    look_up        a function that returns entries of a table in registers by the states of BLOCK cells, without
+                   memory look-ups: bytes (vpshufb, of AVX2) or 16-bit integers (vpermw, of AVX-512).
+    bit_mask       the lanes in which a comparison holds, as an integer.
+
+All compute exact integers, so they change the speed and no result. Not covered: what is computed (`simd`).
+"""
+
+from llvmlite import ir
+
+from ncagen import processor
+from ncagen.kernels import cgutils
+
+FEATURES = processor.features()
+LANES = 16 if "avx512bw" in FEATURES else 8  # 32-bit integers in a vector
+# Vectors of a call of `simd.dense`. More of them load a weight less often, but need more than 16 registers.
+VECTORS = 3 if "avx512bw" in FEATURES else 1
+GROUP = VECTORS * LANES  # cells of a call of `simd.dense`
+# Copies of each weight of the hidden layer: as many as lanes where only a whole vector can be an instruction's operand.
+COPIES = 1 if "avx512bw" in FEATURES else LANES
+BLOCK = 32  # cells of a call of `simd.perceive`
+PARTS = 2 if FEATURES else 0  # the most registers of a table; 0 without look-ups in registers
+# Bits of the entries of a table, and how many states a register holds. A sum of nine weights has 16 bits: see `simd`.
+ENTRY_BITS, ENTRIES = (16, 32) if "avx512bw" in FEATURES else (8, 16)
+
+COPIED = 512 // LANES  # states up to which the output weights have copies: they take 16 KiB of the cache then
+
+I8, I16, I32, I64 = (ir.IntType(bits) for bits in (8, 16, 32, 64))
+WORDS = ir.VectorType(I32, LANES)
+BYTES = ir.VectorType(I8, BLOCK)
+TABLE = ir.VectorType(ir.IntType(ENTRY_BITS), ENTRIES)
+LOOKED_UP = ir.VectorType(ir.IntType(ENTRY_BITS), BLOCK)
+_PAIRS = ir.VectorType(I16, 2 * LANES)
+_PMADDWD = {16: "llvm.x86.avx512.pmaddw.d.512", 8: "llvm.x86.avx2.pmadd.wd"}
+
+
+def everywhere(value: int, vector=WORDS):
+    """A constant in every lane."""
+    return ir.Constant(vector, [value] * vector.count)
+
+
+def _call(builder, name, result, *args):
+    function = ir.FunctionType(result, [a.type for a in args])
+    return builder.call(cgutils.get_or_insert_function(builder.module, function, name), args)
+
+
+def multiply_add(builder, total, a, b):
+    """Per 32-bit lane: total + low(a)*low(b) + high(a)*high(b) over signed 16-bit halves."""
+    if "avx2" in FEATURES:
+        a, b = builder.bitcast(a, _PAIRS), builder.bitcast(b, _PAIRS)
+        return builder.add(total, _call(builder, _PMADDWD[LANES], WORDS, a, b))
+    sixteen = everywhere(16)
+    low_a, low_b = (builder.ashr(builder.shl(v, sixteen), sixteen) for v in (a, b))
+    high_a, high_b = (builder.ashr(v, sixteen) for v in (a, b))
+    return builder.add(total, builder.add(builder.mul(low_a, low_b), builder.mul(high_a, high_b)))
+
+
+def look_up(builder, states, parts: int):
+    """Returns a function from the `parts` registers of a table, each a TABLE, to its entries at the states: LOOKED_UP.
+
+    states: BYTES, below parts * ENTRIES. Entries for other states are undefined.
+    """
+    if ENTRY_BITS == 16:
+        return _look_up_words(builder, builder.zext(states, LOOKED_UP), parts)
+    # vpshufb gives 0 where the index has its top bit set: in each part all states but its own get it.
+    if parts == 1:
+        return lambda tables: _shuffle(builder, tables[0], states)
+    low = builder.add(states, everywhere(0x70, BYTES))
+    high = builder.sub(states, everywhere(ENTRIES, BYTES))
+    return lambda tables: builder.or_(_shuffle(builder, tables[0], low), _shuffle(builder, tables[1], high))
+
+
+def _look_up_words(builder, states, parts):
+    if parts == 1:
+        return lambda tables: _call(builder, "llvm.x86.avx512.permvar.hi.512", LOOKED_UP, tables[0], states)
+    name = "llvm.x86.avx512.vpermi2var.hi.512"
+    return lambda tables: _call(builder, name, LOOKED_UP, tables[0], states, tables[1])
+
+
+def _shuffle(builder, table, states):
+    twice = ir.Constant(ir.VectorType(I32, BLOCK), [i % ENTRIES for i in range(BLOCK)])
+    table = builder.shuffle_vector(table, table, twice)  # one copy for each half of the register
+    return _call(builder, "llvm.x86.avx2.pshuf.b", BYTES, table, states)
+
+
+def bit_mask(builder, holds):
+    """Converts the result of a comparison of LANES lanes to an i64, lane 0 in the lowest bit."""
+    return builder.zext(builder.bitcast(holds, ir.IntType(LANES)), I64)
+
+
+def splat(builder, value):
+    """A 32-bit integer in every lane."""
+    vector = builder.insert_element(ir.Constant(WORDS, ir.Undefined), value, ir.Constant(I32, 0))
+    return builder.shuffle_vector(vector, ir.Constant(WORDS, ir.Undefined), everywhere(0))
+
+
+def load(builder, pointer, index, vector):
+    """Loads a vector of that type from pointer[index]."""
+    return builder.load(builder.bitcast(builder.gep(pointer, [index]), vector.as_pointer()), align=1)
+
+
+def store(builder, value, pointer, index):
+    """Stores a vector at pointer[index]."""
+    builder.store(value, builder.bitcast(builder.gep(pointer, [index]), value.type.as_pointer()), align=1)
+
+
+def larger(builder, a, b):
+    """The larger of two signed integers, lane by lane."""
+    return builder.select(builder.icmp_signed(">", a, b), a, b)
+
+
+def smaller(builder, a, b):
+    """The smaller of two signed integers, lane by lane."""
+    return builder.select(builder.icmp_signed("<", a, b), a, b)
+
+
+def replace_low_byte(builder, a, b):
+    """Replaces the low byte of each 32-bit lane of `a` by b: 0 to 255 in each lane."""
+    if "avx512bw" in FEATURES:  # one vpternlogd
+        return builder.or_(builder.and_(a, everywhere(-256)), b)
+    count, byte = 4 * LANES, ir.VectorType(I8, 4 * LANES)
+    mask = ir.Constant(ir.VectorType(I32, count), [i if i % 4 else count + i for i in range(count)])
+    return builder.bitcast(builder.shuffle_vector(builder.bitcast(a, byte), builder.bitcast(b, byte), mask), WORDS)
