@@ -35,6 +35,7 @@ _SOURCES = (
     "sources/nca/entropy.py",
     "sources/nca/entropy_kernels.py",
     "sources/nca/rules.py",
+    "sources/nca/sample_kernels.py",
     "sources/nca/simd.py",
     "sources/nca/structure_kernels.py",
     "sources/procedural/kernels.py",
