@@ -45,6 +45,8 @@ _SOURCES = (
     "deflate/huffman.py",
     "deflate/lengths.py",
     "deflate/lz77.py",
+    "deflate/token_columns.py",
+    "deflate/token_parse.py",
     "evaluate/rungs/fit_kernels.py",
 )
 

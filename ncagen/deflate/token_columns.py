@@ -1,0 +1,157 @@
+"""Compares every token of a row with every earlier one, in vectors: what `token_parse` needs of LLVM.
+
+Let e(u, t) say how far a row agrees from tokens u and t on: twice the number of equal tokens, and 1 more if the low
+bytes of the first two different tokens are equal. Column t, the e(u, t) of all u < t, follows from column t + 1:
+
+    e(u, t) = e(u + 1, t + 1) + 2 if tokens u and t are equal, else 1 if their low bytes are equal, else 0
+
+No entry of a column depends on another one of it, so a column is computed without a branch, LANES entries at a time.
+An entry is kept as the key e << 9 | NEAR - (t - u): the largest key belongs to the nearest u of the longest agreement.
+The second half of a key is the same for e(u, t) and e(u + 1, t + 1), and both stay in one lane: `columns` computes
+GROUP columns t, t - 1, ... at once, each one token further down in memory than the one before it, and stores the last.
+
+Not covered: what follows from the columns (`token_parse`), tokens of more than two bytes.
+"""
+
+from llvmlite import ir
+from numba.core import cgutils, types
+from numba.extending import intrinsic
+
+LANES = 32  # of 16 bits: an AVX-512 register, two of AVX2
+GROUP = 4
+NEAR = 511  # the largest distance in tokens, and a mask of the lower part of a key
+AGREE = 9  # where the upper part of a key starts
+
+_I16, _I32, _I64 = (ir.IntType(bits) for bits in (16, 32, 64))
+_VECTOR = ir.VectorType(_I16, LANES)
+
+
+def _all(value):
+    return ir.Constant(_VECTOR, [value] * LANES)
+
+
+def _number(value):
+    return ir.Constant(_I64, value)
+
+
+def _splat(builder, value):
+    vector = builder.insert_element(ir.Constant(_VECTOR, ir.Undefined), value, ir.Constant(_I32, 0))
+    first = ir.Constant(ir.VectorType(_I32, LANES), [0] * LANES)
+    return builder.shuffle_vector(vector, ir.Constant(_VECTOR, ir.Undefined), first)
+
+
+def _pointer(builder, array, index):
+    return builder.bitcast(builder.gep(array, [index]), _VECTOR.as_pointer())
+
+
+def _load(builder, array, index):
+    return builder.load(_pointer(builder, array, index), align=1)
+
+
+def _equal(builder, a, b):
+    return builder.icmp_unsigned("==", a, b)
+
+
+def _larger(builder, a, b):
+    return builder.select(builder.icmp_unsigned(">", a, b), a, b)
+
+
+def _smaller(builder, a, b):
+    return builder.select(builder.icmp_unsigned("<", a, b), a, b)
+
+
+def _arguments(context, builder, signature, args):
+    """Returns array arguments as pointers to their data, scalars unchanged."""
+    return [
+        context.make_array(kind)(context, builder, arg).data if isinstance(kind, types.Array) else arg
+        for kind, arg in zip(signature.args, args, strict=True)
+    ]
+
+
+def _group(builder, low, high, key, index, valid, u, targets, best):
+    """Computes LANES entries of GROUP columns, of which the first has its first entry at index u of low and high.
+
+    key: the entries one column up. targets: the low and the high bytes of tokens t, t - 1, ..., of the high ones one
+    more. best: the largest keys so far. Returns the last column's entries, and the largest keys.
+    """
+    lows, highs = targets
+    found = []
+    same_high = builder.and_(valid, _equal(builder, _load(builder, high, u), highs[0]))
+    for column in range(GROUP):
+        here = builder.sub(u, _number(column))
+        same_low = builder.and_(valid, _equal(builder, _load(builder, low, here), lows[column]))
+        longer = builder.add(key, _all(2 << AGREE))
+        some = builder.select(same_low, builder.add(index, _all(1 << AGREE)), index)
+        key = builder.select(builder.and_(same_low, same_high), longer, some)
+        before = _load(builder, high, builder.sub(here, _number(1)))
+        same_high = builder.and_(valid, _equal(builder, before, highs[column + 1]))  # of the next column too
+        found.append(_larger(builder, best[2 * column], key))
+        found.append(_larger(builder, best[2 * column + 1], builder.select(same_high, key, _all(0))))
+    return key, found
+
+
+@intrinsic
+def columns(typing, low, high, keys, t, first, best, best_after):
+    """Computes columns t, t - 1, ..., t - GROUP + 1, and the largest key of each.
+
+    low, high: uint16, the bytes of token u at first + u, from LANES below `first` to LANES above the last token, with
+    values over 255 where there is none. keys: uint16 of the same shape, column t + 1; column t - GROUP + 1 later.
+    Writes best: uint16, at first + t, the largest key; and best_after, the largest one of those u for which the high
+    bytes of tokens u - 1 and t - 1 are equal, or 0 if there is none. u is at least 1 where low[first] is over 255.
+    """
+    signature = types.void(low, high, keys, t, first, best, best_after)
+
+    def generate(context, builder, signature, args):
+        low, high, keys, t, first, best, best_after = _arguments(context, builder, signature, args)
+        at = builder.add(first, t)
+
+        def target(array, back):
+            return _splat(builder, builder.load(builder.gep(array, [builder.sub(at, _number(back))])))
+
+        targets = [target(low, j) for j in range(GROUP)], [target(high, j) for j in range(GROUP + 1)]
+        nearness = _splat(builder, builder.trunc(builder.sub(_number(NEAR + 1), t), _I16))  # of u = 1
+        lanes = ir.Constant(_VECTOR, list(range(LANES)))
+        index = cgutils.alloca_once_value(builder, builder.add(nearness, lanes))
+        tops = [cgutils.alloca_once_value(builder, _all(0)) for _ in range(2 * GROUP)]
+        blocks = builder.udiv(builder.add(t, _number(LANES - 2)), _number(LANES))
+        with cgutils.for_range(builder, blocks) as loop:
+            u = builder.add(builder.mul(loop.index, _number(LANES)), builder.add(first, _number(1)))
+            raw = builder.load(index)
+            valid = builder.icmp_unsigned("<", raw, _all(NEAR))  # u < t
+            key, found = _group(
+                builder,
+                low,
+                high,
+                _load(builder, keys, builder.add(u, _number(1))),
+                _smaller(builder, raw, _all(NEAR)),
+                valid,
+                u,
+                targets,
+                [builder.load(top) for top in tops],
+            )
+            builder.store(key, _pointer(builder, keys, builder.sub(u, _number(GROUP - 1))), align=1)
+            builder.store(builder.add(raw, _all(LANES)), index)
+            for top, value in zip(tops, found, strict=True):
+                builder.store(value, top)
+        name = f"llvm.vector.reduce.umax.v{LANES}i16"
+        largest = cgutils.get_or_insert_function(builder.module, ir.FunctionType(_I16, [_VECTOR]), name)
+        for j, top in enumerate(tops):
+            out = best_after if j % 2 else best
+            value = builder.call(largest, [builder.load(top)])
+            builder.store(value, builder.gep(out, [builder.sub(at, _number(j // 2))]))
+        return context.get_dummy_value()
+
+    return signature, generate
+
+
+@intrinsic
+def equal_lanes(typing, array, at, value):
+    """Returns a bit mask of those of the LANES entries of array: uint16, from `at` on, that are value: uint16."""
+    signature = types.uint64(array, at, types.uint16)
+
+    def generate(context, builder, signature, args):
+        array, at, value = _arguments(context, builder, signature, args)
+        equal = _equal(builder, _load(builder, array, at), _splat(builder, value))
+        return builder.zext(builder.bitcast(equal, ir.IntType(LANES)), _I64)
+
+    return signature, generate
