@@ -45,6 +45,7 @@ _SOURCES = (
     "deflate/huffman.py",
     "deflate/lengths.py",
     "deflate/lz77.py",
+    "deflate/masks.py",
     "deflate/token_columns.py",
     "deflate/token_parse.py",
     "evaluate/rungs/fit_kernels.py",

@@ -12,7 +12,7 @@ levels.
 import numpy as np
 
 from ncagen.deflate import huffman, lz77, token_parse
-from ncagen.kernels import kernel
+from ncagen.kernels import inlined, kernel
 
 OVERHEAD = 18  # bytes of a gzip header and trailer
 
@@ -39,17 +39,28 @@ def _short_length(counts, n, at_least, trees):
     return OVERHEAD + ((huffman.after_block(counts, n, 0, trees) + 7) >> 3)
 
 
+@inlined
+def _four_words(words, at, first, second, third):
+    """Writes the words that start within one token, from it and the two after it."""
+    both = np.uint64(first) | np.uint64(second) << np.uint64(32)
+    words[at] = both
+    words[at + np.uint64(1)] = both >> np.uint64(8) | np.uint64(third) << np.uint64(56)
+    words[at + np.uint64(2)] = both >> np.uint64(16) | np.uint64(third) << np.uint64(48)
+    words[at + np.uint64(3)] = both >> np.uint64(24) | np.uint64(third) << np.uint64(40)
+
+
 @kernel
 def _words_of_tokens(tokens, row, words):
     """Writes the bytes of tokens[row] as little-endian int32, in the form of `lz77.words_of_bytes`."""
-    word = np.uint64(0)
-    for t in range(tokens.shape[1] - 1, -1, -1):
-        token = np.uint64(tokens[row, t])
-        words[4 * t + 3] = word << np.uint64(8) | token >> np.uint64(24)
-        words[4 * t + 2] = word << np.uint64(16) | token >> np.uint64(16)
-        words[4 * t + 1] = word << np.uint64(24) | token >> np.uint64(8)
-        word = word << np.uint64(32) | token
-        words[4 * t] = word
+    count = np.uint64(tokens.shape[1])
+    if count > np.uint64(1):
+        for t in range(np.uint64(0), count - np.uint64(2)):
+            at = np.uint64(4) * t
+            _four_words(words, at, tokens[row, t], tokens[row, t + np.uint64(1)], tokens[row, t + np.uint64(2)])
+        at = np.uint64(4) * count - np.uint64(8)
+        _four_words(words, at, tokens[row, count - np.uint64(2)], tokens[row, count - np.uint64(1)], 0)
+    if count > np.uint64(0):
+        _four_words(words, np.uint64(4) * count - np.uint64(4), tokens[row, count - np.uint64(1)], 0, 0)
 
 
 @kernel

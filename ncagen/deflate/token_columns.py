@@ -14,15 +14,17 @@ Not covered: what follows from the columns (`token_parse`), tokens of more than 
 """
 
 from llvmlite import ir
-from numba.core import cgutils, types
+from numba import types
+from numba.core import cgutils
 from numba.extending import intrinsic
 
-LANES = 32  # of 16 bits: an AVX-512 register, two of AVX2
+from ncagen.deflate.masks import LANES, arguments, load, pointer, splat
+
 GROUP = 4
 NEAR = 511  # the largest distance in tokens, and a mask of the lower part of a key
 AGREE = 9  # where the upper part of a key starts
 
-_I16, _I32, _I64 = (ir.IntType(bits) for bits in (16, 32, 64))
+_I16, _I64 = ir.IntType(16), ir.IntType(64)
 _VECTOR = ir.VectorType(_I16, LANES)
 
 
@@ -32,20 +34,6 @@ def _all(value):
 
 def _number(value):
     return ir.Constant(_I64, value)
-
-
-def _splat(builder, value):
-    vector = builder.insert_element(ir.Constant(_VECTOR, ir.Undefined), value, ir.Constant(_I32, 0))
-    first = ir.Constant(ir.VectorType(_I32, LANES), [0] * LANES)
-    return builder.shuffle_vector(vector, ir.Constant(_VECTOR, ir.Undefined), first)
-
-
-def _pointer(builder, array, index):
-    return builder.bitcast(builder.gep(array, [index]), _VECTOR.as_pointer())
-
-
-def _load(builder, array, index):
-    return builder.load(_pointer(builder, array, index), align=1)
 
 
 def _equal(builder, a, b):
@@ -60,14 +48,6 @@ def _smaller(builder, a, b):
     return builder.select(builder.icmp_unsigned("<", a, b), a, b)
 
 
-def _arguments(context, builder, signature, args):
-    """Returns array arguments as pointers to their data, scalars unchanged."""
-    return [
-        context.make_array(kind)(context, builder, arg).data if isinstance(kind, types.Array) else arg
-        for kind, arg in zip(signature.args, args, strict=True)
-    ]
-
-
 def _group(builder, low, high, key, index, valid, u, targets, best):
     """Computes LANES entries of GROUP columns, of which the first has its first entry at index u of low and high.
 
@@ -76,14 +56,14 @@ def _group(builder, low, high, key, index, valid, u, targets, best):
     """
     lows, highs = targets
     found = []
-    same_high = builder.and_(valid, _equal(builder, _load(builder, high, u), highs[0]))
+    same_high = builder.and_(valid, _equal(builder, load(builder, high, u, LANES), highs[0]))
     for column in range(GROUP):
         here = builder.sub(u, _number(column))
-        same_low = builder.and_(valid, _equal(builder, _load(builder, low, here), lows[column]))
+        same_low = builder.and_(valid, _equal(builder, load(builder, low, here, LANES), lows[column]))
         longer = builder.add(key, _all(2 << AGREE))
         some = builder.select(same_low, builder.add(index, _all(1 << AGREE)), index)
         key = builder.select(builder.and_(same_low, same_high), longer, some)
-        before = _load(builder, high, builder.sub(here, _number(1)))
+        before = load(builder, high, builder.sub(here, _number(1)), LANES)
         same_high = builder.and_(valid, _equal(builder, before, highs[column + 1]))  # of the next column too
         found.append(_larger(builder, best[2 * column], key))
         found.append(_larger(builder, best[2 * column + 1], builder.select(same_high, key, _all(0))))
@@ -102,14 +82,14 @@ def columns(typing, low, high, keys, t, first, best, best_after):
     signature = types.void(low, high, keys, t, first, best, best_after)
 
     def generate(context, builder, signature, args):
-        low, high, keys, t, first, best, best_after = _arguments(context, builder, signature, args)
+        low, high, keys, t, first, best, best_after = arguments(context, builder, signature, args)
         at = builder.add(first, t)
 
         def target(array, back):
-            return _splat(builder, builder.load(builder.gep(array, [builder.sub(at, _number(back))])))
+            return splat(builder, builder.load(builder.gep(array, [builder.sub(at, _number(back))])), LANES)
 
         targets = [target(low, j) for j in range(GROUP)], [target(high, j) for j in range(GROUP + 1)]
-        nearness = _splat(builder, builder.trunc(builder.sub(_number(NEAR + 1), t), _I16))  # of u = 1
+        nearness = splat(builder, builder.trunc(builder.sub(_number(NEAR + 1), t), _I16), LANES)  # of u = 1
         lanes = ir.Constant(_VECTOR, list(range(LANES)))
         index = cgutils.alloca_once_value(builder, builder.add(nearness, lanes))
         tops = [cgutils.alloca_once_value(builder, _all(0)) for _ in range(2 * GROUP)]
@@ -122,14 +102,14 @@ def columns(typing, low, high, keys, t, first, best, best_after):
                 builder,
                 low,
                 high,
-                _load(builder, keys, builder.add(u, _number(1))),
+                load(builder, keys, builder.add(u, _number(1)), LANES),
                 _smaller(builder, raw, _all(NEAR)),
                 valid,
                 u,
                 targets,
                 [builder.load(top) for top in tops],
             )
-            builder.store(key, _pointer(builder, keys, builder.sub(u, _number(GROUP - 1))), align=1)
+            builder.store(key, pointer(builder, keys, builder.sub(u, _number(GROUP - 1)), LANES), align=1)
             builder.store(builder.add(raw, _all(LANES)), index)
             for top, value in zip(tops, found, strict=True):
                 builder.store(value, top)
@@ -140,18 +120,5 @@ def columns(typing, low, high, keys, t, first, best, best_after):
             value = builder.call(largest, [builder.load(top)])
             builder.store(value, builder.gep(out, [builder.sub(at, _number(j // 2))]))
         return context.get_dummy_value()
-
-    return signature, generate
-
-
-@intrinsic
-def equal_lanes(typing, array, at, value):
-    """Returns a bit mask of those of the LANES entries of array: uint16, from `at` on, that are value: uint16."""
-    signature = types.uint64(array, at, types.uint16)
-
-    def generate(context, builder, signature, args):
-        array, at, value = _arguments(context, builder, signature, args)
-        equal = _equal(builder, _load(builder, array, at), _splat(builder, value))
-        return builder.zext(builder.bitcast(equal, ir.IntType(LANES)), _I64)
 
     return signature, generate

@@ -30,11 +30,12 @@ from ncagen.deflate.lz77 import (
     MAX_MATCH,
     extent,
 )
-from ncagen.deflate.token_columns import AGREE, GROUP, LANES, NEAR, columns, equal_lanes
+from ncagen.deflate.masks import LANES, equal_lanes
+from ncagen.deflate.token_columns import AGREE, GROUP, NEAR, columns
 from ncagen.kernels import inlined, kernel, trailing_zeros
 
 MOST_TOKENS = NEAR - GROUP  # whose distances fit a key
-MOST_SPECIAL, MOST_PAIRS = 48, 600  # tokens with a zero byte, and pairs of positions with different phases
+MOST_SPECIAL, MOST_PAIRS = 48, 250  # tokens with a zero byte, and pairs of positions with different phases
 
 _FIRST = 2 * LANES  # where token 0 stands in arrays of tokens
 _LONG = (126 - 2 * GROUP) << AGREE  # a key over this could lead to one of 128 << AGREE a group later
@@ -43,7 +44,6 @@ _ZERO, _ONE, _TWO = np.uint64(0), np.uint64(1), np.uint64(2)
 # A match is length << 12 | FARTHEST - distance, so that the larger of two is the one that zlib prefers.
 _LENGTH = np.uint32(12)
 _FARTHEST = 4095
-_LITERAL = np.uint32(1 << 12 | _FARTHEST)
 _COPIES = 4  # of the counts, used in turn: a processor waits for a count that was written a few cycles ago
 
 
@@ -59,13 +59,14 @@ _SYMBOL, _FAR_SYMBOL = _symbols()
 
 
 def token_scratch():
-    """Makes the arrays that one thread needs: low, high, keys, best, best_after, special, matches, counts."""
+    """Makes the arrays that one thread needs: low, high, keys, best, best_after, special, matches, steps, counts."""
     size = _FIRST + MOST_TOKENS + 2 * LANES
     return (
         *(np.full(size, 256, np.uint16) for _ in range(2)),
         *(np.zeros(size, np.uint16) for _ in range(3)),
         np.zeros(MOST_SPECIAL, np.uint16),
         np.zeros(4 * MOST_TOKENS + 8, np.uint32),
+        np.zeros(4 * MOST_TOKENS + 8, np.uint16),
         np.zeros((_COPIES, SYMBOLS), np.int32),
     )
 
@@ -191,8 +192,8 @@ def _add_shifted(words, count, low, high, special, specials, matches):
 
 
 @kernel
-def _choose(n, matches):
-    """Replaces each position's match by a literal where zlib takes one. Returns False if GOOD_CHAIN may matter.
+def _choose(n, matches, steps):
+    """Writes how many bytes zlib takes at each position: a match, or 1. Returns False if GOOD_CHAIN may matter.
 
     matches[n] is 0. While a match of GOOD_MATCH bytes waits, zlib tries GOOD_CHAIN candidates; those within so many
     bytes are among them.
@@ -203,23 +204,23 @@ def _choose(n, matches):
         longer = (there >> _LENGTH) > (here >> _LENGTH)
         far = (there & np.uint32(_FARTHEST)) < np.uint32(_FARTHEST - GOOD_CHAIN)
         hidden |= longer and far and (here >> _LENGTH) >= np.uint32(GOOD_MATCH)
-        matches[i] = _LITERAL if longer or here == 0 else here
+        steps[i] = 1 if longer or here == 0 else here >> _LENGTH
     return not hidden
 
 
 @kernel
-def _count(n, words, matches, copies, counts):
-    """Follows the matches from position 0, and counts their symbols without a branch."""
+def _count(n, words, matches, steps, copies, counts):
+    """Follows the steps from position 0, and counts their symbols without a branch."""
     copies[:, :] = 0
     i, copy = _ZERO, _ZERO
     while i < np.uint64(n):
-        match = matches[i]
-        length = np.uint64(match >> _LENGTH)
-        literal = (length - _TWO) >> np.uint64(63)  # 1 or 0; a condition here would become a branch
+        length = np.uint64(steps[i])
+        literal = _ZERO - ((length - _TWO) >> np.uint64(63))  # all bits or none; a condition would become a branch
         symbol = length + np.uint64(256)
-        symbol ^= (symbol ^ words[i] & np.uint64(255)) & (_ZERO - literal)
+        symbol ^= (symbol ^ words[i] & np.uint64(255)) & literal
+        distance = (np.uint64(matches[i]) | literal) & np.uint64(_FARTHEST)
         copies[copy, np.uint64(_SYMBOL[symbol])] += 1
-        copies[copy, np.uint64(_FAR_SYMBOL[match & np.uint32(_FARTHEST)])] += 1
+        copies[copy, np.uint64(_FAR_SYMBOL[distance])] += 1
         copy = (copy + _ONE) & np.uint64(_COPIES - 1)
         i += length
     for s in range(SYMBOLS):
@@ -234,7 +235,7 @@ def parse_tokens(tokens, row, words, scratch, counts):
 
     Returns False, without counts, where it gives up.
     """
-    low, high, keys, best, best_after, special, matches, copies = scratch
+    low, high, keys, best, best_after, special, matches, steps, copies = scratch
     count = tokens.shape[1]
     if not _split(tokens, row, low, high):
         return False
@@ -244,7 +245,7 @@ def parse_tokens(tokens, row, words, scratch, counts):
     _place(count, best, best_after, matches)
     if not _add_shifted(words, count, low, high, special, specials, matches):
         return False
-    if not _choose(4 * count, matches):
+    if not _choose(4 * count, matches, steps):
         return False
-    _count(4 * count, words, matches, copies, counts)
+    _count(4 * count, words, matches, steps, copies, counts)
     return True
