@@ -20,11 +20,11 @@ from numba.extending import intrinsic
 
 from ncagen.deflate.masks import LANES, arguments, load, pointer, splat
 
-GROUP = 4
+GROUP = 4  # whose largest keys fill 16 bytes
 NEAR = 511  # the largest distance in tokens, and a mask of the lower part of a key
 AGREE = 9  # where the upper part of a key starts
 
-_I16, _I64 = ir.IntType(16), ir.IntType(64)
+_I16, _I32, _I64 = (ir.IntType(bits) for bits in (16, 32, 64))
 _VECTOR = ir.VectorType(_I16, LANES)
 
 
@@ -70,19 +70,46 @@ def _group(builder, low, high, key, index, valid, u, targets, best):
     return key, found
 
 
+def _halves(builder, a, b, width):
+    """Takes entries of a and b in turn, `width` at a time, from the lower halves of their 16 bytes, and the upper."""
+    low = [
+        sixteen + k // 2 * width + k % 2 * LANES + i
+        for sixteen in range(0, LANES, 8)
+        for k in range(8 // width)
+        for i in range(width)
+    ]
+    for mask in (low, [lane + 4 for lane in low]):
+        yield builder.shuffle_vector(a, b, ir.Constant(ir.VectorType(_I32, LANES), mask))
+
+
+def _largest(builder, vectors):
+    """Returns a vector of the largest entry of each of eight vectors, in their order.
+
+    Two vectors become one that has entries of both in turn, until one has entries of all eight in each 16 bytes.
+    """
+    for width in (1, 2, 4):
+        pairs = zip(vectors[::2], vectors[1::2], strict=True)
+        vectors = [_larger(builder, *_halves(builder, a, b, width)) for a, b in pairs]
+    [largest] = vectors
+    for lanes in (LANES // 2, LANES // 4):
+        halves = (ir.Constant(ir.VectorType(_I32, lanes), [start + i for i in range(lanes)]) for start in (0, lanes))
+        largest = _larger(builder, *(builder.shuffle_vector(largest, largest, half) for half in halves))
+    return largest
+
+
 @intrinsic
-def columns(typing, low, high, keys, t, first, best, best_after):
+def columns(typing, low, high, keys, t, first, best):
     """Computes columns t, t - 1, ..., t - GROUP + 1, and the largest key of each.
 
     low, high: uint16, the bytes of token u at first + u, from LANES below `first` to LANES above the last token, with
     values over 255 where there is none. keys: uint16 of the same shape, column t + 1; column t - GROUP + 1 later.
-    Writes best: uint16, at first + t, the largest key; and best_after, the largest one of those u for which the high
-    bytes of tokens u - 1 and t - 1 are equal, or 0 if there is none. u is at least 1 where low[first] is over 255.
+    Writes best: uint16, at 2 * (first + t) + 1, the largest key; and before it the largest one of those u for which the
+    high bytes of tokens u - 1 and t - 1 are equal, or 0 if there is none. low[first] is over 255, so that u is not 0.
     """
-    signature = types.void(low, high, keys, t, first, best, best_after)
+    signature = types.void(low, high, keys, t, first, best)
 
     def generate(context, builder, signature, args):
-        low, high, keys, t, first, best, best_after = arguments(context, builder, signature, args)
+        low, high, keys, t, first, best = arguments(context, builder, signature, args)
         at = builder.add(first, t)
 
         def target(array, back):
@@ -113,12 +140,9 @@ def columns(typing, low, high, keys, t, first, best, best_after):
             builder.store(builder.add(raw, _all(LANES)), index)
             for top, value in zip(tops, found, strict=True):
                 builder.store(value, top)
-        name = f"llvm.vector.reduce.umax.v{LANES}i16"
-        largest = cgutils.get_or_insert_function(builder.module, ir.FunctionType(_I16, [_VECTOR]), name)
-        for j, top in enumerate(tops):
-            out = best_after if j % 2 else best
-            value = builder.call(largest, [builder.load(top)])
-            builder.store(value, builder.gep(out, [builder.sub(at, _number(j // 2))]))
+        largest = _largest(builder, [builder.load(top) for top in reversed(tops)])
+        lowest = builder.add(builder.mul(at, _number(2)), _number(2 - len(tops)))
+        builder.store(largest, pointer(builder, best, lowest, len(tops)), align=1)
         return context.get_dummy_value()
 
     return signature, generate

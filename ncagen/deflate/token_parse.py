@@ -59,11 +59,12 @@ _SYMBOL, _FAR_SYMBOL = _symbols()
 
 
 def token_scratch():
-    """Makes the arrays that one thread needs: low, high, keys, best, best_after, special, matches, steps, counts."""
+    """Makes the arrays that one thread needs: low, high, keys, best, special, matches, steps, counts."""
     size = _FIRST + MOST_TOKENS + 2 * LANES
     return (
         *(np.full(size, 256, np.uint16) for _ in range(2)),
-        *(np.zeros(size, np.uint16) for _ in range(3)),
+        np.zeros(size, np.uint16),
+        np.zeros(2 * size, np.uint16),
         np.zeros(MOST_SPECIAL, np.uint16),
         np.zeros(4 * MOST_TOKENS + 8, np.uint32),
         np.zeros(4 * MOST_TOKENS + 8, np.uint16),
@@ -107,13 +108,13 @@ def _list_special(count, low, high, special):
 
 
 @kernel
-def _compute_columns(count, low, high, keys, best, best_after):
+def _compute_columns(count, low, high, keys, best):
     """Computes all columns, from the last. Returns False if an agreement is too long for a key."""
     for t in range(count, 1, -GROUP):
-        columns(low, high, keys, np.uint64(t), np.uint64(_FIRST), best, best_after)
-        if t > GROUP and best[_FIRST + t - GROUP + 1] > _LONG:
+        columns(low, high, keys, np.uint64(t), np.uint64(_FIRST), best)
+        if t > GROUP and best[2 * (_FIRST + t - GROUP + 1) + 1] > _LONG:
             return False
-    best[_FIRST + 1] = best_after[_FIRST + 1] = 0  # u is at least 1
+    best[2 * _FIRST + 2] = best[2 * _FIRST + 3] = 0  # u is at least 1
     return True
 
 
@@ -127,12 +128,12 @@ def _match(key, least, more):
 
 
 @kernel
-def _place(count, best, best_after, matches):
+def _place(count, best, matches):
     """Writes the longest match, between equal phases, of each position."""
     matches[0] = 0
     for t in range(1, count + 1):
-        at = np.uint64(4 * t - 3)
-        key, after = np.uint32(best[_FIRST + t]), np.uint32(best_after[_FIRST + t])
+        at, pair = np.uint64(4 * t - 3), np.uint64(2 * (_FIRST + t))
+        after, key = np.uint32(best[pair]), np.uint32(best[pair + _ONE])
         matches[at] = _match(after, 0, 3) if after != 0 else np.uint32(0)
         matches[at + _ONE] = _match(key, 1, 2)
         matches[at + _TWO] = _match(key, 2, 1)
@@ -235,14 +236,14 @@ def parse_tokens(tokens, row, words, scratch, counts):
 
     Returns False, without counts, where it gives up.
     """
-    low, high, keys, best, best_after, special, matches, steps, copies = scratch
+    low, high, keys, best, special, matches, steps, copies = scratch
     count = tokens.shape[1]
     if not _split(tokens, row, low, high):
         return False
     specials = _list_special(count, low, high, special)
-    if specials > MOST_SPECIAL or not _compute_columns(count, low, high, keys, best, best_after):
+    if specials > MOST_SPECIAL or not _compute_columns(count, low, high, keys, best):
         return False
-    _place(count, best, best_after, matches)
+    _place(count, best, matches)
     if not _add_shifted(words, count, low, high, special, specials, matches):
         return False
     if not _choose(4 * count, matches, steps):
