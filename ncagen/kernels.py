@@ -40,6 +40,7 @@ _SOURCES = (
     "sources/nca/entropy.py",
     "sources/nca/entropy_kernels.py",
     "sources/nca/rules.py",
+    "sources/nca/sample_kernels.py",
     "sources/nca/simd.py",
     "sources/nca/structure_kernels.py",
     "sources/nca/vectors.py",
@@ -50,6 +51,9 @@ _SOURCES = (
     "deflate/huffman.py",
     "deflate/lengths.py",
     "deflate/lz77.py",
+    "deflate/masks.py",
+    "deflate/token_columns.py",
+    "deflate/token_parse.py",
     "evaluate/rungs/fit_kernels.py",
 )
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from ncagen import kernels, philox
 from ncagen.deflate import lengths
 from ncagen.sources import grid_tokens
-from ncagen.sources.nca import batch, cpu, cpu_kernels, definition, rules, vectors
+from ncagen.sources.nca import batch, cpu, cpu_kernels, definition, rules, sample_kernels, vectors
 from ncagen.sources.nca.options import settings_of
 from ncagen.sources.nca.rules import Rules
 from ncagen.sources.nca.settings import STARTS, Settings
@@ -119,7 +119,7 @@ def test_kernels_equal_the_definition_for_any_settings(patch, high, wide, seed, 
 
 def test_cached_kernels_are_stamped_with_all_their_sources():
     """Otherwise an edit of another file, or an upgrade that preserves time and size, would run an outdated kernel."""
-    for compiled in (cpu_kernels.rollout, cpu_kernels.sample_rules, lengths._score_tokens):
+    for compiled in (cpu_kernels.rollout, sample_kernels.sample_rules, lengths._score_tokens):
         assert kernels._sources() in compiled.compiled._cache._cache_file._source_stamp
 
 
