@@ -14,6 +14,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from ncagen.audit.neighbour_kernels import add_bits, count_common, count_pairs, count_repeats
+
 OFFSETS = [(y, x) for y in range(3) for x in range(3)]
 CLASSES = 16
 
@@ -70,17 +72,12 @@ def agreement(grids: np.ndarray, states: int) -> tuple[np.ndarray, np.ndarray]:
     grids: uint8[row, frame, row, column]. Returns int64[row] each. Their quotient estimates the chance that two draws
     of the next state agree.
     """
-    names = neighbourhoods(grids).reshape(len(grids), -1)
-    after = grids[:, 1:].reshape(len(grids), -1).astype(np.uint64)
-    low = np.uint64((states - 1).bit_length())
-    shift = np.uint64(names.shape[1].bit_length()) + low
-    # Neighbourhood, then position, then next state: sorting groups repeats, in the order of time.
-    keys = names >> shift << shift | np.arange(names.shape[1], dtype=np.uint64) << low | after
-    keys.sort(axis=1)
-    same = keys[:, 1:] >> shift == keys[:, :-1] >> shift
-    mask = (np.uint64(1) << low) - np.uint64(1)
-    agreed = same & (keys[:, 1:] & mask == keys[:, :-1] & mask)
-    return same.sum(axis=1), agreed.sum(axis=1)
+    cells = grids[0, 1:].size
+    shift = cells.bit_length() + (states - 1).bit_length()
+    found = np.empty((len(grids), 2), np.int64)
+    table = np.empty(_slots(cells), np.uint64)
+    count_repeats(np.ascontiguousarray(grids), _HASH, np.uint64(shift), _wide(grids), table, found)
+    return found[:, 0], found[:, 1]
 
 
 def pair_shares(grids: np.ndarray, states: int) -> np.ndarray:
@@ -88,11 +85,10 @@ def pair_shares(grids: np.ndarray, states: int) -> np.ndarray:
 
     grids: uint8[row, frame, y, x]. Returns float32[row, neighbour, pair], 9 neighbours.
     """
-    n, rows = classes(states), len(grids)
-    cells = (grids % n).astype(np.int32)
-    base = np.arange(rows, dtype=np.int32)[:, None, None, None] * (n * n) + cells[:, 1:]
-    counts = [np.bincount((base + there * n).ravel(), minlength=rows * n * n) for there in around(cells)]
-    return (np.stack(counts).reshape(9, rows, n * n) / cells[0, 1:].size).swapaxes(0, 1).astype(np.float32)
+    n = classes(states)
+    counts = np.zeros((9, len(grids), n * n), np.int32)
+    count_pairs(_classed(grids, states), np.uint64(n), _wide(grids), counts)
+    return (counts / grids[0, 1:].size).swapaxes(0, 1).astype(np.float32)
 
 
 def pair_bits(shares: np.ndarray, cells: int) -> np.ndarray:
@@ -122,13 +118,10 @@ def step_bits(grids: np.ndarray, bits: np.ndarray, states: int) -> np.ndarray:
 
     grids: uint8[row, frame, y, x]. bits: as `pair_bits`.
     """
-    n = classes(states)
-    cells = (grids % n).astype(np.int32)
-    found = np.zeros(cells[:, 1:].shape, np.float32)
-    rows = np.arange(len(grids), dtype=np.int32)[:, None, None, None]
-    for k, there in enumerate(around(cells)):
-        table = bits[:, k].ravel()
-        found += table[rows * (n * n) + there * n + cells[:, 1:]]
+    found = np.empty(grids[:, 1:].shape, np.float32)
+    add_bits(
+        _classed(grids, states), np.uint64(classes(states)), np.ascontiguousarray(bits), _wide(grids), found
+    )
     return found.mean(axis=(2, 3))
 
 
@@ -176,18 +169,27 @@ def alike(shares: tuple[np.ndarray, np.ndarray], bits: tuple[np.ndarray, np.ndar
 
 def one_rule(a: np.ndarray, b: np.ndarray) -> bool:
     """Returns whether common neighbourhoods prove that two rows share a rule. a, b: uint8[frame, row, column]."""
-    (names_a, after_a), (names_b, after_b) = _map(a), _map(b)
-    _, i, j = np.intersect1d(names_a, names_b, assume_unique=True, return_indices=True)
-    if len(i) - np.bincount(after_a[i], minlength=1).max() < COMMON:
-        return False
-    return float((after_a[i] == after_b[j]).mean()) >= COMMON_AGREE
+    slots = _slots(a[1:].size)
+    names, states, marks = np.empty(slots, np.uint64), np.empty(slots, np.uint8), np.zeros(slots, np.uint8)
+    led = np.zeros(256, np.int64)
+    rows = np.ascontiguousarray(a), np.ascontiguousarray(b)
+    common, same = count_common(*rows, _HASH, _wide(a), names, states, marks, led)
+    return common - int(led.max()) >= COMMON and same / common >= COMMON_AGREE
 
 
-def _map(grids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Returns the hashes of a row's neighbourhoods that have several states, and the state that each led to first."""
-    mixed = _mixed(grids)
-    names, first = np.unique(neighbourhoods(grids)[mixed], return_index=True)
-    return names, grids[1:][mixed][first]
+def _wide(grids: np.ndarray) -> np.ndarray:
+    """Room for a grid with a border. grids: [..., y, x]."""
+    return np.empty((grids.shape[-2] + 2, grids.shape[-1] + 2), np.uint8)
+
+
+def _slots(cells: int) -> int:
+    """The slots of a table for so many neighbourhoods, at most half of them in use: a power of two."""
+    return 2 << cells.bit_length()
+
+
+def _classed(grids: np.ndarray, states: int) -> np.ndarray:
+    """The classes of cells, in one piece. grids: uint8[row, frame, y, x]."""
+    return np.ascontiguousarray(grids if states <= CLASSES else grids % CLASSES)
 
 
 def _mixed(grids: np.ndarray) -> np.ndarray:
