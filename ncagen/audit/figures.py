@@ -15,11 +15,13 @@ import numpy as np
 
 from ncagen.audit.neighbour_kernels import count_states, hash_rows
 from ncagen.audit.neighbours import (
+    Others,
     agreement,
     alike,
     breaks,
     follows,
     one_rule,
+    others,
     own_bits,
     pair_bits,
     pair_shares,
@@ -97,6 +99,14 @@ class _Rules(NamedTuple):
     grids: np.ndarray
 
 
+class _Known(NamedTuple):
+    """Rows of splits that were read before. counts: arranged for `neighbours.alike`. places, grids: as in `_Rules`."""
+
+    counts: Others
+    places: np.ndarray
+    grids: np.ndarray
+
+
 class _Chunk(NamedTuple):
     """The results of a chunk: the fields of `Figures` of its rows; known, some of its rules for other splits.
 
@@ -132,17 +142,15 @@ def look(
     chosen = [chosen_rows(part.rows, most) for part in source.parts]
     found = Figures(source, looked={i: len(numbers) for i, numbers in enumerate(chosen)})
     sampling, chunks = _sampling(source, chosen), []
-    known: list[_Rules] = []  # of the splits that were read before
+    known = None  # rows of the splits that were read before
     with ThreadPoolExecutor(workers) as pool:
         for split in reversed(SPLITS):
-            others = _joined(known) if known else None
             tasks = [(i, some) for i in source.parts_of(split) for some in _chunks(source.shape, chosen[i])]
-            of_split = []
-            for chunk in pool.map(lambda task, others=others: _look(source, *task, sampling, others), tasks):
-                of_split.append(chunk)
+            for chunk in pool.map(lambda task, known=known: _look(source, *task, sampling, known), tasks):
+                chunks.append(chunk)
                 progress(chunk.looked)
-            chunks += of_split
-            known += [chunk.known for chunk in of_split if chunk.known is not None]
+            if rules := [chunk.known for chunk in chunks if chunk.known is not None]:
+                known = _arranged(_joined(rules))
     return _together(found, chunks)
 
 
@@ -186,8 +194,8 @@ def _joined(parts: list[Columns]) -> Columns:
     return parts[0] if len(parts) == 1 else type(parts[0])(*map(np.concatenate, zip(*parts, strict=True)))
 
 
-def _look(source: Audited, i: int, numbers: np.ndarray, sampling: _Sampling, others: _Rules | None) -> _Chunk:
-    """Reads some rows of part i and computes their figures. others: rows of other splits, for comparing rules."""
+def _look(source: Audited, i: int, numbers: np.ndarray, sampling: _Sampling, known: _Known | None) -> _Chunk:
+    """Reads some rows of part i and computes their figures. known: rows of other splits, for comparing rules."""
     shape, part = source.shape, source.parts[i]
     tokens = part.read(numbers).astype(np.int64)
     sound, chunk = _judge(shape, i, numbers, tokens)
@@ -200,7 +208,7 @@ def _look(source: Audited, i: int, numbers: np.ndarray, sampling: _Sampling, oth
         rows=_rows(shape, number, patches, tokens, rules),
         patches=patches[:: sampling.patches].copy(),
         known=None if part.split == TRAIN else _Rules(*(column[:: sampling.rules].copy() for column in rules)),
-        one_rule=_one_rule(rules, others) if others is not None and shape.stride == 1 else (),
+        one_rule=_one_rule(rules, known) if known is not None and shape.stride == 1 else (),
     )
 
 
@@ -285,8 +293,12 @@ def row_names(rows: np.ndarray) -> np.ndarray:
     return found
 
 
-def _one_rule(rows: _Rules, known: _Rules) -> list[tuple[int, int, int, int]]:
+def _arranged(rules: _Rules) -> _Known:
+    return _Known(others(rules.shares, rules.bits), rules.places, rules.grids)
+
+
+def _one_rule(rows: _Rules, known: _Known) -> list[tuple[int, int, int, int]]:
     """Returns pairs of a chunk's rows and known ones that are proved to share a rule: (part, row, part, row)."""
-    pairs = alike((rows.shares, known.shares), (rows.bits, known.bits))[:RULE_PROOFS]
+    pairs = alike(rows.shares, rows.bits, known.counts)[:RULE_PROOFS]
     shown = [(a, b) for a, b in pairs if one_rule(rows.grids[a], known.grids[b])]
     return [(*rows.places[a].tolist(), *known.places[b].tolist()) for a, b in shown]

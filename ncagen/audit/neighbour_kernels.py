@@ -13,6 +13,8 @@ _ONE = np.uint64(1)
 _SIDE = np.uint64(3)
 _STEP = np.int32(1)
 _LANES = np.uint64(4)
+BLOCK = 64
+_NINE, _BLOCK = np.uint64(9), np.uint64(BLOCK)
 # Multiplier of a 64-bit hash, odd: 2**64 divided by the golden ratio (Knuth, TAOCP 3, 6.4).
 _SPREAD, _HALF = np.uint64(0x9E3779B97F4A7C15), np.uint64(32)
 FREE, HELD, COMMON = np.uint8(0), np.uint8(1), np.uint8(2)  # marks of slots in `common`
@@ -174,6 +176,46 @@ def _hold(grids, hashes, wide, table):
                 slot = _slot(names, marks, name, mask)
                 if marks[slot] == FREE:
                     names[slot], states[slot], marks[slot] = name, grids[f + _ONE, y, x], HELD
+
+
+@kernel
+def add_products(left, right, found):
+    """Adds the matrix product of left and right to found, each sum in the order of values: the same on every machine.
+
+    left: float32[row, value]. right: float32[block, value, BLOCK], its columns in blocks that stay in the second-level
+    cache. found: float32[row, block, BLOCK]. Nine values, a neighbour's share of them or less, are added for each time
+    that a sum is read and written. BLAS takes half as long on one core, but would start threads of its own.
+    """
+    rows, values = left.shape
+    for b in range(np.uint64(len(right))):
+        for r in range(np.uint64(rows)):
+            for v in range(np.uint64(0), np.uint64(values), _NINE):
+                l0, l1, l2 = left[r, v], left[r, v + np.uint64(1)], left[r, v + np.uint64(2)]
+                l3, l4, l5 = left[r, v + np.uint64(3)], left[r, v + np.uint64(4)], left[r, v + np.uint64(5)]
+                l6, l7, l8 = left[r, v + np.uint64(6)], left[r, v + np.uint64(7)], left[r, v + np.uint64(8)]
+                for c in range(_BLOCK):
+                    total = found[r, b, c] + l0 * right[b, v, c]
+                    total += l1 * right[b, v + np.uint64(1), c]
+                    total += l2 * right[b, v + np.uint64(2), c]
+                    total += l3 * right[b, v + np.uint64(3), c]
+                    total += l4 * right[b, v + np.uint64(4), c]
+                    total += l5 * right[b, v + np.uint64(5), c]
+                    total += l6 * right[b, v + np.uint64(6), c]
+                    total += l7 * right[b, v + np.uint64(7), c]
+                    found[r, b, c] = total + l8 * right[b, v + np.uint64(8), c]
+
+
+@kernel
+def multiply_pairs(left, right, pairs, found):
+    """Multiplies pairs of rows, each sum in the order of values.
+
+    left, right: float32[row, value]. pairs: int64[pair, 2], a row of each. found: float32[pair], written.
+    """
+    for p in range(np.uint64(len(pairs))):
+        a, b, total = np.uint64(pairs[p, 0]), np.uint64(pairs[p, 1]), np.float32(0)
+        for v in range(np.uint64(left.shape[1])):
+            total += left[a, v] * right[b, v]
+        found[p] = total
 
 
 @kernel

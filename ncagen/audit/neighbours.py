@@ -11,10 +11,19 @@ of the remainders by 16, which is too little evidence to call a row noise.
 """
 
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import numpy as np
 
-from ncagen.audit.neighbour_kernels import add_bits, count_common, count_pairs, count_repeats
+from ncagen.audit.neighbour_kernels import (
+    BLOCK,
+    add_bits,
+    add_products,
+    count_common,
+    count_pairs,
+    count_repeats,
+    multiply_pairs,
+)
 
 OFFSETS = [(y, x) for y in range(3) for x in range(3)]
 CLASSES = 16
@@ -152,19 +161,63 @@ def follows(grids: np.ndarray, step: int) -> bool:
     return told.sum() >= CLEARED and float((led[at[told]] == after[told]).mean()) >= CLEARED_AGREE
 
 
-def alike(shares: tuple[np.ndarray, np.ndarray], bits: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
+class Others(NamedTuple):
+    """Rows that others are compared with.
+
+    shares: float32[row, value]. own: float32[row], see `_own`. bits: float32[block, value, BLOCK], the rows in blocks,
+    zero beyond the last.
+    """
+
+    shares: np.ndarray
+    own: np.ndarray
+    bits: np.ndarray
+
+
+def others(shares: np.ndarray, bits: np.ndarray) -> Others:
+    """Arranges rows for `alike`. shares, bits: as `pair_shares` and `pair_bits`."""
+    share, bit = _flat(shares), _flat(bits)
+    blocks = -(-len(bit) // BLOCK)
+    padded = np.zeros((blocks * BLOCK, bit.shape[1]), np.float32)
+    padded[: len(bit)] = bit
+    return Others(
+        share, _own(share, bit), np.ascontiguousarray(padded.reshape(blocks, BLOCK, -1).swapaxes(1, 2))
+    )
+
+
+def alike(shares: np.ndarray, bits: np.ndarray, known: Others) -> np.ndarray:
     """Returns pairs of rows that could share a rule: the counts of each explain the steps of the other nearly as well.
 
-    shares, bits: of two sets of rows, as `pair_shares` and `pair_bits`. Returns int64[pair, 2], an index into each set,
-    most alike first.
+    shares, bits: as `pair_shares` and `pair_bits`. Returns int64[pair, 2], an index of these and of the known rows, most
+    alike first. One way is computed for all pairs, the other for those that it leaves, under one in a hundred.
     """
-    share, bit = ([part.reshape(len(part), -1) for part in both] for both in (shares, bits))
-    own = [(s * b).sum(axis=1) for s, b in zip(share, bit, strict=True)]
-    most = np.maximum(np.maximum(own[0][:, None], own[1][None]), TESTABLE_BITS)
-    there, back = share[0] @ bit[1].T / most, bit[0] @ share[1].T / most
-    score = np.minimum(there, back)
-    pairs = np.argwhere((score > SAME_LEAST) & (np.maximum(there, back) < SAME_MOST))
-    return pairs[np.argsort(-score[pairs[:, 0], pairs[:, 1]])]
+    share, bit = _flat(shares), _flat(bits)
+    most = np.maximum(np.maximum(_own(share, bit)[:, None], known.own[None]), TESTABLE_BITS)
+    there = np.zeros((len(share), len(known.bits), BLOCK), np.float32)
+    add_products(share, known.bits, there)
+    there = there.reshape(len(share), -1)[:, : len(known.own)] / most
+    pairs = np.argwhere(_is_same(there))
+    back = np.empty(len(pairs), np.float32)
+    multiply_pairs(bit, known.shares, pairs, back)
+    at = pairs[:, 0], pairs[:, 1]
+    back /= most[at]
+    same = _is_same(back)
+    score = np.minimum(there[at], back)[same]
+    return pairs[same][np.argsort(-score)]
+
+
+def _is_same(scores: np.ndarray) -> np.ndarray:
+    """Returns bool of the same shape, true for the scores of rows that could share a rule."""
+    return (scores > SAME_LEAST) & (scores < SAME_MOST)
+
+
+def _flat(counts: np.ndarray) -> np.ndarray:
+    """Counts of pairs as float32[row, value], in one piece. counts: [row, neighbour, pair]."""
+    return np.ascontiguousarray(counts.reshape(len(counts), -1))
+
+
+def _own(share: np.ndarray, bit: np.ndarray) -> np.ndarray:
+    """The bits that rows tell of their own steps: float32[row]. share, bit: as `_flat`."""
+    return (share * bit).sum(axis=1)
 
 
 def one_rule(a: np.ndarray, b: np.ndarray) -> bool:
