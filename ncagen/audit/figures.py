@@ -136,7 +136,7 @@ def look(
 ) -> Figures:
     """Reads `most` rows of each part, evenly spaced, or all rows for None.
 
-    progress: called with the number of rows after each chunk. workers: chunks that are looked at at the same time, which
+    progress: called with the number of rows after each chunk. workers: chunks that are read at the same time, which
     changes no number. Raises DamagedShard.
     """
     chosen = [chosen_rows(part.rows, most) for part in source.parts]

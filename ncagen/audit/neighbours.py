@@ -128,9 +128,7 @@ def step_bits(grids: np.ndarray, bits: np.ndarray, states: int) -> np.ndarray:
     grids: uint8[row, frame, y, x]. bits: as `pair_bits`.
     """
     found = np.empty(grids[:, 1:].shape, np.float32)
-    add_bits(
-        _classed(grids, states), np.uint64(classes(states)), np.ascontiguousarray(bits), _wide(grids), found
-    )
+    add_bits(_classed(grids, states), np.uint64(classes(states)), np.ascontiguousarray(bits), _wide(grids), found)
     return found.mean(axis=(2, 3))
 
 
@@ -179,16 +177,14 @@ def others(shares: np.ndarray, bits: np.ndarray) -> Others:
     blocks = -(-len(bit) // BLOCK)
     padded = np.zeros((blocks * BLOCK, bit.shape[1]), np.float32)
     padded[: len(bit)] = bit
-    return Others(
-        share, _own(share, bit), np.ascontiguousarray(padded.reshape(blocks, BLOCK, -1).swapaxes(1, 2))
-    )
+    return Others(share, _own(share, bit), np.ascontiguousarray(padded.reshape(blocks, BLOCK, -1).swapaxes(1, 2)))
 
 
 def alike(shares: np.ndarray, bits: np.ndarray, known: Others) -> np.ndarray:
     """Returns pairs of rows that could share a rule: the counts of each explain the steps of the other nearly as well.
 
-    shares, bits: as `pair_shares` and `pair_bits`. Returns int64[pair, 2], an index of these and of the known rows, most
-    alike first. One way is computed for all pairs, the other for those that it leaves, under one in a hundred.
+    shares, bits: as `pair_shares` and `pair_bits`. Returns int64[pair, 2], an index of these and of the known rows,
+    most alike first. One way is computed for all pairs, the other for those that it leaves, under one in a hundred.
     """
     share, bit = _flat(shares), _flat(bits)
     most = np.maximum(np.maximum(_own(share, bit)[:, None], known.own[None]), TESTABLE_BITS)

@@ -32,8 +32,8 @@ TRAIN, VALIDATION, _ = SPLITS
 class Part:
     """Rows of one file, or of one band and split.
 
-    rows: how many. read: takes int64[row], row numbers, and returns integers [row, token]; from any thread. trouble: a fault of the
-    whole part, such as tokens that are left over.
+    rows: how many. read: takes int64[row], row numbers, and returns integers [row, token]; several threads may call it.
+    trouble: a fault of the whole part, such as tokens that are left over.
     """
 
     name: str
