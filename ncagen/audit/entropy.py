@@ -16,7 +16,7 @@ def told(before: np.ndarray, after: np.ndarray, ids: int) -> float:
     low if most pairs occur once. Their difference has less error.
     """
     dtype = np.uint32 if ids <= 2**16 else np.uint64  # the narrower, sorted faster, that holds every pair
-    before, after = before.ravel().astype(dtype) * dtype(ids), after.ravel().astype(dtype)
+    before, after = np.multiply(before.ravel(), ids, dtype=dtype), after.ravel().astype(dtype)
     shuffled = np.random.Generator(np.random.PCG64(0)).permutation(after)
     real, mixed = (entropy(_counts(before + some)) for some in (after, shuffled))
     return max(0.0, mixed - real)
@@ -25,5 +25,5 @@ def told(before: np.ndarray, after: np.ndarray, ids: int) -> float:
 def _counts(values: np.ndarray) -> np.ndarray:
     """Counts each value that occurs, in rising order: int64[value]. values: sorted in place."""
     values.sort()
-    ends = np.flatnonzero(values[1:] != values[:-1]) + 1
-    return np.diff(ends, prepend=0, append=len(values))
+    is_last = np.append(values[1:] != values[:-1], True)[: len(values)]
+    return np.diff(np.flatnonzero(is_last), prepend=-1)

@@ -9,6 +9,7 @@ of threads changes no number. Not covered: verdicts (`checks`).
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from typing import NamedTuple, TypeVar
 
 import numpy as np
@@ -146,7 +147,7 @@ def look(
     with ThreadPoolExecutor(workers) as pool:
         for split in reversed(SPLITS):
             tasks = [(i, some) for i in source.parts_of(split) for some in _chunks(source.shape, chosen[i])]
-            for chunk in pool.map(lambda task, known=known: _look(source, *task, sampling, known), tasks):
+            for chunk in pool.map(partial(_look, source, sampling, known), tasks):
                 chunks.append(chunk)
                 progress(chunk.looked)
             if rules := [chunk.known for chunk in chunks if chunk.known is not None]:
@@ -194,8 +195,12 @@ def _joined(parts: list[Columns]) -> Columns:
     return parts[0] if len(parts) == 1 else type(parts[0])(*map(np.concatenate, zip(*parts, strict=True)))
 
 
-def _look(source: Audited, i: int, numbers: np.ndarray, sampling: _Sampling, known: _Known | None) -> _Chunk:
-    """Reads some rows of part i and computes their figures. known: rows of other splits, for comparing rules."""
+def _look(source: Audited, sampling: _Sampling, known: _Known | None, task: tuple[int, np.ndarray]) -> _Chunk:
+    """Reads some rows and computes their figures.
+
+    known: rows of other splits, for comparing rules. task: the index of a part, and int64[row], numbers of its rows.
+    """
+    i, numbers = task
     shape, part = source.shape, source.parts[i]
     tokens = part.read(numbers).astype(np.int64)
     sound, chunk = _judge(shape, i, numbers, tokens)

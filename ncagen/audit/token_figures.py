@@ -1,12 +1,13 @@
 """Reads rows that are not grids once: the highest id, a hash and the score of each row, and a sample of their tokens.
 
-Memory use is a chunk of rows for each worker, about 30 bytes for each row read, and a sample of fixed size. Not covered:
-grids, rules and neighbourhoods, which only automata have (`figures`).
+Memory use is a chunk of rows for each worker, about 30 bytes for each row read, and a sample of fixed size. Not
+covered: grids, rules and neighbourhoods, which only automata have (`figures`).
 """
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -63,7 +64,7 @@ def look(
     tasks = [(i, some) for i, numbers in enumerate(chosen) for some in _chunks(source.row_format, numbers)]
     chunks = []
     with ThreadPoolExecutor(workers) as pool:
-        for chunk in pool.map(lambda task: _look(source, *task, every), tasks):
+        for chunk in pool.map(partial(_look, source, every), tasks):
             chunks.append(chunk)
             progress(chunk.looked)
     found.part = np.repeat(np.arange(len(chosen)), [len(numbers) for numbers in chosen])
@@ -76,8 +77,12 @@ def look(
     return found
 
 
-def _look(source: AuditedTokens, i: int, numbers: np.ndarray, every: int) -> _Chunk:
-    """Reads some rows of part i. every: the first of so many rows is kept for the n-grams."""
+def _look(source: AuditedTokens, every: int, task: tuple[int, np.ndarray]) -> _Chunk:
+    """Reads some rows. every: the first of so many is kept for the n-grams.
+
+    task: the index of a part, and int64[row], numbers of its rows.
+    """
+    i, numbers = task
     columns = source.parts[i].dataset.rows(numbers, columns=_columns(source))
     ids, measure = columns["input_ids"], source.measure
     wrong = (ids >= source.row_format.vocabulary).any(axis=1)
