@@ -40,7 +40,7 @@ COMPILED = {
 COMPILED |= {f"ncagen.deflate.{name}" for name in ("lengths", "lz77", "huffman")} | {"ncagen.kernels"}
 COMPILED |= {"ncagen.compile_notice", "ncagen.sources.procedural.kernels"}
 COMPILED |= {"ncagen.compile_notice", "ncagen.sources.cellular.lane_kernels", "ncagen.sources.cellular.lanes"}
-COMPILED |= {"ncagen.compile_notice"}
+COMPILED |= {"ncagen.compile_notice", "ncagen.audit.neighbour_kernels"}
 COMPILED |= {f"ncagen.sources.text.{name}" for name in ("digest_kernels", "window_kernels")}
 
 FOREIGN = {"numba", "llvmlite", "click", "tqdm", "torch", "ray", "zstandard", "huggingface_hub", "tokenizers"}
