@@ -45,6 +45,7 @@ _SOURCES = (
     "deflate/lengths.py",
     "deflate/lz77.py",
     "evaluate/rungs/fit_kernels.py",
+    "evaluate/rungs/lookup_kernels.py",
     "audit/neighbour_kernels.py",
 )
 
