@@ -55,6 +55,8 @@ _SOURCES = (
     "deflate/token_columns.py",
     "deflate/token_parse.py",
     "evaluate/rungs/fit_kernels.py",
+    "evaluate/rungs/lookup_kernels.py",
+    "audit/neighbour_kernels.py",
 )
 
 _COMPILER = threading.RLock()

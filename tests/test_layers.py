@@ -40,9 +40,9 @@ COMPILED = {
 }
 COMPILED |= {f"ncagen.deflate.{name}" for name in ("lengths", "lz77", "huffman")} | {"ncagen.kernels"}
 COMPILED |= {f"ncagen.deflate.{name}" for name in ("token_columns", "token_parse")}
-COMPILED |= {"ncagen.compile_notice", "ncagen.sources.procedural.kernels"}
-COMPILED |= {"ncagen.compile_notice", "ncagen.sources.cellular.lane_kernels", "ncagen.sources.cellular.lanes"}
-COMPILED |= {"ncagen.compile_notice", "ncagen.sources.nca.sample_kernels"}
+COMPILED |= {"ncagen.compile_notice", "ncagen.audit.neighbour_kernels", "ncagen.sources.procedural.kernels"}
+COMPILED |= {"ncagen.sources.cellular.lane_kernels", "ncagen.sources.cellular.lanes"}
+COMPILED |= {"ncagen.sources.nca.sample_kernels"}
 COMPILED |= {f"ncagen.sources.text.{name}" for name in ("digest_kernels", "window_kernels")}
 
 FOREIGN = {"numba", "llvmlite", "click", "tqdm", "torch", "ray", "zstandard", "huggingface_hub", "tokenizers"}
