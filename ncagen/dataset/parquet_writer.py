@@ -39,7 +39,7 @@ INTEGER_TYPE = 10  # the field of LogicalType
 # A page of tokens has whole rows, of at most so many tokens: all 256 of a usual row group.
 MOST_PAGE_TOKENS = 1 << 19
 
-_CODEC = pa.Codec("zstd", ZSTD_LEVEL)
+_ZSTD = pa.Codec("zstd", ZSTD_LEVEL)
 
 Piece: TypeAlias = "bytes | pa.Buffer"
 Described = Callable[[Sequence[Sequence[Piece]]], Mapping[bytes, bytes]]
@@ -123,7 +123,7 @@ def _pages(column: np.ndarray, scratch: _Scratch) -> Iterator[Page]:
     for first in range(0, len(column), rows):
         part = column[first : first + rows]
         unpacked = _unpacked_list(part, scratch) if part.ndim == 2 else _unpacked(part)
-        packed = _CODEC.compress(pa.py_buffer(unpacked))
+        packed = _ZSTD.compress(pa.py_buffer(unpacked))
         header = struct(
             {
                 1: i32(DATA_PAGE),
