@@ -96,8 +96,7 @@ class Intrinsic:
     """A function that generates code at its place in a kernel, as `numba.extending.intrinsic` has it."""
 
     def __init__(self, function: Callable) -> None:
-        update_wrapper(self, function)
-        self._function = function
+        self.__doc__, self._function = function.__doc__, function
 
     @cached_property
     def registered(self) -> Any:

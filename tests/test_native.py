@@ -85,7 +85,10 @@ def test_the_fields_of_an_array_are_where_a_library_reads_them():
 def test_the_library_s_score_is_the_compiled_one(rows):
     data = np.stack([np.frombuffer(row, np.uint8) for row in rows]).copy()
     found = []
-    for run in (lengths._score_bytes.compiled, lambda *args: library().call("deflate.lengths._score_bytes", args, fail)):
+    for run in (
+        lengths._score_bytes.compiled,
+        lambda *args: library().call("deflate.lengths._score_bytes", args, fail),
+    ):
         out = np.empty(len(data), np.int32)
         words, *scratch = lengths.lz77.short_scratch()
         run(data, out, words, tuple(scratch), lengths.huffman.tree_scratch())
