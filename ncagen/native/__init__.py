@@ -9,8 +9,8 @@ A call passes one block of 64-bit words: a word for each scalar, and for each ar
 library's entry functions load the values, of an array its address, shape and strides, and pass them on as numba does.
 ctypes releases the interpreter's lock during a call.
 
-NCAGEN_KERNELS=compile turns libraries off; NCAGEN_KERNELS=avx2 or generic takes that of a lower level. Not covered: what
-a kernel computes, and whether that is right on this processor, which each source checks before it makes a row
+NCAGEN_KERNELS=compile turns libraries off; NCAGEN_KERNELS=avx2 or generic takes that of a lower level. Not covered:
+what a kernel computes, and whether that is right on this processor, which each source checks before it makes a row
 (`Source.check`).
 """
 
