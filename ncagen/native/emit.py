@@ -99,9 +99,9 @@ def _leaves(signature: tuple) -> list:
     from numba import types
 
     found: list[Any] = []
-    kind: Any
     for kind in signature:
-        found += _leaves(kind.types) if isinstance(kind, types.BaseTuple) else [kind]
+        members: Any = kind
+        found += _leaves(members.types) if isinstance(kind, types.BaseTuple) else [kind]
     return found
 
 
