@@ -25,6 +25,7 @@ _OPTIONS = {"nogil": True, "error_model": "numpy", "_nrt": False}
 _SOURCES = (
     "kernels.py",
     "native/__init__.py",
+    "native/emit.py",
     "processor.py",
     "philox.py",
     "philox_kernels.py",
