@@ -51,7 +51,7 @@ def test_the_wheel_of_a_clean_clone_builds_alone(tmp_path):
     receipt = json.loads((ROOT / "manifests" / "smoke.json").read_text())
     assert built["dataset_sha256"] == receipt["dataset_sha256"]
     assert call(ncagen, "verify", "smoke", "--regenerate", "all", cwd=tmp_path).startswith("ok: smoke: 6 files")
-    (library,) = (tmp_path / "env").rglob(f"native/library/{processor.level()}.so")
+    assert len([*(tmp_path / "env").rglob(f"native/library/{processor.level()}.so")]) == 1
     assert not [*(tmp_path / "env").rglob("*.nbi")], "kernels were compiled"
     program = "import ncagen; d = ncagen.open('smoke', band='high'); print(len(d), d[0]['input_ids'][0])"
     assert call(python, "-c", program, cwd=tmp_path) == "489 10000\n"
