@@ -25,6 +25,7 @@ _OPTIONS = {"nogil": True, "error_model": "numpy", "_nrt": False}
 _SOURCES = (
     "kernels.py",
     "native/__init__.py",
+    "native/emit.py",
     "processor.py",
     "philox.py",
     "philox_kernels.py",
@@ -103,8 +104,7 @@ class Intrinsic:
     """A function that generates code at its place in a kernel, as `numba.extending.intrinsic` has it."""
 
     def __init__(self, function: Callable) -> None:
-        update_wrapper(self, function)
-        self._function = function
+        self.__doc__, self._function = function.__doc__, function
 
     @cached_property
     def registered(self) -> Any:

@@ -9,8 +9,9 @@ A call passes one block of 64-bit words: a word for each scalar, and for each ar
 library's entry functions load the values, of an array its address, shape and strides, and pass them on as numba does.
 ctypes releases the interpreter's lock during a call.
 
-NCAGEN_KERNELS=compile turns libraries off; NCAGEN_KERNELS=avx2 or generic takes that of a lower level. Not covered: what is in a kernel, and whether it is right on this processor,
-which each source checks before it makes a row (`Source.check`).
+NCAGEN_KERNELS=compile turns libraries off; NCAGEN_KERNELS=avx2 or generic takes that of a lower level. Not covered:
+what a kernel computes, and whether that is right on this processor, which each source checks before it makes a row
+(`Source.check`).
 """
 
 import ctypes
@@ -32,8 +33,8 @@ from ncagen import processor
 LIBRARIES = Path(__file__).parent / "library"
 _OVERRIDES = ("NUMBA_CPU_NAME", "NUMBA_CPU_FEATURES", "NUMBA_DISABLE_JIT")
 
-# Where the C struct of a NumPy array has its fields, in bytes. NumPy's binary interface has fixed them since 1.0, behind
-# the head of a Python object, which is longer in an interpreter without a global lock.
+# Where the C struct of a NumPy array has its fields, in bytes. NumPy's binary interface fixes them, behind the head of
+# a Python object, which is longer in an interpreter without a global lock.
 ARRAY_FIELDS = {"data": 16, "shape": 32, "strides": 40}
 _OBJECT_HEAD = 16
 

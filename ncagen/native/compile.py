@@ -46,6 +46,7 @@ def main() -> None:
 
 def make(levels: list[str], compiler: str) -> None:
     """Makes the libraries of these levels, and removes all others."""
+    stamp = kernels._sources()  # before anything is compiled
     modules = sorted({name.rpartition(".")[0] for name, _ in listed()})
     shutil.rmtree(native.LIBRARIES, ignore_errors=True)
     native.LIBRARIES.mkdir()
@@ -53,7 +54,7 @@ def make(levels: list[str], compiler: str) -> None:
         parts = [(level, module, folder) for module in modules for level in levels]
         list(pool.map(_start, parts))
         for level in levels:
-            _link(level, sorted(Path(folder).glob(f"{level}-*.o")), compiler)
+            _link(level, sorted(Path(folder).glob(f"{level}-*.o")), compiler, stamp)
 
 
 def listed() -> list[tuple[str, str]]:
@@ -82,7 +83,7 @@ def _make_part(level: str, module: str, folder: Path) -> None:
     (folder / f"{level}-{module}.json").write_text(json.dumps(entries), encoding="utf-8")
 
 
-def _link(level: str, objects: list[Path], compiler: str) -> None:
+def _link(level: str, objects: list[Path], compiler: str, stamp: str) -> None:
     """Makes a library of objects. `-z defs` refuses names that only Python's process would have."""
     path = native.LIBRARIES / f"{level}.so"
     strict = [] if sys.platform == "darwin" else ["-Wl,-z,defs"]
@@ -91,7 +92,7 @@ def _link(level: str, objects: list[Path], compiler: str) -> None:
     for part in objects:
         entries |= json.loads(part.with_suffix(".json").read_text(encoding="utf-8"))
     described = {
-        "stamp": kernels._sources(),
+        "stamp": stamp,
         "platform": sys.platform,
         "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
         "entries": entries,

@@ -4,6 +4,7 @@ numba generates and optimises each kernel exactly as on first use. An entry func
 lays them out and calls it. Nothing in the object refers to Python. For which processor and which kernels: `compile`.
 """
 
+import os
 from importlib import import_module
 from typing import Any
 
@@ -97,7 +98,11 @@ def _leaves(signature: tuple) -> list:
     """Numba's types of all values, those in tuples included, in order."""
     from numba import types
 
-    return [leaf for kind in signature for leaf in (_leaves(kind) if isinstance(kind, types.BaseTuple) else [kind])]
+    found: list[Any] = []
+    for kind in signature:
+        members: Any = kind
+        found += _leaves(members.types) if isinstance(kind, types.BaseTuple) else [kind]
+    return found
 
 
 def _loaded(lines: list[str], word: int, kind: Any) -> list[str]:
@@ -111,7 +116,7 @@ def _loaded(lines: list[str], word: int, kind: Any) -> list[str]:
         return f"%{name}"
 
     if not isinstance(kind, types.Array):
-        bits = kind.bitwidth if isinstance(kind, types.Number) else 8  # a bool
+        bits = 8 * as_dtype(kind).itemsize
         return [load(f"v{word}", "double" if isinstance(kind, types.Float) else f"i{bits}", "%words", 8 * word)]
     array = load(f"array{word}", "ptr", "%words", 8 * word)
     data, shape, strides = (load(f"{name}{word}", "ptr", array, at) for name, at in native.ARRAY_FIELDS.items())
@@ -127,10 +132,13 @@ def _loaded(lines: list[str], word: int, kind: Any) -> list[str]:
 
 def _target_machine() -> Any:
     import llvmlite.binding as llvm
-    from numba.core import config
 
     return llvm.Target.from_default_triple().create_target_machine(
-        cpu=config.CPU_NAME, features=config.CPU_FEATURES, opt=3, reloc="pic", codemodel="default"
+        cpu=os.environ["NUMBA_CPU_NAME"],
+        features=os.environ["NUMBA_CPU_FEATURES"],
+        opt=3,
+        reloc="pic",
+        codemodel="default",
     )
 
 
