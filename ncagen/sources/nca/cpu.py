@@ -15,7 +15,7 @@ import numpy as np
 
 from ncagen.sources.logarithm import log_table
 from ncagen.sources.nca import cpu_kernels, entropy, rules
-from ncagen.sources.nca.cpu_kernels import WORD, Counting, Noise, Workspace
+from ncagen.sources.nca.cpu_kernels import Counting, Noise, Workspace
 from ncagen.sources.nca.rules import (
     HIDDEN_SCALE,
     HIDDEN_UNITS,
@@ -32,6 +32,7 @@ from ncagen.sources.nca.vectors import BLOCK, COPIED, COPIES, ENTRIES, ENTRY_BIT
 # In cell-steps. A batch with the default settings has 512 candidates and takes about 25 ms, so a build stops quickly.
 BATCH_CELL_STEPS = 512 * 144 * 20
 BATCH_LIMITS = 16, 512
+LOGITS = 2**11  # to compute before cells that noise may decide are settled: they stay in the cache
 
 _thread = threading.local()
 
@@ -154,6 +155,7 @@ def _new_workspace(states: int, height: int, width: int) -> Workspace:
     tables = NEIGHBOURS * PERCEPTION_CHANNELS * DIGITS * parts * ENTRIES
     output = _aligned(states * HIDDEN_UNITS, np.int16)
     padding = -(-width // 64) * 64
+    word = max(min(64, LOGITS // states) // GROUP, 1) * GROUP
     work = Workspace(
         grid=_aligned(padding + cells + width + rest, np.uint8)[padding:],
         first_column=_aligned(cells + rest, np.int8),
@@ -164,7 +166,7 @@ def _new_workspace(states: int, height: int, width: int) -> Workspace:
         first=_aligned(cells + rest, np.int32),
         second=_aligned(cells + rest, np.int32),
         units=_aligned((cells + rest) * HIDDEN_UNITS // 2, np.int32),
-        logits=_aligned(2 * states * WORD, np.int32).reshape(2, -1),
+        logits=_aligned(2 * states * word, np.int32).reshape(2, -1),
         words=_aligned(8, np.uint16),
         padded=_aligned(PERCEPTION_CHANNELS * parts * ENTRIES, np.int16),
         tables=_aligned(tables, np.int16 if ENTRY_BITS == 16 else np.uint8),

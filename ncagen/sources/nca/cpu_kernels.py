@@ -39,7 +39,6 @@ _SIXTEEN = np.uint64(16)
 _ONE = np.uint64(1)
 IN_REGISTERS = PARTS > 0
 MOST = PARTS * ENTRIES  # states of a table in registers
-WORD = 64 - 64 % GROUP  # cells whose bits are kept in 64 bits
 
 
 class Noise(NamedTuple):
@@ -297,7 +296,7 @@ def _largest(logits, states):
 
 @inlined
 def _settle_word(key, candidate, step, first, close, states, logits, noise, counting, counted, work):
-    """Settles the cells whose bit is set in `close`, of WORD cells from `first`. Returns their entropy."""
+    """Settles the cells whose bit is set in `close`, of at most 64 cells from `first`. Returns their entropy."""
     entropy = np.int64(0)
     while close:
         bit = np.uint64(trailing_zeros(close))
@@ -338,7 +337,7 @@ def _perceive_all(states, shape, work):
 
 @inlined
 def _best_states(work, states, relative, bias, reach, begun, ended, logits):
-    """Runs `simd.best_states` on the cells from `begun` to `ended`, at most WORD. Returns the bits of close cells."""
+    """Runs `simd.best_states` on the cells from `begun` to `ended`, at most 64. Returns the bits of close cells."""
     close = np.uint64(0)
     if states <= COPIED:
         for c in range(begun, ended, np.uint64(GROUP)):
@@ -370,7 +369,7 @@ def _steps(key, candidate, first_step, steps, states, relative, shape, noise, co
     Returns the entropy of all cells in the last steps, as many as `counting` says, in units of 1/2**24 nat.
     """
     cells = shape[0] * shape[1]
-    word = np.uint64(WORD)
+    word = np.uint64(work.logits.shape[1]) // states
     reach = np.int32(noise.reach + INEXACT)
     entropy = np.int64(0)
     for step in range(first_step, first_step + steps):
