@@ -35,7 +35,17 @@ LEAKED = re.compile(r"grid|automat|patch|gzip|(?<![a-z])cells?(?![a-z])", re.IGN
 
 COMPILED = {
     f"ncagen.sources.nca.{name}"
-    for name in ("control_kernels", "cpu", "cpu_kernels", "entropy_kernels", "simd", "structure_kernels", "vectors")
+    for name in (
+        "control_kernels",
+        "cpu",
+        "cpu_kernels",
+        "entropy_kernels",
+        "rule_kernels",
+        "simd",
+        "structure_kernels",
+        "vectors",
+        "workspace",
+    )
 }
 COMPILED |= {f"ncagen.deflate.{name}" for name in ("lengths", "lz77", "huffman")} | {"ncagen.kernels"}
 COMPILED |= {"ncagen.compile_notice", "ncagen.sources.procedural.kernels"}

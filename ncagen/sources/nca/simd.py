@@ -1,21 +1,26 @@
-"""The two vector kernels of a rollout, written as LLVM vectors because compilers do not derive them from plain loops.
+"""The vector kernels of a rollout, written as LLVM vectors because compilers do not derive them from plain loops.
+
+A step runs them one after the other on the whole grid: short chains of dependent instructions, next to those of other
+cells. What each computes, and why so:
+
+`shift` copies the grid and its left and right neighbours with wrapped rows, so that `perceive` only loads.
 
 `perceive` looks up the weights of BLOCK cells' neighbours in tables that fit registers and adds them up. A processor
 looks up either 16-bit integers, which are the weights, or bytes: then a weight has two tables. Of the high bytes only
 the sum modulo 256 is needed, which one addition of bytes keeps. The sums of low bytes need more bits. Seen as 16-bit
-integers, two neighbouring cells add up to even + 256 * odd; the odd ones are added up once more on their own.
+integers, two neighbouring cells add up to even + 256 * odd; the odd ones are added up once more on their own. Without
+look-ups in registers (PARTS is 0) it must not be called.
 
-`dense` computes both dense layers and the best state of GROUP cells, which are VECTORS vectors:
+`hidden_units` computes the hidden layer, two units as the 16-bit halves of an integer.
 
-    1. the hidden units, two 16-bit integers in a 32-bit lane, stay in registers;
-    2. the logit of each state is eight products of pairs. It is stored; then its low byte is replaced by 255 - state,
-       and the largest and the second largest of these numbers are kept. The largest names the state with the largest
-       logit, the lower of equals, unless the two are close: then noise, or the low bytes, may decide the cell, which
-       `cpu_kernels` settles from the stored logits.
+`best_states` computes the logits of GROUP cells, which are VECTORS vectors: for each state eight products of pairs. It
+stores the logit; then it replaces the low byte by 255 - state, and keeps the largest and the second largest of these
+numbers. The largest names the state with the largest logit, the lower of equals, unless the two are close: then noise,
+or the low bytes, may decide the cell, which `cpu_kernels` settles from the stored logits. With weights relative to
+those of state 0 that state's logit is 0 and need not be computed.
 
-Both compute exact integers: `tests/test_identity.py` compares every variant with the definition. Not covered: the
-choice of instructions (`vectors`), the definition of the arithmetic (`definition`), the loop over steps
-(`cpu_kernels`).
+All compute exact integers: `tests/test_identity.py` compares every variant with the definition. Not covered: the choice
+of instructions (`vectors`), the definition of the arithmetic (`definition`), the loop over steps (`cpu_kernels`).
 """
 
 from itertools import islice
@@ -285,7 +290,9 @@ def _best_states(copies: int):
 
             def biased(state):
                 state = splat(builder, builder.trunc(state, I32))
-                return [builder.select(builder.icmp_unsigned("==", each, state), biases, everywhere(0)) for each in current]
+                return [
+                    builder.select(builder.icmp_unsigned("==", each, state), biases, everywhere(0)) for each in current
+                ]
 
             none, zero = everywhere(-(2**31)), ir.Constant(I64, 0)
             best, second_best = ([cgutils.alloca_once_value(builder, none) for _ in cells] for _ in range(2))

@@ -1,6 +1,6 @@
 """The vector primitives that differ by processor: how wide vectors are, and the instructions LLVM does not derive.
 
-`simd` writes the automaton's two vector kernels over them. Each function emits LLVM instructions with `builder`:
+`simd` writes the automaton's vector kernels over them. Each function emits LLVM instructions with `builder`:
 
     multiply_add   two pairs of 16-bit integers per 32-bit lane, multiplied and added to a total. A loop over cells
                    would compile to 32-bit multiplications; every x86-64 has pmaddwd for this, which LLVM fuses with
@@ -35,16 +35,15 @@ def _features() -> set[str]:
 FEATURES = _features()
 X86 = platform.machine().lower() in ("x86_64", "amd64")
 LANES = 16 if "avx512bw" in FEATURES else 8 if "avx2" in FEATURES else 4  # 32-bit integers in a vector
-# Vectors of a call of `simd.dense`. More of them load a weight less often, but need more than 16 registers.
+# Vectors of a call of `simd.best_states`. More of them load a weight less often, but need more than 16 registers.
 VECTORS = 3 if "avx512bw" in FEATURES else 1
-GROUP = VECTORS * LANES  # cells of a call of `simd.dense`
+GROUP = VECTORS * LANES  # cells of a call of `simd.best_states`
 # Copies of each weight of the hidden layer: as many as lanes where only a whole vector can be an instruction's operand.
 COPIES = 1 if "avx512bw" in FEATURES else LANES
 BLOCK = 32  # cells of a call of `simd.perceive`
-PARTS = 2 if FEATURES else 0  # the most registers of a table; 0 without look-ups in registers
+PARTS = 2 if "avx2" in FEATURES else 0  # the most registers of a table; 0 without look-ups in registers
 # Bits of the entries of a table, and how many states a register holds. A sum of nine weights has 16 bits: see `simd`.
 ENTRY_BITS, ENTRIES = (16, 32) if "avx512bw" in FEATURES else (8, 16)
-
 COPIED = 512 // LANES  # states up to which the output weights have copies: they take 16 KiB of the cache then
 
 I8, I16, I32, I64 = (ir.IntType(bits) for bits in (8, 16, 32, 64))
