@@ -33,20 +33,8 @@ KNOW_SOURCES = {"sources", "factory", "view", "audit", "evaluate"}
 # Words of the automaton and its score, which stand for a source that leaked.
 LEAKED = re.compile(r"grid|automat|patch|gzip|(?<![a-z])cells?(?![a-z])", re.IGNORECASE)
 
-COMPILED = {
-    f"ncagen.sources.nca.{name}"
-    for name in (
-        "control_kernels",
-        "cpu",
-        "cpu_kernels",
-        "entropy_kernels",
-        "rule_kernels",
-        "simd",
-        "structure_kernels",
-        "vectors",
-        "workspace",
-    )
-}
+_NCA = "control_kernels cpu cpu_kernels entropy_kernels rule_kernels simd structure_kernels vectors workspace"
+COMPILED = {f"ncagen.sources.nca.{name}" for name in _NCA.split()}
 COMPILED |= {f"ncagen.deflate.{name}" for name in ("lengths", "lz77", "huffman")} | {"ncagen.kernels"}
 COMPILED |= {"ncagen.compile_notice", "ncagen.sources.procedural.kernels"}
 COMPILED |= {"ncagen.compile_notice", "ncagen.sources.cellular.lane_kernels", "ncagen.sources.cellular.lanes"}

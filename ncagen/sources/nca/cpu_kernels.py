@@ -177,10 +177,9 @@ def _settle_word(key, candidate, step, first, close, states, logits, noise, coun
         close &= close - _ONE
         lane = bit % np.uint64(GROUP)
         cell = logits[(bit - lane) * states + lane :]
-        if counted:
-            best = _largest(cell, states)
-        else:  # close to the largest: the low byte is left out of what is compared
-            best = cell[np.uint64(work.grid[first + bit]) * np.uint64(GROUP)]
+        # What names the best state leaves out low bytes, so its logit may be less than the largest.
+        named = np.uint64(work.grid[first + bit])
+        best = _largest(cell, states) if counted else cell[named * np.uint64(GROUP)]
         work.grid[first + bit], count, distances = _settle(
             key, candidate, step, first + bit, states, cell, best, noise, work.words
         )

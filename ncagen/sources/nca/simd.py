@@ -263,11 +263,12 @@ def _best_states(copies: int):
     def best_states(typing, units, output, start, states, bias, reach, grid, cell, numbers, logits, at):
         """Computes the logits and the best state of GROUP cells.
 
-        units: as of `hidden_units`. output: int32[state, 8, copies], weights as pairs. start: 1 where they are relative to those of
-        state 0, whose logit is 0 then, 0 elsewhere. bias: int32, added to the logit of the state that `grid`: uint8[cell]
-        holds. reach: int32, what noise decides, and INEXACT. numbers: int32[state, copies], 255 - state. Writes to `grid` the best
-        state, and the logits to logits: int32[cell // GROUP, state, GROUP], where this group begins with cell `at`.
-        Returns a bit mask of the cells whose best states are close, and whose state may be another.
+        units: as of `hidden_units`. output: int32[state, 8, copies], weights as pairs. start: 1 where they are relative
+        to those of state 0, whose logit is 0 then, 0 elsewhere. bias: int32, added to the logit of the state that
+        `grid`: uint8[cell] holds. reach: int32, what noise decides, and INEXACT. numbers: int32[state, copies], 255 -
+        state. Writes to `grid` the best state, and the logits to logits: int32[cell // GROUP, state, GROUP], where this
+        group begins with cell `at`. Returns a bit mask of the cells whose best states are close, and whose state may be
+        another.
         """
         signature = types.uint64(units, output, start, states, bias, reach, grid, cell, numbers, logits, at)
 

@@ -102,7 +102,7 @@ def new_workspace(states: int, height: int, width: int) -> Workspace:
         output=output,
         pairs=output.view(np.int32),
         copies=_aligned(states * HIDDEN_UNITS // 2 * LANES if states <= COPIED else 0, np.int32),
-        numbers=np.repeat(np.arange(255, 255 - states, -1, np.int32), LANES if states <= COPIED else 1),
+        numbers=np.repeat(255 - np.arange(states, dtype=np.int32), LANES if states <= COPIED else 1),
     )
     work.first_column[column == 0] = -1
     work.last_column[column == width - 1] = -1
