@@ -40,6 +40,7 @@ _SOURCES = (
     "sources/nca/cpu_kernels.py",
     "sources/nca/entropy.py",
     "sources/nca/entropy_kernels.py",
+    "sources/nca/rule_kernels.py",
     "sources/nca/rules.py",
     "sources/nca/sample_kernels.py",
     "sources/nca/simd.py",

@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -88,6 +89,23 @@ def test_enough_candidates():
 @pytest.mark.parametrize("name", CASES)
 def test_kernels_equal_the_definition(name):
     assert_identical(*case(name), TRAIN)
+
+
+def test_logits_that_differ_by_more_than_32_bits():
+    """Rules at the limits of their weights, whose logits cannot be computed relative to those of state 0."""
+    settings, candidates = Settings(states=3, patch=1, channel_wrap=False), np.arange(2, dtype=np.uint64)
+    drawn, starts = cpu.sample(settings, TRAIN, candidates)
+    drawn.perception[:, :, :, :2] = 1819
+    drawn.perception[:, :, :, 2] = -1819
+    drawn.hidden[:] = 16371
+    drawn.output[:] = np.array([-2328, 2328, 2000])[:, None]
+    drawn.output[1] = np.array([2328, -2328, 1])[:, None]
+    grids = starts.reshape(-1, settings.height, settings.width)
+    grids[:, :6] = 0
+    wanted = definition.next_grids(settings, TRAIN, candidates, drawn, grids, 1)
+    one = replace(settings, warmup=1)
+    assert (cpu.rollout(one, TRAIN, candidates, drawn, starts, 0, 1)[:, 0].reshape(wanted.shape) == wanted).all()
+    assert len(np.unique(wanted)) > 1
 
 
 def test_seeds_and_streams_are_part_of_the_key():

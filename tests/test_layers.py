@@ -34,10 +34,8 @@ KNOW_SOURCES = {"sources", "factory", "view", "audit", "evaluate"}
 # Words of the automaton and its score, which stand for a source that leaked.
 LEAKED = re.compile(r"grid|automat|patch|gzip|(?<![a-z])cells?(?![a-z])", re.IGNORECASE)
 
-COMPILED = {
-    f"ncagen.sources.nca.{name}"
-    for name in ("control_kernels", "cpu", "cpu_kernels", "entropy_kernels", "simd", "structure_kernels", "vectors")
-}
+_NCA = "control_kernels cpu cpu_kernels entropy_kernels rule_kernels simd structure_kernels vectors workspace"
+COMPILED = {f"ncagen.sources.nca.{name}" for name in _NCA.split()}
 COMPILED |= {f"ncagen.deflate.{name}" for name in ("lengths", "lz77", "huffman")} | {"ncagen.kernels"}
 COMPILED |= {f"ncagen.deflate.{name}" for name in ("token_columns", "token_parse")}
 COMPILED |= {"ncagen.compile_notice", "ncagen.audit.neighbour_kernels", "ncagen.sources.procedural.kernels"}

@@ -4,8 +4,8 @@ Not covered: what the bits mean to a caller. Arrays must extend to the last lane
 """
 
 from llvmlite import ir
-from numba import types
-from numba.extending import intrinsic
+
+from ncagen.kernels import intrinsic, types
 
 LANES = 32  # of 16 bits: an AVX-512 register, two of AVX2
 BYTES = 64  # the same in bytes

@@ -14,11 +14,9 @@ Not covered: what follows from the columns (`token_parse`), tokens of more than 
 """
 
 from llvmlite import ir
-from numba import types
-from numba.core import cgutils
-from numba.extending import intrinsic
 
 from ncagen.deflate.masks import LANES, arguments, load, pointer, splat
+from ncagen.kernels import cgutils, intrinsic, types
 
 GROUP = 4  # whose largest keys fill 16 bytes
 NEAR = 511  # the largest distance in tokens, and a mask of the lower part of a key

@@ -4,19 +4,16 @@ It is fast for three reasons. The arithmetic is on pairs of 16-bit integers in v
 only for cells whose best logits are so close that noise could change the winner; noise is bounded, so leaving it out
 elsewhere is exact. And a batch is one call, without the interpreter lock.
 
-This module makes the arrays of a batch, `sample_kernels` and `cpu_kernels` compute on them. Not covered: scores, bands
-and files.
-`tests/test_identity.py` compares the results with the definition bit for bit.
+This module makes the results' arrays; `sample_kernels` draws, `cpu_kernels` computes steps in the arrays of
+`workspace`. Not covered: scores, bands and files. `tests/test_identity.py` compares the results with the definition
+bit for bit.
 """
 
-import threading
-from functools import cache, lru_cache
+from functools import cache
 
 import numpy as np
 
-from ncagen.sources.logarithm import log_table
-from ncagen.sources.nca import cpu_kernels, entropy, rules, sample_kernels
-from ncagen.sources.nca.cpu_kernels import WORD, Counting, Noise, Workspace
+from ncagen.sources.nca import cpu_kernels, rules, sample_kernels
 from ncagen.sources.nca.rules import (
     HIDDEN_SCALE,
     HIDDEN_UNITS,
@@ -27,14 +24,11 @@ from ncagen.sources.nca.rules import (
     Rules,
 )
 from ncagen.sources.nca.settings import Settings
-from ncagen.sources.nca.simd import DIGITS
-from ncagen.sources.nca.vectors import BLOCK, COPIED, COPIES, ENTRIES, ENTRY_BITS, GROUP, LANES
+from ncagen.sources.nca.workspace import constants, workspace
 
 # In cell-steps. A batch with the default settings has 512 candidates and takes about 25 ms, so a build stops quickly.
 BATCH_CELL_STEPS = 512 * 144 * 20
 BATCH_LIMITS = 16, 512
-
-_thread = threading.local()
 
 
 def sample(settings: Settings, key: tuple[int, int], candidates: np.ndarray) -> tuple[Rules, np.ndarray]:
@@ -81,7 +75,7 @@ def rollout(
     before = settings.stride if first_frame else settings.warmup
     recorded = np.empty((len(candidates), frames, settings.cells), np.uint8)
     perception, hidden, output = _flat(drawn)
-    noise, counting = _constants(settings)
+    noise, counting = constants(settings)
     if sums is not None:
         sums[:] = 0
         if noise.temperature:
@@ -96,7 +90,7 @@ def rollout(
         (at, before, settings.stride),
         noise,
         counting,
-        _workspace(settings),
+        workspace(settings),
         recorded,
         np.empty((0, 0), np.int64) if sums is None else sums,
     )
@@ -140,64 +134,6 @@ def _weight_tables() -> np.ndarray:
     return np.stack([rules.weight_table(s) for s in (PERCEPTION_SCALE, HIDDEN_SCALE, OUTPUT_SCALE)])
 
 
-def _workspace(settings: Settings) -> Workspace:
-    """Returns the arrays to compute in: one set for each thread, for the settings that it ran last."""
-    size = settings.states, settings.height, settings.width
-    if getattr(_thread, "size", None) != size:
-        _thread.work, _thread.size = _new_workspace(*size), size
-    return _thread.work
-
-
-def _new_workspace(states: int, height: int, width: int) -> Workspace:
-    """Makes arrays that begin on cache lines. The last vectors read and write beyond the grid, by less than `rest`."""
-    cells, rest = height * width, max(BLOCK, GROUP)
-    column, parts = np.arange(cells + rest) % width, 1 if states <= ENTRIES else 2
-    tables = NEIGHBOURS * PERCEPTION_CHANNELS * DIGITS * parts * ENTRIES
-    output = _aligned(states * HIDDEN_UNITS, np.int16)
-    padding = -(-width // 64) * 64
-    work = Workspace(
-        grid=_aligned(padding + cells + width + rest, np.uint8)[padding:],
-        first_column=_aligned(cells + rest, np.int8),
-        last_column=_aligned(cells + rest, np.int8),
-        before=_aligned(cells + 2 * width + rest, np.uint8),
-        here=_aligned(cells + 2 * width + rest, np.uint8),
-        after=_aligned(cells + 2 * width + rest, np.uint8),
-        first=_aligned(cells + rest, np.int32),
-        second=_aligned(cells + rest, np.int32),
-        units=_aligned((cells + rest) * HIDDEN_UNITS // 2, np.int32),
-        logits=_aligned(2 * states * WORD, np.int32).reshape(2, -1),
-        words=_aligned(8, np.uint16),
-        padded=_aligned(PERCEPTION_CHANNELS * parts * ENTRIES, np.int16),
-        tables=_aligned(tables, np.int16 if ENTRY_BITS == 16 else np.uint8),
-        packed=_aligned(NEIGHBOURS * states, np.uint64),
-        hidden=_aligned(HIDDEN_UNITS * PERCEPTION_CHANNELS // 2 * COPIES, np.int32),
-        output=output,
-        pairs=output.view(np.int32),
-        copies=_aligned(states * HIDDEN_UNITS // 2 * LANES if states <= COPIED else 0, np.int32),
-        numbers=np.repeat(np.arange(255, 255 - states, -1, np.int32), LANES if states <= COPIED else 1),
-    )
-    work.first_column[column == 0] = -1
-    work.last_column[column == width - 1] = -1
-    return work
-
-
-@cache
-def _short_gumbel() -> tuple[int, np.ndarray]:
-    """Returns the lowest entry of the Gumbel table, and how much higher each entry is: uint16[65536]."""
-    table = rules.gumbel_table()
-    return int(table[0]), (table - table[0]).astype(np.uint16)
-
-
-@lru_cache(maxsize=16)
-def _constants(settings: Settings) -> tuple[Noise, Counting]:
-    """Returns the numbers and tables of settings, with no entropy counted."""
-    bias, temperature = (rules.logit_units(settings, v) for v in (settings.identity_bias, settings.temperature))
-    return (
-        Noise(np.int32(bias), temperature, np.int32(max(entropy.reach(settings), 0)), *_short_gumbel()),
-        Counting(0, entropy.scale(settings), entropy.exp_table(), log_table(), entropy.pair_table()),
-    )
-
-
 def _flat(drawn: Rules) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Reshapes weights to int16[batch, neighbour, state * channel], [batch, unit * channel], [batch, state * unit]."""
     batch = len(drawn.hidden)
@@ -206,14 +142,3 @@ def _flat(drawn: Rules) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         drawn.hidden.reshape(batch, -1),
         drawn.output.reshape(batch, -1),
     )
-
-
-def _aligned(count: int, dtype: type) -> np.ndarray:
-    """Returns zeroed scratch space that starts on a 64-byte cache line.
-
-    Unaligned, every other vector would cross two lines, which cost a third of the time.
-    """
-    size = count * np.dtype(dtype).itemsize
-    space = np.zeros(size + 64, np.uint8)
-    start = -space.ctypes.data % 64
-    return space[start : start + size].view(dtype)

@@ -1,10 +1,8 @@
 """The kernels of `cpu` that run the automaton: steps and patch tokens, compiled by numba.
 
-They allocate nothing and check nothing: `cpu` makes arrays of the right shapes. Arguments without an explanation here
-are those of `definition`, in the layouts of `cpu`.
+They allocate nothing and check nothing: `cpu` and `workspace` make arrays of the right shapes. Arguments without an
+explanation here are those of `definition`, in the layouts of `cpu`. `work` is a Workspace.
 """
-
-from typing import NamedTuple
 
 import numpy as np
 
@@ -13,146 +11,19 @@ from ncagen.kernels import inlined, kernel, trailing_zeros
 from ncagen.philox_kernels import philox_block
 from ncagen.sources.nca import simd
 from ncagen.sources.nca.entropy_kernels import cell_entropy, pair_entropy
+from ncagen.sources.nca.rule_kernels import IN_REGISTERS, MOST, load_rule
 from ncagen.sources.nca.rules import (
     CENTRE,
     GUMBEL_SHIFT,
-    HIDDEN_UNITS,
-    LIFT,
-    MOST_UNIT,
-    NEIGHBOURS,
-    PERCEPTION_CHANNELS,
 )
-from ncagen.sources.nca.simd import CHANNELS, DIGITS, INEXACT
-from ncagen.sources.nca.vectors import BLOCK, COPIED, COPIES, ENTRIES, GROUP, LANES, PARTS
+from ncagen.sources.nca.simd import INEXACT
+from ncagen.sources.nca.vectors import BLOCK, COPIED, ENTRIES, GROUP, LANES
 
 _NOISE = philox.NOISE
 _LOW = np.uint64(0xFFFFFFFF)
 _32 = np.uint64(32)
 _SIXTEEN = np.uint64(16)
 _ONE = np.uint64(1)
-IN_REGISTERS = PARTS > 0
-MOST = PARTS * ENTRIES  # states of a table in registers
-WORD = 64 - 64 % GROUP  # cells whose bits are kept in 64 bits
-
-
-class Noise(NamedTuple):
-    """What the steps add to logits. bias and temperature: in their units. reach: what noise decides, 0 without noise.
-    lowest, gumbel: uint16[65536]: the Gumbel table as a number and what its entries have more, to half the bytes."""
-
-    bias: np.int32
-    temperature: int
-    reach: np.int32
-    lowest: int
-    gumbel: np.ndarray
-
-
-class Counting(NamedTuple):
-    """Which entropy is added up. steps: before each frame, or 0. scale and the tables: those of `entropy`."""
-
-    steps: int
-    scale: int
-    exponentials: np.ndarray
-    logarithms: np.ndarray
-    pairs: np.ndarray
-
-
-class Workspace(NamedTuple):
-    """The arrays that the kernels compute in. Sizes: `cpu.workspace`; layouts: `simd` and `_load_rule`."""
-
-    grid: np.ndarray
-    first_column: np.ndarray
-    last_column: np.ndarray
-    before: np.ndarray
-    here: np.ndarray
-    after: np.ndarray
-    first: np.ndarray
-    second: np.ndarray
-    units: np.ndarray
-    logits: np.ndarray
-    words: np.ndarray
-    padded: np.ndarray
-    tables: np.ndarray
-    packed: np.ndarray
-    hidden: np.ndarray
-    output: np.ndarray
-    pairs: np.ndarray
-    copies: np.ndarray
-    numbers: np.ndarray
-
-
-@inlined
-def _load_tables(perception, b, states, work):
-    """Copies the perception of rule b to tables, laid out as in `simd.perceive`.
-
-    It goes through padded: int16[state, channel], which has all states of a table.
-    """
-    entries = np.uint64(ENTRIES if states <= ENTRIES else 2 * ENTRIES)
-    channels = np.uint64(PERCEPTION_CHANNELS)
-    size = entries * np.uint64(DIGITS)
-    for place in range(np.uint64(NEIGHBOURS)):
-        for i in range(states * channels):
-            work.padded[i] = perception[b, place, i]
-        for c in range(channels):
-            at = (c // np.uint64(CHANNELS) * np.uint64(NEIGHBOURS) + place) * np.uint64(CHANNELS)
-            at = (at + c % np.uint64(CHANNELS)) * size
-            for s in range(entries):
-                work.tables[at + s] = work.padded[s * channels + c]
-            if DIGITS == 2:
-                for s in range(entries):
-                    work.tables[at + entries + s] = work.padded[s * channels + c] >> 8
-
-
-@inlined
-def _pack_rule(perception, b, states, packed):
-    """Copies the perception of rule b to the layout of `_perceive`."""
-    states = np.uint64(states)
-    for place in range(np.uint64(NEIGHBOURS)):
-        for s in range(states):
-            lanes = np.uint64(0)
-            for c in range(np.uint64(PERCEPTION_CHANNELS)):
-                weight = perception[b, place, s * np.uint64(PERCEPTION_CHANNELS) + c]
-                lanes |= np.uint64(weight + LIFT) << (_SIXTEEN * c)
-            packed[place * states + s] = lanes
-
-
-@inlined
-def _relative_weights(output, b, bias, differences):
-    """Copies rule b's weights of the output layer, those of state 0 subtracted: one logit less to compute.
-
-    Returns 1, or 0 where a difference of logits might not fit 32 bits, and the weights are copied as they are.
-    """
-    most = np.int64(0)
-    for s in range(np.uint64(HIDDEN_UNITS), np.uint64(len(differences)), np.uint64(HIDDEN_UNITS)):
-        total = np.int32(0)
-        for i in range(np.uint64(HIDDEN_UNITS)):
-            difference = np.int32(output[b, s + i]) - np.int32(output[b, i])
-            differences[s + i] = difference
-            total += abs(difference)
-        most = max(most, np.int64(total))
-    if most * MOST_UNIT + abs(np.int64(bias)) < 2**31:
-        return np.uint64(1)
-    for i in range(np.uint64(len(differences))):
-        differences[i] = output[b, i]
-    return np.uint64(0)
-
-
-@inlined
-def _load_rule(rules, b, states, bias, work):
-    """Copies the weights of rule b to `work`. Returns 1 where those of the output layer are relative, or 0."""
-    perception, hidden, output = rules
-    if states <= MOST:
-        _load_tables(perception, b, states, work)
-    else:
-        _pack_rule(perception, b, states, work.packed)
-    if COPIES == 1:
-        for i in range(np.uint64(len(work.hidden))):
-            work.hidden[i] = hidden[b, i]
-    else:
-        simd.spread(hidden[b], np.uint64(hidden.shape[1]), work.hidden)
-    relative = _relative_weights(output, b, bias, work.output)
-    if states <= COPIED:
-        simd.spread(work.pairs, np.uint64(len(work.pairs)), work.copies)
-    return relative
 
 
 @inlined
@@ -176,7 +47,8 @@ def _shift_all(work, height, width):
 
 @kernel
 def _perceive(packed, states, grid, height, width, first, second):
-    """Does the same as simd.perceive for any states and processor: nine loads a cell, of four channels each."""
+    """Does the same as simd.perceive for any states and processor: nine loads a cell, of four channels each. grid:
+    uint8[cell], without wrapped rows."""
     states = np.uint64(states)
     for y in range(height):
         above = y - _ONE if y else height - _ONE
@@ -243,17 +115,16 @@ def _largest(logits, states):
 
 @inlined
 def _settle_word(key, candidate, step, first, close, states, logits, noise, counting, counted, work):
-    """Settles the cells whose bit is set in `close`, of WORD cells from `first`. Returns their entropy."""
+    """Settles the cells whose bit is set in `close`, of at most 64 cells from `first`. Returns their entropy."""
     entropy = np.int64(0)
     while close:
         bit = np.uint64(trailing_zeros(close))
         close &= close - _ONE
         lane = bit % np.uint64(GROUP)
         cell = logits[(bit - lane) * states + lane :]
-        if counted:
-            best = _largest(cell, states)
-        else:  # close to the largest: the low byte is left out of what is compared
-            best = cell[np.uint64(work.grid[first + bit]) * np.uint64(GROUP)]
+        # What names the best state leaves out low bytes, so its logit may be less than the largest.
+        named = np.uint64(work.grid[first + bit])
+        best = _largest(cell, states) if counted else cell[named * np.uint64(GROUP)]
         work.grid[first + bit], count, distances = _settle(
             key, candidate, step, first + bit, states, cell, best, noise, work.words
         )
@@ -284,7 +155,7 @@ def _perceive_all(states, shape, work):
 
 @inlined
 def _best_states(work, states, relative, bias, reach, begun, ended, logits):
-    """Runs `simd.best_states` on the cells from `begun` to `ended`, at most WORD. Returns the bits of close cells."""
+    """Runs `simd.best_states` on the cells from `begun` to `ended`, at most 64. Returns the bits of close cells."""
     close = np.uint64(0)
     if states <= COPIED:
         for c in range(begun, ended, np.uint64(GROUP)):
@@ -316,7 +187,7 @@ def _steps(key, candidate, first_step, steps, states, relative, shape, noise, co
     Returns the entropy of all cells in the last steps, as many as `counting` says, in units of 1/2**24 nat.
     """
     cells = shape[0] * shape[1]
-    word = np.uint64(WORD)
+    word = np.uint64(work.logits.shape[1]) // states
     reach = np.int32(noise.reach + INEXACT)
     entropy = np.int64(0)
     for step in range(first_step, first_step + steps):
@@ -365,7 +236,7 @@ def rollout(key, candidates, rules, grids, states, shape, frame_steps, noise, co
     cells = shape[0] * shape[1]
     states = np.uint64(states)
     for b in range(len(candidates)):
-        relative = _load_rule(rules, b, states, noise.bias, work)
+        relative = load_rule(rules, b, states, noise.bias, work)
         for c in range(cells):
             work.grid[c] = grids[b, c]
         step = at + 1

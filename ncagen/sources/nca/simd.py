@@ -1,21 +1,26 @@
-"""The two vector kernels of a rollout, written as LLVM vectors because compilers do not derive them from plain loops.
+"""The vector kernels of a rollout, written as LLVM vectors because compilers do not derive them from plain loops.
+
+A step runs them one after the other on the whole grid: short chains of dependent instructions, next to those of other
+cells. What each computes, and why so:
+
+`shift` copies the grid and its left and right neighbours with wrapped rows, so that `perceive` only loads.
 
 `perceive` looks up the weights of BLOCK cells' neighbours in tables that fit registers and adds them up. A processor
 looks up either 16-bit integers, which are the weights, or bytes: then a weight has two tables. Of the high bytes only
 the sum modulo 256 is needed, which one addition of bytes keeps. The sums of low bytes need more bits. Seen as 16-bit
-integers, two neighbouring cells add up to even + 256 * odd; the odd ones are added up once more on their own.
+integers, two neighbouring cells add up to even + 256 * odd; the odd ones are added up once more on their own. Without
+look-ups in registers (PARTS is 0) it must not be called.
 
-`dense` computes both dense layers and the best state of GROUP cells, which are VECTORS vectors:
+`hidden_units` computes the hidden layer, two units as the 16-bit halves of an integer.
 
-    1. the hidden units, two 16-bit integers in a 32-bit lane, stay in registers;
-    2. the logit of each state is eight products of pairs. It is stored; then its low byte is replaced by 255 - state,
-       and the largest and the second largest of these numbers are kept. The largest names the state with the largest
-       logit, the lower of equals, unless the two are close: then noise, or the low bytes, may decide the cell, which
-       `cpu_kernels` settles from the stored logits.
+`best_states` computes the logits of GROUP cells, which are VECTORS vectors: for each state eight products of pairs. It
+stores the logit; then it replaces the low byte by 255 - state, and keeps the largest and the second largest of these
+numbers. The largest names the state with the largest logit, the lower of equals, unless the two are close: then noise,
+or the low bytes, may decide the cell, which `cpu_kernels` settles from the stored logits. With weights relative to
+those of state 0 that state's logit is 0 and need not be computed.
 
-Both compute exact integers: `tests/test_identity.py` compares every variant with the definition. Not covered: the
-choice of instructions (`vectors`), the definition of the arithmetic (`definition`), the loop over steps
-(`cpu_kernels`).
+All compute exact integers: `tests/test_identity.py` compares every variant with the definition. Not covered: the choice
+of instructions (`vectors`), the definition of the arithmetic (`definition`), the loop over steps (`cpu_kernels`).
 """
 
 from itertools import islice
@@ -257,11 +262,12 @@ def _best_states(copies: int):
     def best_states(typing, units, output, start, states, bias, reach, grid, cell, numbers, logits, at):
         """Computes the logits and the best state of GROUP cells.
 
-        units: as of `hidden_units`. output: int32[state, 8, copies], weights as pairs. start: 1 where they are relative to those of
-        state 0, whose logit is 0 then, 0 elsewhere. bias: int32, added to the logit of the state that `grid`: uint8[cell]
-        holds. reach: int32, what noise decides, and INEXACT. numbers: int32[state, copies], 255 - state. Writes to `grid` the best
-        state, and the logits to logits: int32[cell // GROUP, state, GROUP], where this group begins with cell `at`.
-        Returns a bit mask of the cells whose best states are close, and whose state may be another.
+        units: as of `hidden_units`. output: int32[state, 8, copies], weights as pairs. start: 1 where they are relative
+        to those of state 0, whose logit is 0 then, 0 elsewhere. bias: int32, added to the logit of the state that
+        `grid`: uint8[cell] holds. reach: int32, what noise decides, and INEXACT. numbers: int32[state, copies], 255 -
+        state. Writes to `grid` the best state, and the logits to logits: int32[cell // GROUP, state, GROUP], where this
+        group begins with cell `at`. Returns a bit mask of the cells whose best states are close, and whose state may be
+        another.
         """
         signature = types.uint64(units, output, start, states, bias, reach, grid, cell, numbers, logits, at)
 
@@ -284,7 +290,9 @@ def _best_states(copies: int):
 
             def biased(state):
                 state = splat(builder, builder.trunc(state, I32))
-                return [builder.select(builder.icmp_unsigned("==", each, state), biases, everywhere(0)) for each in current]
+                return [
+                    builder.select(builder.icmp_unsigned("==", each, state), biases, everywhere(0)) for each in current
+                ]
 
             none, zero = everywhere(-(2**31)), ir.Constant(I64, 0)
             best, second_best = ([cgutils.alloca_once_value(builder, none) for _ in cells] for _ in range(2))

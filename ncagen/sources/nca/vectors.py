@@ -1,10 +1,10 @@
 """The vector primitives that differ by processor: how wide vectors are, and the instructions LLVM does not derive.
 
-`simd` writes the automaton's two vector kernels over them. Each function emits LLVM instructions with `builder`:
+`simd` writes the automaton's vector kernels over them. Each function emits LLVM instructions with `builder`:
 
     multiply_add   two pairs of 16-bit integers per 32-bit lane, multiplied and added to a total. A loop over cells
-                   would compile to 32-bit multiplications; x86 has vpmaddwd for this, which LLVM fuses with the
-                   addition to vpdpwssd where available.
+                   would compile to 32-bit multiplications; every x86-64 has pmaddwd for this, which LLVM fuses with
+                   the addition to vpdpwssd where available.
     look_up        a function that returns entries of a table in registers by the states of BLOCK cells, without
                    memory look-ups: bytes (vpshufb, of AVX2) or 16-bit integers (vpermw, of AVX-512).
     bit_mask       the lanes in which a comparison holds, as an integer.
@@ -12,23 +12,25 @@
 All compute exact integers, so they change the speed and no result. Not covered: what is computed (`simd`).
 """
 
+import platform
+
 from llvmlite import ir
 
 from ncagen import processor
 from ncagen.kernels import cgutils
 
 FEATURES = processor.features()
-LANES = 16 if "avx512bw" in FEATURES else 8  # 32-bit integers in a vector
-# Vectors of a call of `simd.dense`. More of them load a weight less often, but need more than 16 registers.
+X86 = platform.machine().lower() in ("x86_64", "amd64")
+LANES = 16 if "avx512bw" in FEATURES else 8 if "avx2" in FEATURES else 4  # 32-bit integers in a vector
+# Vectors of a call of `simd.best_states`. More of them load a weight less often, but need more than 16 registers.
 VECTORS = 3 if "avx512bw" in FEATURES else 1
-GROUP = VECTORS * LANES  # cells of a call of `simd.dense`
+GROUP = VECTORS * LANES  # cells of a call of `simd.best_states`
 # Copies of each weight of the hidden layer: as many as lanes where only a whole vector can be an instruction's operand.
 COPIES = 1 if "avx512bw" in FEATURES else LANES
 BLOCK = 32  # cells of a call of `simd.perceive`
-PARTS = 2 if FEATURES else 0  # the most registers of a table; 0 without look-ups in registers
+PARTS = 2 if "avx2" in FEATURES else 0  # the most registers of a table; 0 without look-ups in registers
 # Bits of the entries of a table, and how many states a register holds. A sum of nine weights has 16 bits: see `simd`.
 ENTRY_BITS, ENTRIES = (16, 32) if "avx512bw" in FEATURES else (8, 16)
-
 COPIED = 512 // LANES  # states up to which the output weights have copies: they take 16 KiB of the cache then
 
 I8, I16, I32, I64 = (ir.IntType(bits) for bits in (8, 16, 32, 64))
@@ -37,7 +39,7 @@ BYTES = ir.VectorType(I8, BLOCK)
 TABLE = ir.VectorType(ir.IntType(ENTRY_BITS), ENTRIES)
 LOOKED_UP = ir.VectorType(ir.IntType(ENTRY_BITS), BLOCK)
 _PAIRS = ir.VectorType(I16, 2 * LANES)
-_PMADDWD = {16: "llvm.x86.avx512.pmaddw.d.512", 8: "llvm.x86.avx2.pmadd.wd"}
+_PMADDWD = {16: "llvm.x86.avx512.pmaddw.d.512", 8: "llvm.x86.avx2.pmadd.wd", 4: "llvm.x86.sse2.pmadd.wd"}
 
 
 def everywhere(value: int, vector=WORDS):
@@ -52,7 +54,7 @@ def _call(builder, name, result, *args):
 
 def multiply_add(builder, total, a, b):
     """Per 32-bit lane: total + low(a)*low(b) + high(a)*high(b) over signed 16-bit halves."""
-    if "avx2" in FEATURES:
+    if X86:
         a, b = builder.bitcast(a, _PAIRS), builder.bitcast(b, _PAIRS)
         return builder.add(total, _call(builder, _PMADDWD[LANES], WORDS, a, b))
     sixteen = everywhere(16)
