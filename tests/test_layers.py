@@ -38,7 +38,7 @@ COMPILED = {
     for name in ("control_kernels", "cpu", "cpu_kernels", "entropy_kernels", "simd", "structure_kernels")
 }
 COMPILED |= {f"ncagen.deflate.{name}" for name in ("lengths", "lz77", "huffman")} | {"ncagen.kernels"}
-COMPILED |= {f"ncagen.deflate.{name}" for name in ("token_columns", "token_parse")}
+COMPILED |= {f"ncagen.deflate.{name}" for name in ("masks", "token_columns", "token_parse")}
 COMPILED |= {"ncagen.compile_notice", "ncagen.sources.procedural.kernels"}
 COMPILED |= {"ncagen.compile_notice", "ncagen.sources.cellular.lane_kernels", "ncagen.sources.cellular.lanes"}
 COMPILED |= {"ncagen.compile_notice", "ncagen.sources.nca.sample_kernels"}
