@@ -3,14 +3,26 @@
 Not covered: what the bits mean to a caller. Arrays must extend to the last lane; its callers pad them.
 """
 
+import llvmlite.binding as llvm
 from llvmlite import ir
 from numba import types
+from numba.core import config
 from numba.extending import intrinsic
 
-LANES = 32  # of 16 bits: an AVX-512 register, two of AVX2
-BYTES = 64  # the same in bytes
+BYTES = 64
 
 _I32, _I64 = ir.IntType(32), ir.IntType(64)
+
+
+def _lanes() -> int:
+    """Entries of 16 bits in a register of AVX-512, or of AVX2 without it, whose 16 registers hold no more."""
+    listed = config.CPU_FEATURES
+    if listed is None and config.CPU_NAME != "generic":
+        listed = llvm.get_host_cpu_features().flatten()
+    return 32 if "+avx512bw" in (listed or "").split(",") else 16
+
+
+LANES = _lanes()
 
 
 def arguments(context, builder, signature, args):
