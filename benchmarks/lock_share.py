@@ -1,9 +1,9 @@
 """Shows at how many threads a build stops to scale: python benchmarks/lock_share.py [--threads 1,16,64] [--json].
 
 A thread of a build holds the interpreter's lock except in kernels, hashes, compression and checksums. First one thread
-makes shards, and its processor time within these is taken: what remains, the share of the lock, counts NumPy's and pyarrow's own
-calls as if they held it, so it is too high rather than too low. Then as many threads as asked for repeat the sequence:
-each piece with the lock runs Python for as long as it took, each piece without sleeps as long as it took. Sleeping
+makes shards, and its processor time within these is taken: what remains, the share of the lock, counts NumPy's and
+pyarrow's own calls as if they held it, so it is too high rather than too low. Then as many threads as asked for repeat
+the sequence: each piece with the lock runs Python for as long as it took, each piece without sleeps as long as it took. Sleeping
 takes no core, so this shows what the lock alone allows on machines with more cores than this one; memory bandwidth and
 turbo clocks are not in it.
 """
@@ -77,7 +77,7 @@ def make_one(spec: Any, number: int) -> int:
     tallies = {band: Tally()}
     parts = [step.kept[band] for step in search(spec, "train", number, 4096, tallies) if band in step.kept]
     rows = Rows.concatenate(parts)
-    record, data = pack(spec, "parquet", "train", band.name, number, rows, tallies[band])
+    _, data = pack(spec, "parquet", "train", band.name, number, rows, tallies[band])
     shard.File.of(data, "parquet")
     return len(rows)
 
@@ -148,7 +148,9 @@ def main() -> None:
         "seconds": held + free,
         "lock_share": held / (held + free),
         "pieces_a_row": len(pieces) / 2 / rows,
-        "as_many_as": {threads: simulated(pieces, threads, given.seconds) for threads in map(int, given.threads.split(","))},
+        "as_many_as": {
+            number: simulated(pieces, number, given.seconds) for number in map(int, given.threads.split(","))
+        },
     }
     if given.json:
         print(json.dumps(found, indent=1))

@@ -236,11 +236,12 @@ def _count_runs(lengths, top, runs, copies):
         while starts != 0:
             s = block + trailing_zeros(starts)
             starts &= starts - _ONE
+            if s > top:  # what stands after the two that end every run means nothing
+                break
             end = s + 1 + trailing_zeros(~(same >> np.uint64(s - block)))
             while end >= block + BYTES and lengths[end] == lengths[s]:
                 end += 1
-            if s <= top:
-                _repeat(lengths[s], end - s, runs)
+            _repeat(lengths[s], end - s, runs)
 
 
 @kernel

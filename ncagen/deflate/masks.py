@@ -5,12 +5,16 @@ Not covered: what the bits mean to a caller. Arrays must extend to the last lane
 
 from llvmlite import ir
 
+from ncagen import processor
 from ncagen.kernels import intrinsic, types
 
-LANES = 32  # of 16 bits: an AVX-512 register, two of AVX2
-BYTES = 64  # the same in bytes
+BYTES = 64
 
 _I32, _I64 = ir.IntType(32), ir.IntType(64)
+
+
+# Entries of 16 bits in a register of AVX-512, or of AVX2 without it, whose 16 registers hold no more.
+LANES = 32 if "avx512bw" in processor.features() else 16
 
 
 def arguments(context, builder, signature, args):

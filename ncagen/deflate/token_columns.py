@@ -89,7 +89,9 @@ def _largest(builder, vectors):
         pairs = zip(vectors[::2], vectors[1::2], strict=True)
         vectors = [_larger(builder, *_halves(builder, a, b, width)) for a, b in pairs]
     [largest] = vectors
-    for lanes in (LANES // 2, LANES // 4):
+    lanes = LANES
+    while lanes > 8:
+        lanes //= 2
         halves = (ir.Constant(ir.VectorType(_I32, lanes), [start + i for i in range(lanes)]) for start in (0, lanes))
         largest = _larger(builder, *(builder.shuffle_vector(largest, largest, half) for half in halves))
     return largest
