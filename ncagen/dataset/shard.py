@@ -10,7 +10,6 @@ file change with the version of pyarrow, those of an Arrow file have not changed
 """
 
 import hashlib
-import io
 import json
 import re
 import struct
@@ -24,6 +23,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from ncagen.dataset import parquet_writer
 from ncagen.errors import NcagenError
 from ncagen.row_format import ROW_GROUP_ROWS, RowFormat, Rows, row_group_rows
 from ncagen.spec import BuildSpec
@@ -134,27 +134,10 @@ def content_sha256(rows: Rows) -> str:
 
 def to_bytes(rows: Rows, record: Record, file_format: str) -> pa.Buffer:
     """The file of a shard, in memory."""
-    table, size = _table(rows, record), row_group_rows(rows.input_ids.shape[1])
-    return _parquet(table, size) if file_format == "parquet" else _arrow(table, size)
-
-
-def _parquet(table: pa.Table, size: int) -> pa.Buffer:
-    """A Parquet file, with size and hash of each row group's bytes in the footer's key-value metadata.
-
-    size: rows of a row group. Its bytes are counted as written: some versions of pyarrow put more than the column
-    chunks there.
-    """
-    sink, groups = io.BytesIO(), []
-    options = parquet_options(table.column_names)
-    del options["row_group_size"]  # the writer's is an argument of each write
-    with pq.ParquetWriter(sink, table.schema, **options) as writer:
-        for first in range(0, len(table), size):
-            start = sink.tell()
-            writer.write_table(table.slice(first, size), size)
-            with sink.getbuffer() as written:
-                groups.append(_described(written[start:]))
-        writer.add_key_value_metadata({GROUPS_KEY: _compact(groups)})
-    return pa.py_buffer(sink.getvalue())
+    metadata, size = {RECORD_KEY: _compact(asdict(record)).encode()}, row_group_rows(rows.input_ids.shape[1])
+    if file_format == "parquet":
+        return parquet_writer.write(rows.columns, size, metadata, GROUPS_KEY)
+    return _arrow(_table(rows, metadata), size)
 
 
 def _arrow(table: pa.Table, size: int) -> pa.Buffer:
@@ -258,10 +241,10 @@ def _values(array: pa.Array) -> np.ndarray:
     return np.frombuffer(data, dtype, len(array), array.offset * dtype.itemsize) if data else np.empty(0, dtype)
 
 
-def _table(rows: Rows, record: Record) -> pa.Table:
+def _table(rows: Rows, metadata: dict[bytes, bytes]) -> pa.Table:
     columns = [_array(column) for column in rows.columns.values()]
     fields = [pa.field(name, column.type) for name, column in zip(rows.columns, columns, strict=True)]
-    return pa.Table.from_arrays(columns, schema=pa.schema(fields, metadata={RECORD_KEY: _compact(asdict(record))}))
+    return pa.Table.from_arrays(columns, schema=pa.schema(fields, metadata=metadata))
 
 
 def _compact(value: object) -> str:
