@@ -3,12 +3,14 @@
 What is the same in all shards is written out as templates, in which %b takes a value: a shard has about a thousand
 numbers that differ, and a general encoder would hold the interpreter's lock several times as long. In a template a byte
 before a value is its field: four bits of how much its number is above that of the field before, four bits of type (1
-true, 5 and 6 integers, 8 text, 9 list, 12 struct); %% is the byte 0x25. A zero byte ends a struct. `parquet_thrift` decodes what is written
-here. Sources: parquet-format's parquet.thrift, Apache Thrift's thrift-compact-protocol.md.
+true, 5 and 6 integers, 8 text, 9 list, 12 struct); %% is the byte 0x25. A zero byte ends a struct. `parquet_thrift`
+decodes what is written here. Sources: parquet-format's parquet.thrift, Apache Thrift's thrift-compact-protocol.md.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
+
+import pyarrow as pa
 
 MAGIC = b"PAR1"
 # Physical types by NumPy's names: INT32, INT64, FLOAT. Unsigned integers are annotated ones.
@@ -66,13 +68,16 @@ UNSIGNED = {
 }
 
 
+Part: TypeAlias = bytes | pa.Buffer
+
+
 class Chunk(NamedTuple):
     """A column of a row group: its pages' bytes, its entry in the footer up to the page index, and its page index.
 
     unpacked, packed: bytes of the pages with their headers. column_index: None where a column has no extremes.
     """
 
-    parts: list[bytes]
+    parts: list[Part]
     unpacked: int
     packed: int
     entry: bytes
@@ -88,7 +93,7 @@ class Group(NamedTuple):
     chunks: list[Chunk]
 
     @property
-    def parts(self) -> list[bytes]:
+    def parts(self) -> list[Part]:
         """Its bytes, as they follow each other in the file."""
         return [part for chunk in self.chunks for part in chunk.parts]
 
@@ -96,6 +101,10 @@ class Group(NamedTuple):
     def packed(self) -> int:
         """How many bytes it has."""
         return sum(chunk.packed for chunk in self.chunks)
+
+    def without_parts(self) -> "Group":
+        """What the footer needs of it."""
+        return self._replace(chunks=[chunk._replace(parts=[]) for chunk in self.chunks])
 
 
 def page_index(groups: Sequence[Group], at: int) -> tuple[list[bytes], list[list[bytes]]]:

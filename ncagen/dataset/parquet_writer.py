@@ -33,6 +33,7 @@ from ncagen.dataset.parquet_metadata import (
     STATISTICS,
     Chunk,
     Group,
+    Part,
     counts,
     footer,
     integer,
@@ -68,15 +69,34 @@ def write(
     least. group_rows: rows of a row group. metadata: of the schema. groups_key: the key, in the file's metadata, for a
     list in JSON of each row group's bytes and their sha256.
     """
-    groups = list(_groups(columns, group_rows, len(MAGIC)))
-    index, indexed = page_index(groups, len(MAGIC) + sum(group.packed for group in groups))
-    hashes = json.dumps([[group.packed, _sha256(group.parts)] for group in groups], separators=(",", ":"))
-    keys = {groups_key: hashes.encode(), **metadata, b"ARROW:schema": b64encode(_arrow_schema(columns, metadata))}
-    end = footer(_schema(columns), groups, indexed, keys)
-    return pa.py_buffer(b"".join([MAGIC, *(part for group in groups for part in group.parts), *index, end]))
+    data = pa.allocate_buffer(_most_bytes(columns, group_rows))
+    groups, hashes = [], []
+    with pa.FixedSizeBufferWriter(data) as sink:
+        sink.write(MAGIC)
+        for group in _groups(columns, group_rows, len(MAGIC)):
+            hashes.append([group.packed, _sha256(group.parts)])
+            _put(sink, group.parts)
+            groups.append(group.without_parts())
+        index, indexed = page_index(groups, sink.tell())
+        described = json.dumps(hashes, separators=(",", ":")).encode()
+        keys = {groups_key: described, **metadata, b"ARROW:schema": b64encode(_arrow_schema(columns, metadata))}
+        _put(sink, [*index, footer(_schema(columns), groups, indexed, keys)])
+        return data.slice(0, sink.tell())
 
 
-def _sha256(parts: Iterable[bytes]) -> str:
+def _most_bytes(columns: Mapping[str, np.ndarray], group_rows: int) -> int:
+    """More bytes than the file takes. What it does not take is never touched, so it is no memory."""
+    values = sum(max(TOKEN_BYTES, values.itemsize) * values.size for values in columns.values())
+    rows = len(next(iter(columns.values())))
+    return values + values // 128 + 64 * rows + 4096 * len(columns) * (rows // group_rows + 16)
+
+
+def _put(sink: pa.NativeFile, parts: Iterable[Part]) -> None:
+    for part in parts:
+        sink.write(part)
+
+
+def _sha256(parts: Iterable[Part]) -> str:
     digest = hashlib.sha256()
     for part in parts:
         digest.update(part)
@@ -129,7 +149,7 @@ class _Tokens:
 
     def chunk(self, first: int, rows: int, at: int) -> Chunk:
         """The chunk of `rows` rows from row `first`, at a place in the file."""
-        parts: list[bytes] = []
+        parts: list[Part] = []
         locations, unpacked, packed = [], 0, 0
         for row in range(0, rows, self.page_rows):
             some = min(self.page_rows, rows - row)
@@ -200,9 +220,9 @@ def _extremes(values: np.ndarray, least: np.ufunc, starts: range, zero: float) -
     return [text(value.tobytes()) if value == value else None for value in data]
 
 
-def _page(data: np.ndarray | bytes, values: int, encoding: int) -> list[bytes]:
+def _page(data: np.ndarray | bytes, values: int, encoding: int) -> list[Part]:
     """A data page's header and its compressed bytes."""
-    packed = _ZSTD.compress(data, asbytes=True)
+    packed = _ZSTD.compress(data)
     checksum = zlib.crc32(packed)
     checksum -= checksum >> 31 << 32  # as a signed number
     sizes = integer(len(data)), integer(len(packed)), integer(checksum), integer(values)
