@@ -8,6 +8,7 @@ decodes what is written here. Sources: parquet-format's parquet.thrift, Apache T
 """
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import NamedTuple, TypeAlias
 
 import pyarrow as pa
@@ -178,12 +179,11 @@ def value(name: str, dtype: str) -> bytes:
 
 def unsigned(value: int) -> bytes:
     """A number that is not negative: seven bits a byte, from the lowest on, the eighth where another follows."""
-    found = bytearray()
-    while value > 127:
-        found.append(value & 127 | 128)
-        value >>= 7
-    found.append(value)
-    return bytes(found)
+    if value < 1 << 7:
+        return bytes((value,))
+    if value < 1 << 14:
+        return bytes((value & 127 | 128, value >> 7))
+    return bytes((value & 127 | 128, value >> 7 & 127 | 128)) + unsigned(value >> 14)
 
 
 def integer(value: int) -> bytes:
@@ -196,8 +196,9 @@ def text(value: bytes) -> bytes:
     return unsigned(len(value)) + value
 
 
-def counts(values: Sequence[int]) -> bytes:
-    """A list of numbers."""
+@lru_cache
+def counts(*values: int) -> bytes:
+    """A list of numbers. Row groups of as many rows have the same."""
     return list_of(_INTEGER, [integer(value) for value in values])
 
 

@@ -160,7 +160,7 @@ class _Tokens:
             parts += page
             unpacked, packed = unpacked + len(page[0]) + len(data), packed + size
         values, pages = rows * self.width, integer(len(locations))
-        levels = COUNTS % (counts([rows, values - rows]), counts([0, 0, 0, values]))
+        levels = COUNTS % (counts(rows, values - rows), counts(0, 0, 0, values))
         numbers = map(integer, (values, unpacked, packed, at))
         entry = ENTRY % (self.physical, self.encoding, self.path, *numbers, self.encoding, pages, levels)
         return Chunk(parts, unpacked, packed, entry, locations)
@@ -197,12 +197,12 @@ class _Plain:
         parts = _page(data, rows, PLAIN)
         unpacked, packed = len(parts[0]) + len(data), sum(map(len, parts))
         low, high = (some[first // self.group_rows] for some in (self.lows, self.highs))
-        known, levels = low is not None and high is not None, counts([0, rows])
+        known, levels = low is not None and high is not None, counts(0, rows)
         statistics = self.statistics % {b"low": low, b"high": high} if known else NO_EXTREMES
         numbers = map(integer, (rows, unpacked, packed, at))
         entry = ENTRY_WITH_STATISTICS % (
             *(self.physical, self.encoding, self.path, *numbers),
-            *(statistics, self.encoding, integer(1), COUNTS % (counts([]), levels)),
+            *(statistics, self.encoding, integer(1), COUNTS % (counts(), levels)),
         )
         locations = [LOCATION % (integer(at), integer(packed), integer(0))]
         return Chunk(parts, unpacked, packed, entry, locations, COLUMN_INDEX % (low, high, levels) if known else None)
