@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from pyarrow_writer import parquet_options, table_of
 from test_parquet_layout import REWRITTEN
 
-from ncagen.dataset import parquet_pages, parquet_writer
+from ncagen.dataset import parquet_pages
 from ncagen.dataset.parquet_footer import Chunk, _chunk, read_entry
 from ncagen.dataset.parquet_thrift import read_struct
 from ncagen.dataset.parquet_writer import write

@@ -123,7 +123,7 @@ def _arrow(table: pa.Table, size: int) -> pa.Buffer:
 
     size: rows of a record batch.
     """
-    groups = [_described([batch.serialize()]) for batch in table.to_batches(max_chunksize=size)]
+    groups = [_described(batch.serialize()) for batch in table.to_batches(max_chunksize=size)]
     table = table.replace_schema_metadata({**table.schema.metadata, GROUPS_KEY: _compact(groups)})
     sink = pa.BufferOutputStream()
     with pa.ipc.new_file(sink, table.schema, options=pa.ipc.IpcWriteOptions(**_ARROW)) as writer:
@@ -131,13 +131,8 @@ def _arrow(table: pa.Table, size: int) -> pa.Buffer:
     return sink.getvalue()
 
 
-def _described(pieces: Iterable[bytes | pa.Buffer]) -> tuple[int, str]:
-    """How many bytes the pieces have together, and their hash."""
-    digest, size = hashlib.sha256(), 0
-    for piece in pieces:
-        digest.update(piece)
-        size += len(piece)
-    return size, digest.hexdigest()
+def _described(part: memoryview | pa.Buffer) -> tuple[int, str]:
+    return len(part), hashlib.sha256(part).hexdigest()
 
 
 def footer_bytes(data: pa.Buffer, file_format: str) -> int:
