@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from ncagen import native
+from ncagen.hints import needed_by
 
 _OPTIONS = {"nogil": True, "error_model": "numpy", "_nrt": False}
 _SOURCES = (
@@ -157,9 +158,10 @@ def trailing_zeros(typing, number):
 @cache
 def _numba() -> Any:
     """Imports numba and has it know kernels and intrinsics as globals of other kernels."""
-    import numba
-    from numba.core.registry import cpu_target
-    from numba.extending import typeof_impl
+    with needed_by("compiling kernels"):
+        import numba
+        from numba.core.registry import cpu_target
+        from numba.extending import typeof_impl
 
     from ncagen.compile_notice import watch
 
