@@ -1,7 +1,8 @@
 """Runs several shard tasks at the same time: the interface that `scheduler` uses, and the threads of this process.
 
 An executor does not choose tasks and does not judge failures; `scheduler` does both. The kernels release the
-interpreter lock, so threads are as fast as processes. `factory/ray` has the executor of a cluster.
+interpreter lock, so up to about sixteen threads are as fast as processes. `process_executor` has the executor for more
+than that, `factory/ray` the one of a cluster.
 """
 
 import threading
@@ -22,6 +23,14 @@ No candidates means that the rows were found.
 
 class NodeLost(Exception):
     """The machine that ran a task is gone. The task is not to blame and can be started again."""
+
+
+class Crashed(Exception):
+    """The process that ran a task is gone, and its machine is not."""
+
+    def __init__(self, out_of_memory: bool):
+        why = "its node's memory ran out" if out_of_memory else "it was killed, or its code crashed"
+        super().__init__(f"the process that made it is gone: {why}")
 
 
 class Stopped(Exception):
