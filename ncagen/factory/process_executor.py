@@ -1,7 +1,7 @@
 """The executor of several processes on this machine, each with threads: for more workers than one interpreter feeds.
 
 A process is a new interpreter that runs `process_worker`, so neither a fork's half-copied state nor the caller's main
-module matters: scripts need no `if __name__ == "__main__"`. Pipes carry tasks of some bytes and results of some hundred;
+module matters: scripts need no `if __name__ == "__main__"`. Pipes carry tasks and their results, some hundred bytes;
 each process writes its shards itself. This module says whose failure it was (`NodeLost`, `Crashed`, or the task's own
 error), and `scheduler` what follows. CUDA devices are used by the threads of one process (`scheduler.local`).
 """
@@ -13,7 +13,7 @@ import sys
 import threading
 from collections import deque
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from queue import Empty, SimpleQueue
 from typing import Any
 
@@ -41,9 +41,8 @@ class ProcessExecutor:
         self._places = [workers // processes + (number < workers % processes) for number in range(processes)]
         self._processes: list[_Process] = []
         self._waiting: deque[ShardTask] = deque()
-        self._suspects: set[ShardTask] = (
-            set()
-        )  # tasks that ran beside others when their process crashed: they run alone
+        # Tasks that ran beside others when their process crashed: each runs alone until it is done or crashes again.
+        self._suspects: set[ShardTask] = set()
         self._messages: SimpleQueue[tuple[_Process, Any]] = SimpleQueue()
 
     def __enter__(self) -> "ProcessExecutor":
@@ -156,11 +155,9 @@ class _Process:
     def send(self, message: object) -> None:
         """Sends a message. Where the process is gone, the queue says so."""
         assert self._process.stdin is not None
-        try:
+        with suppress(BrokenPipeError):
             pickle.dump(message, self._process.stdin)
             self._process.stdin.flush()
-        except BrokenPipeError:
-            pass
 
     def end(self) -> int:
         """Waits for the process to end; returns its exit status, negative for a signal."""
@@ -168,10 +165,8 @@ class _Process:
         self._reader.join()
         for pipe in (self._process.stdin, self._process.stdout):
             assert pipe is not None
-            try:
+            with suppress(BrokenPipeError):  # for what was left to send
                 pipe.close()
-            except BrokenPipeError:  # what was left to send
-                pass
         return status
 
     def _read(self, messages: SimpleQueue) -> None:

@@ -99,6 +99,5 @@ def _portable(error: BaseException) -> BaseException:
         pickle.loads(pickle.dumps(error))
         return error
     except Exception:
-        return (
-            NcagenError(str(error)) if isinstance(error, NcagenError) else Exception(f"{type(error).__name__}: {error}")
-        )
+        text = str(error) if isinstance(error, NcagenError) else f"{type(error).__name__}: {error}"
+        return NcagenError(text) if isinstance(error, NcagenError) else Exception(text)
