@@ -9,7 +9,7 @@ This module makes the results' arrays; `sample_kernels` draws, `cpu_kernels` com
 bit for bit.
 """
 
-from functools import cache
+from functools import cache, lru_cache
 
 import numpy as np
 
@@ -26,9 +26,11 @@ from ncagen.sources.nca.rules import (
 from ncagen.sources.nca.settings import Settings
 from ncagen.sources.nca.workspace import constants, workspace
 
-# In cell-steps. A batch with the default settings has 512 candidates and takes about 25 ms, so a build stops quickly.
-BATCH_CELL_STEPS = 512 * 144 * 20
-BATCH_LIMITS = 16, 512
+# States of cells times steps; a step takes 0.3 to 2 ns for each on one core. A batch with the default settings has 2048
+# candidates and takes some 50 ms, one with 255 states 256, so a build stops quickly, and few batches means few calls
+# with the interpreter's lock.
+BATCH_WORK = 256 * 255 * 144 * 20
+BATCH_LIMITS = 16, 2048
 
 
 def sample(settings: Settings, key: tuple[int, int], candidates: np.ndarray) -> tuple[Rules, np.ndarray]:
@@ -105,7 +107,8 @@ def joined(parts: list[np.ndarray]) -> np.ndarray:
 def batch_candidates(settings: Settings) -> int:
     """Returns the recommended limit of candidates in a batch."""
     least, most = BATCH_LIMITS
-    return min(most, max(least, BATCH_CELL_STEPS // (settings.cells * (settings.scored_steps + 1))))
+    work = settings.states * settings.cells * (settings.scored_steps + 1)
+    return min(most, max(least, BATCH_WORK // work))
 
 
 def patch_tokens(settings: Settings, grids: np.ndarray) -> np.ndarray:
@@ -114,12 +117,16 @@ def patch_tokens(settings: Settings, grids: np.ndarray) -> np.ndarray:
     grids: uint8[batch, frame, cell]. Returns uint16 or uint32 [batch, frame, patch].
     """
     patches = np.empty((*grids.shape[:2], settings.patches), settings.token_dtype)
-    patch = settings.patch
-    shape = settings.height // patch, patch, settings.width // patch, patch
-    cells = np.arange(settings.cells, dtype=np.uint64).reshape(shape)
-    order = np.ascontiguousarray(cells.transpose(1, 3, 0, 2).reshape(patch**2, settings.patches)[::-1])
+    order = _patch_order(settings.height, settings.width, settings.patch)
     cpu_kernels.patch_tokens(grids, np.uint32(settings.states), order, np.empty(settings.patches, np.uint32), patches)
     return patches
+
+
+@lru_cache(maxsize=16)
+def _patch_order(height: int, width: int, patch: int) -> np.ndarray:
+    """Returns the cells of each patch, the highest digit first: uint64[digit, patch]."""
+    cells = np.arange(height * width, dtype=np.uint64).reshape(height // patch, patch, width // patch, patch)
+    return np.ascontiguousarray(cells.transpose(1, 3, 0, 2).reshape(patch**2, -1)[::-1])
 
 
 def tables() -> dict[str, np.ndarray]:
