@@ -24,8 +24,8 @@ from ncagen.factory.make_shard import BuildJob
 from ncagen.factory.process_worker import Setup
 
 THREADS_A_PROCESS = 16
-"""Workers that are threads of one process. `benchmarks/lock_share.py` measures the share of its time in which a thread
-holds the interpreter's lock: about 5 % at most, so about twenty threads keep one lock busy, and sixteen seldom wait."""
+"""Workers that are threads of one process. A thread of a build holds the interpreter's lock for 5 to 10 % of its time, by
+`benchmarks/lock_share.py`, which counts too much rather than too little: ten to twenty threads keep one lock busy."""
 
 AHEAD = 2
 """Tasks that a process has beyond those it runs, so that no thread waits for the pipe."""
