@@ -24,7 +24,7 @@ from ncagen.factory.make_shard import BuildJob
 from ncagen.factory.process_worker import Setup
 
 THREADS_A_PROCESS = 16
-"""Workers that are threads of one process. A thread of a build holds the interpreter's lock for 5 to 10 % of its time, by
+"""Workers that are threads of one process. A thread holds the interpreter's lock for 5 to 10 % of its time, by
 `benchmarks/lock_share.py`, which counts too much rather than too little: ten to twenty threads keep one lock busy."""
 
 AHEAD = 2
