@@ -11,10 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_parquet_layout import REWRITTEN
 
-from ncagen.dataset import parquet_pages
+from ncagen.dataset import parquet_pages, parquet_writer
 from ncagen.dataset.parquet_footer import Chunk, _chunk, read_entry
 from ncagen.dataset.parquet_thrift import read_struct
-from ncagen.dataset.shard import DamagedShard, parquet_options
+from ncagen.dataset.shard import DamagedShard, columns
 
 WIDTH = 20
 
@@ -30,14 +30,13 @@ def table() -> pa.Table:
 @lru_cache
 def footers() -> dict[str, bytes]:
     """The footer of the same rows by every way of writing them, and by ncagen's."""
-    ours = parquet_options(table().column_names)
-    found = {}
-    for name, options in {"ours": ours, **REWRITTEN}.items():
+    ours = parquet_writer.write(columns(table()).columns, table().schema, 256, lambda groups: {})
+    files = {"ours": ours.to_pybytes()}
+    for name, options in REWRITTEN.items():
         sink = pa.BufferOutputStream()
         pq.write_table(table(), sink, **options)
-        data = sink.getvalue().to_pybytes()
-        found[name] = data[-8 - struct.unpack("<I", data[-8:-4])[0] :]
-    return found
+        files[name] = sink.getvalue().to_pybytes()
+    return {name: data[-8 - struct.unpack("<I", data[-8:-4])[0] :] for name, data in files.items()}
 
 
 def entries(footer: bytes, read) -> list:

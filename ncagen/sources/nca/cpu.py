@@ -4,16 +4,16 @@ It is fast for three reasons. The arithmetic is on pairs of 16-bit integers in v
 only for cells whose best logits are so close that noise could change the winner; noise is bounded, so leaving it out
 elsewhere is exact. And a batch is one call, without the interpreter lock.
 
-This module makes the results' arrays, `cpu_kernels` computes them in those of `workspace`. Not covered: scores, bands
-and files.
-`tests/test_identity.py` compares the results with the definition bit for bit.
+This module makes the results' arrays; `sample_kernels` draws, `cpu_kernels` computes steps in the arrays of
+`workspace`. Not covered: scores, bands and files. `tests/test_identity.py` compares the results with the definition
+bit for bit.
 """
 
 from functools import cache
 
 import numpy as np
 
-from ncagen.sources.nca import cpu_kernels, rules
+from ncagen.sources.nca import cpu_kernels, rules, sample_kernels
 from ncagen.sources.nca.rules import (
     HIDDEN_SCALE,
     HIDDEN_UNITS,
@@ -45,11 +45,11 @@ def sample(settings: Settings, key: tuple[int, int], candidates: np.ndarray) -> 
     longest = max(NEIGHBOURS * inputs * PERCEPTION_CHANNELS, settings.states * HIDDEN_UNITS, settings.cells)
     words = np.empty(longest + 8, np.uint16)
     rule_key, numbers = rules.rule_address(settings, key, candidates)
-    cpu_kernels.sample_rules(*rule_key, numbers, settings.channel_wrap, _weight_tables(), words, *_flat(drawn))
+    sample_kernels.sample_rules(*rule_key, numbers, settings.channel_wrap, _weight_tables(), words, *_flat(drawn))
     starts = np.empty((batch, settings.cells), np.uint8)
     ends = np.empty(settings.states, np.uint64)
     uniform = settings.start == "uniform"
-    cpu_kernels.sample_starts(*key, candidates, settings.states, uniform, rules.start_table(), words, ends, starts)
+    sample_kernels.sample_starts(*key, candidates, settings.states, uniform, rules.start_table(), words, ends, starts)
     return drawn, starts
 
 

@@ -1,4 +1,4 @@
-"""The kernels of `cpu`: random words, rules, start cells, steps and patch tokens, compiled by numba.
+"""The kernels of `cpu` that run the automaton: steps and patch tokens, compiled by numba.
 
 They allocate nothing and check nothing: `cpu` and `workspace` make arrays of the right shapes. Arguments without an
 explanation here are those of `definition`, in the layouts of `cpu`. `work` is a Workspace.
@@ -8,77 +8,22 @@ import numpy as np
 
 from ncagen import philox
 from ncagen.kernels import inlined, kernel, trailing_zeros
-from ncagen.philox_kernels import draw, philox_block
+from ncagen.philox_kernels import philox_block
 from ncagen.sources.nca import simd
 from ncagen.sources.nca.entropy_kernels import cell_entropy, pair_entropy
 from ncagen.sources.nca.rule_kernels import IN_REGISTERS, MOST, load_rule
 from ncagen.sources.nca.rules import (
     CENTRE,
     GUMBEL_SHIFT,
-    PERCEPTION_CHANNELS,
 )
 from ncagen.sources.nca.simd import INEXACT
 from ncagen.sources.nca.vectors import BLOCK, COPIED, ENTRIES, GROUP, LANES
 
-_PERCEPTION, _HIDDEN, _OUTPUT, _START_WEIGHTS, _START_CELLS, _NOISE = (
-    philox.PERCEPTION,
-    philox.HIDDEN,
-    philox.OUTPUT,
-    philox.START_WEIGHTS,
-    philox.START_CELLS,
-    philox.NOISE,
-)
+_NOISE = philox.NOISE
 _LOW = np.uint64(0xFFFFFFFF)
 _32 = np.uint64(32)
 _SIXTEEN = np.uint64(16)
 _ONE = np.uint64(1)
-
-
-@kernel
-def sample_rules(seed, stream, numbers, wrap, tables, words, perception, hidden, output):
-    """Draws rules into perception, hidden and output, with the shapes of `cpu._flat`. tables: int16[layer, 65536]."""
-    batch, places, size = perception.shape
-    size = np.uint64(size)
-    around = np.uint64(PERCEPTION_CHANNELS if wrap else 0)
-    inputs = size + around + around
-    for b in range(batch):
-        number = numbers[b]
-        draw(seed, stream, _PERCEPTION, number, places * inputs, words)
-        for place in range(np.uint64(places)):
-            at = place * inputs
-            for i in range(size):
-                perception[b, place, i] = tables[0, words[at + around + i]]
-            for c in range(around):  # channel 0 is state n-1 again, the last is state 0: see rules.fold_wrap
-                perception[b, place, size - around + c] += tables[0, words[at + c]]
-                perception[b, place, c] += tables[0, words[at + around + size + c]]
-        draw(seed, stream, _HIDDEN, number, hidden.shape[1], words)
-        for i in range(np.uint64(hidden.shape[1])):
-            hidden[b, i] = tables[1, words[i]]
-        draw(seed, stream, _OUTPUT, number, output.shape[1], words)
-        for i in range(np.uint64(output.shape[1])):
-            output[b, i] = tables[2, words[i]]
-
-
-@kernel
-def sample_starts(seed, stream, candidates, states, uniform, table, words, ends, starts):
-    batch, cells = starts.shape
-    for b in range(batch):
-        total = np.uint64(states)
-        if not uniform:
-            draw(seed, stream, _START_WEIGHTS, candidates[b], states, words)
-            total = np.uint64(0)
-            for s in range(np.uint64(states)):
-                total += np.uint64(table[words[s]])
-                ends[s] = total
-        draw(seed, stream, _START_CELLS, candidates[b], cells, words)
-        for c in range(np.uint64(cells)):
-            point = np.uint64(words[c]) * total >> _SIXTEEN
-            state = point
-            if not uniform:
-                state = np.uint64(0)
-                for s in range(np.uint64(states)):
-                    state += np.uint64(point >= ends[s])
-            starts[b, c] = state
 
 
 @inlined

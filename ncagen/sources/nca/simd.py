@@ -26,9 +26,8 @@ of instructions (`vectors`), the definition of the arithmetic (`definition`), th
 from itertools import islice
 
 from llvmlite import ir
-from numba.core import cgutils, types
-from numba.extending import intrinsic
 
+from ncagen.kernels import cgutils, intrinsic, types
 from ncagen.sources.nca.rules import HIDDEN_UNITS, PERCEPTION_CHANNELS
 from ncagen.sources.nca.vectors import (
     BLOCK,

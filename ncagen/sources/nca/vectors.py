@@ -16,32 +16,13 @@ All compute exact integers, so they change the speed and no result. Not covered:
 
 import platform
 
-import llvmlite.binding as llvm
 from llvmlite import ir
-from numba.core import cgutils, config
 
+from ncagen import processor
+from ncagen.kernels import cgutils
 
-MACHINE = platform.machine().lower()
-X86 = MACHINE in ("x86_64", "amd64")
-
-
-def _features() -> set[str]:
-    """Returns the vector extensions that numba compiles for, limited to those that are used here.
-
-    NUMBA_CPU_NAME and NUMBA_CPU_FEATURES restrict them; the tests set these to run every variant. Every 64-bit ARM
-    processor has NEON, though systems do not all list it.
-    """
-    if MACHINE in ("aarch64", "arm64"):
-        return {"neon"}
-    if config.CPU_NAME == "generic":
-        return set()
-    listed = config.CPU_FEATURES
-    if listed is None:
-        listed = llvm.get_host_cpu_features().flatten()
-    return {name for name in ("avx2", "avx512bw") if f"+{name}" in listed.split(",")}
-
-
-FEATURES = _features()
+FEATURES = processor.features()
+X86 = platform.machine().lower() in ("x86_64", "amd64")
 LANES = 16 if "avx512bw" in FEATURES else 8 if "avx2" in FEATURES else 4  # 32-bit integers in a vector
 # Vectors of a call of `simd.best_states`. More of them load a weight less often, but need more than 16 registers.
 VECTORS = 3 if "avx512bw" in FEATURES else 2 if "neon" in FEATURES else 1
