@@ -99,14 +99,14 @@ def replaced(watch: Watch) -> Iterator[None]:
     for variants in library._found.values():
         for types, (function, result) in variants.items():
             variants[types] = watch.free(function), result
-    before = shard.hashlib, parquet_writer.zlib, parquet_writer._ZSTD
-    shard.hashlib = SimpleNamespace(sha256=lambda data=b"": TimedHash(watch, data))
+    before = shard.hashlib, parquet_writer.hashlib, parquet_writer.zlib, parquet_writer._ZSTD
+    shard.hashlib = parquet_writer.hashlib = SimpleNamespace(sha256=lambda data=b"": TimedHash(watch, data))
     parquet_writer.zlib = SimpleNamespace(crc32=watch.free(zlib.crc32))
-    parquet_writer._ZSTD = SimpleNamespace(compress=watch.free(before[2].compress))
+    parquet_writer._ZSTD = SimpleNamespace(compress=watch.free(before[3].compress))
     try:
         yield
     finally:
-        shard.hashlib, parquet_writer.zlib, parquet_writer._ZSTD = before
+        shard.hashlib, parquet_writer.hashlib, parquet_writer.zlib, parquet_writer._ZSTD = before
 
 
 def simulated(pieces: Pieces, threads: int, seconds: float) -> float:

@@ -90,8 +90,7 @@ def test_the_library_s_score_is_the_compiled_one(rows):
         lambda *args: library().call("deflate.lengths._score_bytes", args, fail),
     ):
         out = np.empty(len(data), np.int32)
-        words, *scratch = lengths.lz77.short_scratch()
-        run(data, out, words, tuple(scratch), lengths.huffman.tree_scratch())
+        run(data, out, *lengths.lz77.short_scratch(), lengths.huffman.tree_scratch())
         found.append(out.tolist())
     assert found[0] == found[1]
 

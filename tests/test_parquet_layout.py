@@ -1,4 +1,4 @@
-"""Parquet options: which ones a shard is written with, and that shards written again with others give the same rows."""
+"""Parquet layouts: the one that a shard has, and that shards written again in others give the same rows."""
 
 import hashlib
 import shutil
@@ -12,7 +12,7 @@ import pytest
 from conftest import make, spec_of
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from pyarrow_files import PYARROW, pyarrow_options
+from pyarrow_writer import PARQUET
 
 import ncagen
 from ncagen.dataset import shard as shards
@@ -27,16 +27,15 @@ TOKENS = "input_ids.list.element"
 # Other valid ways of writing the same table.
 REWRITTEN = {
     "pyarrow's own": {},
-    "as shards": pyarrow_options(["input_ids", "candidate", "gzip_bytes", "gzip_ratio"]),
-    "as shards, data pages of version 2": PYARROW | {"data_page_version": "2.0"},
-    "as shards, without checksums": PYARROW | {"write_page_checksum": False},
-    "as shards, small pages": PYARROW | {"data_page_size": 1000, "write_batch_size": 7},
-    "as shards, one row group": PYARROW | {"row_group_size": 10**6},
-    "as shards, row groups of 40": PYARROW | {"row_group_size": 40},
-    "as shards, uncompressed": PYARROW | {"compression": "none", "compression_level": None},
-    "lists of the older naming": PYARROW
+    "as shards, data pages of version 2": PARQUET | {"data_page_version": "2.0"},
+    "as shards, without checksums": PARQUET | {"write_page_checksum": False},
+    "as shards, small pages": PARQUET | {"data_page_size": 1000, "write_batch_size": 7},
+    "as shards, one row group": PARQUET | {"row_group_size": 10**6},
+    "as shards, row groups of 40": PARQUET | {"row_group_size": 40},
+    "as shards, uncompressed": PARQUET | {"compression": "none", "compression_level": None},
+    "lists of the older naming": PARQUET
     | {"use_compliant_nested_type": False, "column_encoding": {"input_ids.list.item": "BYTE_STREAM_SPLIT"}},
-    "delta": PYARROW | {"column_encoding": dict.fromkeys((TOKENS, "candidate", "gzip_bytes"), "DELTA_BINARY_PACKED")},
+    "delta": PARQUET | {"column_encoding": dict.fromkeys((TOKENS, "candidate", "gzip_bytes"), "DELTA_BINARY_PACKED")},
     "plain": {"use_dictionary": False, "compression": "gzip"},
     "dictionaries, version 2": {"data_page_version": "2.0", "compression": "lz4", "row_group_size": 50},
     "dictionaries that fall back": {"dictionary_pagesize_limit": 1000, "compression": "zstd"},
@@ -122,7 +121,7 @@ def test_a_changed_file_is_refused_or_gives_rows_of_the_right_shape(dataset, dat
 def test_without_a_look_at_the_hash_only_ncagens_own_pages_are_read(dataset, options, line, tmp_path):
     """Nothing else bounds what pyarrow is given, and nothing finds a damaged row where there are no checksums."""
     folder = Path(shutil.copytree(dataset, tmp_path / "a"))
-    rewrite(folder, PYARROW | options)
+    rewrite(folder, PARQUET | options)
     path = folder / read_manifest(folder).path(read_manifest(folder).records[0])
     with pytest.raises(DamagedShard) as caught:
         ncagen.open(folder, verify="never")[0]
@@ -227,7 +226,7 @@ def test_rows_in_sequence_are_those_of_their_numbers(dataset, data):
         assert all(np.array_equal(column, whole[name][first : first + count]) for name, column in found.items())
 
 
-def test_a_file_is_laid_out_as_the_docs_say(dataset):
+def test_a_file_is_as_the_page_on_formats_says(dataset):
     manifest = read_manifest(dataset)
     found = pq.ParquetFile(dataset / manifest.path(manifest.records[0])).metadata
     assert found.format_version == "2.6"

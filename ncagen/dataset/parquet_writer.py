@@ -1,311 +1,255 @@
-"""Writes a shard's rows as a Parquet file, page by page.
+"""Writes the row groups of a shard's Parquet file: pages, and their entries in the footer.
 
-pyarrow could write them, but assembles lists value by value, which takes twice as long as all that a file needs: byte
-split, zstd, checksums. Here the levels of a page, which say where rows begin and what is null, are computed once, since
-all rows have one length. The file has what pyarrow's has: one page for each column of a row group, with a checksum,
-statistics of the columns of numbers, and a page index; `tests/test_parquet_writer.py` compares the two.
+pyarrow's writer assembles the levels of each list value by value, which takes most of its time where all lists have the
+same length. Here levels are constants, tokens are split into bytes by NumPy, and pages are compressed by pyarrow's
+zstd. What a reader sees is what pyarrow writes for the same table, field by field of the metadata; pages end at other
+rows. `parquet_metadata` joins row groups to a file.
 
-Not covered: nulls, dictionaries, columns of other types, encryption. `parquet_pages` decodes what is written here.
-Source: parquet-format's parquet.thrift, Encodings.md and PageIndex.md.
+This covers shards only: unsigned tokens in lists of one length, columns of four and eight bytes, no nulls. Nothing
+depends on the version of pyarrow but zstd's output. Sources: parquet-format's parquet.thrift, Encodings.md and
+README.md ("Nested Encoding").
 """
 
-import base64
+import hashlib
+import json
 import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import lru_cache
-from typing import NamedTuple, TypeAlias
+from base64 import b64encode
+from collections.abc import Iterable, Iterator, Mapping
 
 import numpy as np
 import pyarrow as pa
 
-from ncagen.dataset.thrift_writer import Value, binary, boolean, i32, i64, items, struct, unsigned
+from ncagen.dataset.parquet_metadata import (
+    COLUMN_INDEX,
+    COUNTS,
+    ENTRY,
+    ENTRY_WITH_STATISTICS,
+    LOCATION,
+    MAGIC,
+    NO_EXTREMES,
+    PAGE,
+    PHYSICAL,
+    SIGNED_STATISTICS,
+    STATISTICS,
+    Chunk,
+    Group,
+    Part,
+    counts,
+    footer,
+    integer,
+    lists,
+    page_index,
+    plain_path,
+    root,
+    text,
+    tokens_path,
+    unsigned,
+    value,
+)
 
-MAGIC = b"PAR1"
-CREATED_BY = b"ncagen version 1"
-ARROW_SCHEMA = b"ARROW:schema"  # the key that pyarrow restores types by: uint16, and lists of one length
+# Level 1: tokens hardly compress, higher levels take longer. Measured in docs/log.md.
+_ZSTD = pa.Codec("zstd", 1)
 
-PLAIN, RLE, BYTE_STREAM_SPLIT = 0, 3, 9
-DATA_PAGE, ZSTD, ZSTD_LEVEL = 0, 6, 1
-REQUIRED, OPTIONAL, REPEATED = 0, 1, 2
-ASCENDING = 1
+# Bytes of a page of tokens before compression, at most, if it has more than a row: a row group of 256 usual rows is one
+# page, and what a reader unpacks at once stays small where rows are long.
+PAGE_BYTES = 1 << 21
 
-# By NumPy's names: the physical type, and bits and sign of an annotated integer with its older annotation.
-INT32, INT64, FLOAT = 1, 2, 4
-PHYSICAL = {"uint16": INT32, "uint32": INT32, "int32": INT32, "int64": INT64, "uint64": INT64, "float32": FLOAT}
-UNSIGNED = {"uint16": (16, 12), "uint32": (32, 13), "uint64": (64, 14)}
-LIST_TYPE = 3  # ConvertedType; in LogicalType the field of the same number
-INTEGER_TYPE = 10  # the field of LogicalType
+PLAIN, BYTE_STREAM_SPLIT = 0, 9
+TOKEN_BYTES = 4  # Parquet's narrowest integer
 
-# A page of tokens has whole rows, of at most so many tokens: all 256 of a usual row group.
-MOST_PAGE_TOKENS = 1 << 19
-
-_ZSTD = pa.Codec("zstd", ZSTD_LEVEL)
-
-Piece: TypeAlias = "bytes | pa.Buffer"
-Described = Callable[[Sequence[Sequence[Piece]]], Mapping[bytes, bytes]]
-"""The pieces of each row group, one after the other, to key-value metadata of the file."""
+INT32 = 1
 
 
-class Page(NamedTuple):
-    """A page: its first row in the row group, its header, its values packed, and its bytes unpacked, header and all."""
+def write(
+    columns: Mapping[str, np.ndarray], group_rows: int, metadata: Mapping[bytes, bytes], groups_key: bytes
+) -> pa.Buffer:
+    """A Parquet file, in memory.
 
-    row: int
-    header: bytes
-    packed: pa.Buffer
-    unpacked: int
-
-    @property
-    def size(self) -> int:
-        """Its bytes in the file."""
-        return len(self.header) + len(self.packed)
-
-
-class Chunk(NamedTuple):
-    """A column of a row group: its name, its values and its pages.
-
-    start, size: where the pages begin in the file, and their bytes. limits: as `_limits` has them; None for tokens.
+    columns: `input_ids` [row, token], uint16 or uint32, and other columns [row], int32, uint64 or float32; a row at
+    least. group_rows: rows of a row group. metadata: of the schema. groups_key: the key, in the file's metadata, for a
+    list in JSON of each row group's bytes and their sha256.
     """
+    data = pa.allocate_buffer(_most_bytes(columns, group_rows))
+    groups, hashes = [], []
+    with pa.FixedSizeBufferWriter(data) as sink:
+        sink.write(MAGIC)
+        for group in _groups(columns, group_rows, len(MAGIC)):
+            hashes.append([group.packed, _sha256(group.parts)])
+            _put(sink, group.parts)
+            groups.append(group.without_parts())
+        index, indexed = page_index(groups, sink.tell())
+        described = json.dumps(hashes, separators=(",", ":")).encode()
+        keys = {groups_key: described, **metadata, b"ARROW:schema": b64encode(_arrow_schema(columns, metadata))}
+        _put(sink, [*index, footer(_schema(columns), groups, indexed, keys)])
+        return data.slice(0, sink.tell())
 
-    name: str
-    column: np.ndarray
-    pages: list[Page]
-    start: int
-    size: int
-    limits: tuple[bytes, bytes] | None
 
-    @property
-    def is_list(self) -> bool:
-        """Whether a row has several values: [row, value]."""
-        return self.column.ndim == 2
+def _most_bytes(columns: Mapping[str, np.ndarray], group_rows: int) -> int:
+    """More bytes than the file takes. What it does not take is never touched, so it is no memory."""
+    values = sum(max(TOKEN_BYTES, values.itemsize) * values.size for values in columns.values())
+    rows = len(next(iter(columns.values())))
+    return values + values // 128 + 64 * rows + 4096 * len(columns) * (rows // group_rows + 16)
 
 
-def write(columns: Mapping[str, np.ndarray], schema: pa.Schema, group_rows: int, described: Described) -> pa.Buffer:
-    """Returns a Parquet file.
+def _put(sink: pa.NativeFile, parts: Iterable[Part]) -> None:
+    for part in parts:
+        sink.write(part)
 
-    columns: each [row], or [row, value], in the order of `schema`, whose metadata the file has too. group_rows: rows of
-    a row group. described: more metadata, by the bytes of the row groups.
+
+def _sha256(parts: Iterable[Part]) -> str:
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(part)
+    return digest.hexdigest()
+
+
+def _arrow_schema(columns: Mapping[str, np.ndarray], metadata: Mapping[bytes, bytes]) -> bytes:
+    """The schema by which readers of Arrow know lists of one length and tokens of 16 bits."""
+    fields = []
+    for name, values in columns.items():
+        kind = pa.from_numpy_dtype(values.dtype)
+        fields.append(pa.field(name, kind if values.ndim == 1 else pa.list_(kind, values.shape[1])))
+    return pa.schema(fields, metadata=metadata).serialize().to_pybytes()
+
+
+def _schema(columns: Mapping[str, np.ndarray]) -> list[bytes]:
+    """The elements of Parquet's schema."""
+    elements = [root(len(columns))]
+    for name, values in columns.items():
+        kind = values.dtype.name
+        elements += lists(name, kind) if values.ndim == 2 else [value(name, kind)]
+    return elements
+
+
+def _groups(columns: Mapping[str, np.ndarray], group_rows: int, start: int) -> Iterator[Group]:
+    """The row groups, one after another. start: the place of the first one in the file."""
+    count = len(next(iter(columns.values())))
+    makers = [
+        _Tokens(name, values) if values.ndim == 2 else _Plain(name, values, group_rows)
+        for name, values in columns.items()
+    ]
+    for first in range(0, count, group_rows):
+        rows, at, chunks = min(group_rows, count - first), start, []
+        for maker in makers:
+            chunks.append(maker.chunk(first, rows, at))
+            at += chunks[-1].packed
+        yield Group(rows, start, chunks)
+        start = at
+
+
+class _Tokens:
+    """Makes the chunks of the token column. A page's buffer is kept: only its split tokens differ from page to page."""
+
+    def __init__(self, name: str, values: np.ndarray):
+        """values: uint16 or uint32 [row, token]."""
+        self.values, self.width = values, values.shape[1]
+        self.path, self.physical, self.encoding = tokens_path(name), integer(INT32), integer(BYTE_STREAM_SPLIT)
+        self.page_rows = max(1, PAGE_BYTES // (TOKEN_BYTES * self.width))
+        self.pages: dict[int, tuple[np.ndarray, np.ndarray]] = {}
+
+    def chunk(self, first: int, rows: int, at: int) -> Chunk:
+        """The chunk of `rows` rows from row `first`, at a place in the file."""
+        parts: list[Part] = []
+        locations, unpacked, packed = [], 0, 0
+        for row in range(0, rows, self.page_rows):
+            some = min(self.page_rows, rows - row)
+            data = self._page(first + row, some)
+            page = _page(data, some * self.width, BYTE_STREAM_SPLIT)
+            size = sum(map(len, page))
+            locations.append(LOCATION % (integer(at + packed), integer(size), integer(row)))
+            parts += page
+            unpacked, packed = unpacked + len(page[0]) + len(data), packed + size
+        values, pages = rows * self.width, integer(len(locations))
+        levels = COUNTS % (counts(rows, values - rows), counts(0, 0, 0, values))
+        numbers = map(integer, (values, unpacked, packed, at))
+        entry = ENTRY % (self.physical, self.encoding, self.path, *numbers, self.encoding, pages, levels)
+        return Chunk(parts, unpacked, packed, entry, locations)
+
+    def _page(self, first: int, rows: int) -> np.ndarray:
+        """The page of some rows: uint8[byte]. It is good until the next call."""
+        if rows not in self.pages:
+            self.pages[rows] = _empty_page(rows, self.width)
+        page, streams = self.pages[rows]
+        tokens = np.ascontiguousarray(self.values[first : first + rows]).reshape(-1)
+        for number in range(tokens.itemsize):
+            np.right_shift(tokens, 8 * number, out=streams[number], casting="unsafe")
+        return page
+
+
+class _Plain:
+    """Makes the chunks of a column with one value a row, each of one page."""
+
+    def __init__(self, name: str, values: np.ndarray, group_rows: int):
+        """values: int32, uint64 or float32 [row]."""
+        self.values = np.ascontiguousarray(values, values.dtype.newbyteorder("<"))
+        self.path, self.physical = plain_path(name), integer(PHYSICAL[values.dtype.name])
+        self.encoding, self.group_rows = integer(PLAIN), group_rows
+        self.statistics = STATISTICS if values.dtype.kind == "u" else SIGNED_STATISTICS
+        starts = range(0, len(values), group_rows)
+        self.lows, self.highs = (
+            _extremes(self.values, np.fmin, starts, -0.0),
+            _extremes(self.values, np.fmax, starts, 0.0),
+        )
+
+    def chunk(self, first: int, rows: int, at: int) -> Chunk:
+        """The chunk of `rows` rows from row `first`, at a place in the file."""
+        data = _levels(unsigned(rows << 1) + b"\x01") + self.values[first : first + rows].tobytes()
+        parts = _page(data, rows, PLAIN)
+        unpacked, packed = len(parts[0]) + len(data), sum(map(len, parts))
+        low, high = (some[first // self.group_rows] for some in (self.lows, self.highs))
+        known, levels = low is not None and high is not None, counts(0, rows)
+        statistics = self.statistics % {b"low": low, b"high": high} if known else NO_EXTREMES
+        numbers = map(integer, (rows, unpacked, packed, at))
+        entry = ENTRY_WITH_STATISTICS % (
+            *(self.physical, self.encoding, self.path, *numbers),
+            *(statistics, self.encoding, integer(1), COUNTS % (counts(), levels)),
+        )
+        locations = [LOCATION % (integer(at), integer(packed), integer(0))]
+        return Chunk(parts, unpacked, packed, entry, locations, COLUMN_INDEX % (low, high, levels) if known else None)
+
+
+def _extremes(values: np.ndarray, least: np.ufunc, starts: range, zero: float) -> list[bytes | None]:
+    """The least or greatest value of each row group as text, None where all are NaN.
+
+    zero: how 0.0 is written, as parquet.thrift asks for: -0.0 as the least, 0.0 as the greatest.
     """
-    pieces: list[Piece] = [MAGIC]
-    groups: list[list[Chunk]] = []
-    of_groups, at, scratch = [], len(MAGIC), _Scratch()
-    for first in range(0, len(next(iter(columns.values()))), group_rows):
-        group, begun = [], len(pieces)
-        for name, column in columns.items():
-            part = column[first : first + group_rows]
-            pages = list(_pages(part, scratch))
-            size = sum(page.size for page in pages)
-            pieces += [piece for page in pages for piece in (page.header, page.packed)]
-            group.append(Chunk(name, part, pages, at, size, _limits(part) if part.ndim == 1 else None))
-            at += size
-        groups.append(group)
-        of_groups.append(pieces[begun:])
-    metadata = {**(schema.metadata or {}), **described(of_groups), ARROW_SCHEMA: base64.b64encode(schema.serialize())}
-    return pa.py_buffer(b"".join([*pieces, *_end(groups, at, metadata)]))
+    found = least.reduceat(values, starts)
+    if found.dtype.kind == "f":
+        found = np.where(found == 0, found.dtype.type(zero), found)
+    data = found.astype(values.dtype)
+    return [text(value.tobytes()) if value == value else None for value in data]
 
 
-# ------------------------------------------------------------------------------------------------------- pages
+def _page(data: np.ndarray | bytes, values: int, encoding: int) -> list[Part]:
+    """A data page's header and its compressed bytes."""
+    packed = _ZSTD.compress(data)
+    checksum = zlib.crc32(packed)
+    checksum -= checksum >> 31 << 32  # as a signed number
+    sizes = integer(len(data)), integer(len(packed)), integer(checksum), integer(values)
+    return [PAGE % (*sizes, integer(encoding)), packed]
 
 
-class _Scratch(dict[tuple[int, int], np.ndarray]):
-    """Bytes of a page of lists, by rows and width: the levels, and four streams of bytes, of which high ones stay 0."""
-
-    def __missing__(self, shape: tuple[int, int]) -> np.ndarray:
-        levels = np.frombuffer(_list_levels(*shape), np.uint8)
-        made = np.zeros(len(levels) + 4 * shape[0] * shape[1], np.uint8)
-        made[: len(levels)] = levels
-        self[shape] = made
-        return made
+def _empty_page(rows: int, width: int) -> tuple[np.ndarray, np.ndarray]:
+    """The bytes of a page of tokens that are all 0, uint8[byte], and in it the streams, uint8[stream, value]."""
+    values = rows * width
+    levels = _levels(_row_begins(rows, width)) + _levels(unsigned(values << 1) + b"\x03")
+    page = np.zeros(len(levels) + TOKEN_BYTES * values, np.uint8)
+    page[: len(levels)] = np.frombuffer(levels, np.uint8)
+    return page, page[len(levels) :].reshape(TOKEN_BYTES, values)
 
 
-def _pages(column: np.ndarray, scratch: _Scratch) -> Iterator[Page]:
-    """The pages of a column of a row group."""
-    rows = max(1, MOST_PAGE_TOKENS // column.shape[1]) if column.ndim == 2 else len(column)
-    for first in range(0, len(column), rows):
-        part = column[first : first + rows]
-        unpacked = _unpacked_list(part, scratch) if part.ndim == 2 else _unpacked(part)
-        packed = _ZSTD.compress(pa.py_buffer(unpacked))
-        header = struct(
-            {
-                1: i32(DATA_PAGE),
-                2: i32(len(unpacked)),
-                3: i32(len(packed)),
-                4: i32(_signed(zlib.crc32(packed))),
-                5: struct({1: i32(part.size), 2: i32(_encoding(part)), 3: i32(RLE), 4: i32(RLE)}),
-            }
-        )[1]
-        yield Page(first, header, packed, len(header) + len(unpacked))
+def _row_begins(rows: int, width: int) -> bytes:
+    """Repetition levels of lists of one length: 0 for the first value of a row, 1 for the others.
 
-
-def _unpacked(column: np.ndarray) -> bytes:
-    """A page's bytes of a column of numbers, [row]: levels, values."""
-    return _levels(_run(len(column), 1)) + column.astype(column.dtype.newbyteorder("<"), copy=False).tobytes()
-
-
-def _unpacked_list(rows: np.ndarray, scratch: _Scratch) -> np.ndarray:
-    """A page's bytes of tokens, uint16 or uint32 [row, token]: levels, all lowest bytes, all second ones, and so on."""
-    page, flat = scratch[rows.shape], rows.reshape(-1)
-    streams = page[len(page) - 4 * flat.size :].reshape(4, -1)
-    for place in range(flat.itemsize):
-        # A shift into bytes is one pass in vectors; a view of every second byte is copied byte by byte.
-        np.right_shift(flat, 8 * place, out=streams[place], casting="unsafe")
-    return page
-
-
-@lru_cache
-def _list_levels(rows: int, width: int) -> bytes:
-    """Levels of a page of lists: where they begin (0, then 1 for each further value), and that no value is null (3)."""
-    if width < 8:
-        one = _run(1, 0) + (_run(width - 1, 1) if width > 1 else b"")
-    else:  # eight levels packed into bits, then a run of what is left, as pyarrow has them
-        one = b"\x03\xfe" + (_run(width - 8, 1) if width > 8 else b"")
-    return _levels(one * rows) + _levels(_run(rows * width, 3))
-
-
-def _run(length: int, level: int) -> bytes:
-    """A run of one level below 256."""
-    return unsigned(length << 1) + bytes([level])
+    As pyarrow writes them: eight packed levels, then a run of the others. Rows of up to eight are packed together.
+    """
+    if width > 8:
+        return (b"\x03\xfe" + unsigned(width - 8 << 1) + b"\x01") * rows
+    levels = np.ones(-(-rows * width // 8) * 8, np.uint8)
+    levels[: rows * width : width] = 0
+    return unsigned(len(levels) // 8 << 1 | 1) + np.packbits(levels, bitorder="little").tobytes()
 
 
 def _levels(runs: bytes) -> bytes:
-    """Levels as a page of version 1 has them, after their length."""
+    """Runs of levels with their size before them, as a page of version 1 has them."""
     return len(runs).to_bytes(4, "little") + runs
-
-
-def _encoding(column: np.ndarray) -> int:
-    """Tokens are split by byte, which puts the high bytes that hardly vary side by side."""
-    return BYTE_STREAM_SPLIT if column.ndim == 2 else PLAIN
-
-
-# ------------------------------------------------------------------------------------------ page index and footer
-
-
-def _end(groups: Sequence[Sequence[Chunk]], at: int, metadata: Mapping[bytes, bytes]) -> list[bytes]:
-    """What follows the row groups: the indexes of all pages, the footer, its length. at: where it begins."""
-    chunks = [chunk for group in groups for chunk in group]
-    indexes = [_column_index(chunk) for chunk in chunks]
-    offsets = [_offset_index(chunk) for chunk in chunks]
-    spans, place = [], at
-    for text in (*indexes, *offsets):
-        spans.append((place, len(text)))
-        place += len(text)
-    entries = iter(
-        _entry(chunk, index, offset)
-        for chunk, index, offset in zip(chunks, spans[: len(chunks)], spans[len(chunks) :], strict=True)
-    )
-    footer = struct(
-        {
-            1: i32(2),  # the version of the format: 2.6, as far as this number tells
-            2: items(_schema(groups[0])),
-            3: i64(sum(len(group[0].column) for group in groups)),
-            4: items([_row_group(group, entries) for group in groups]),
-            5: items([struct({1: binary(key), 2: binary(value)}) for key, value in metadata.items()]),
-            6: binary(CREATED_BY),
-            7: items([struct({1: struct({})}) for _ in groups[0]]),  # minimum and maximum are by the type's own order
-        }
-    )[1]
-    return [*indexes, *offsets, footer, len(footer).to_bytes(4, "little"), MAGIC]
-
-
-def _schema(group: Sequence[Chunk]) -> list[Value]:
-    """The schema's elements, from the root down."""
-    found = [struct({3: i32(REQUIRED), 4: binary(b"schema"), 5: i32(len(group))})]
-    for chunk in group:
-        name, kind = chunk.name.encode(), chunk.column.dtype.name
-        if chunk.is_list:
-            outer = {3: i32(OPTIONAL), 4: binary(name), 5: i32(1), 6: i32(LIST_TYPE)}
-            found.append(struct(outer | {10: struct({LIST_TYPE: struct({})})}))
-            found.append(struct({3: i32(REPEATED), 4: binary(b"list"), 5: i32(1)}))
-            name = b"element"
-        element = {1: i32(PHYSICAL[kind]), 3: i32(OPTIONAL), 4: binary(name)}
-        if kind in UNSIGNED:
-            bits, older = UNSIGNED[kind]
-            width = 3, bytes([bits])  # a byte
-            element |= {6: i32(older), 10: struct({INTEGER_TYPE: struct({1: width, 2: boolean(False)})})}
-        found.append(struct(element))
-    return found
-
-
-def _row_group(group: Sequence[Chunk], entries: Iterator[Value]) -> Value:
-    """A row group's part of the footer. entries: of its columns and those of the groups after it."""
-    unpacked = sum(page.unpacked for chunk in group for page in chunk.pages)
-    return struct(
-        {
-            1: items([next(entries) for _ in group]),
-            2: i64(unpacked),
-            3: i64(len(group[0].column)),
-            5: i64(group[0].start),
-            6: i64(sum(chunk.size for chunk in group)),
-        }
-    )
-
-
-def _entry(chunk: Chunk, index: tuple[int, int], offset: tuple[int, int]) -> Value:
-    """A column's part of a row group. index, offset: place and length of its column index and its offset index."""
-    column = chunk.column
-    path = [chunk.name.encode(), b"list", b"element"] if chunk.is_list else [chunk.name.encode()]
-    fields = {
-        1: i32(PHYSICAL[column.dtype.name]),
-        2: items([i32(RLE), i32(_encoding(column))]),
-        3: items([binary(part) for part in path]),
-        4: i32(ZSTD),
-        5: i64(column.size),
-        6: i64(sum(page.unpacked for page in chunk.pages)),
-        7: i64(chunk.size),
-        9: i64(chunk.start),
-    }
-    if not chunk.is_list:
-        fields[12] = _statistics(chunk)
-    fields[13] = items([struct({1: i32(DATA_PAGE), 2: i32(_encoding(column)), 3: i32(len(chunk.pages))})])
-    entry = {2: i64(0), 3: struct(fields), 4: i64(offset[0]), 5: i32(offset[1])}
-    if index[1]:
-        entry |= {6: i64(index[0]), 7: i32(index[1])}
-    return struct(entry)
-
-
-def _statistics(chunk: Chunk) -> Value:
-    """Statistics of a column of numbers: no nulls, and least and greatest where there are any."""
-    fields = {3: i64(0)}
-    if chunk.limits:
-        least, most = map(binary, chunk.limits)
-        if chunk.column.dtype.kind != "u":  # older readers take these, whose order is that of signed numbers
-            fields = {1: most, 2: least} | fields
-        fields |= {5: most, 6: least, 7: boolean(True), 8: boolean(True)}
-    return struct(fields)
-
-
-def _limits(column: np.ndarray) -> tuple[bytes, bytes] | None:
-    """The least and the greatest of a column's numbers, as little-endian bytes; None where none is a number.
-
-    As parquet.thrift wants it, not-a-number counts for neither, and a zero is -0 as the least and +0 as the greatest.
-    """
-    if column.dtype.kind == "f":
-        column = column[~np.isnan(column)]
-        if not len(column):
-            return None
-    least, most = column.min(), column.max()
-    if column.dtype.kind == "f":
-        least, most = (least or -column.dtype.type(0)), (most or column.dtype.type(0))
-    little = column.dtype.newbyteorder("<")
-    return least.astype(little).tobytes(), most.astype(little).tobytes()
-
-
-def _column_index(chunk: Chunk) -> bytes:
-    """The limits of the only page of a column of numbers; nothing for tokens, and where there are no limits."""
-    if not chunk.limits:
-        return b""
-    least, most = (items([binary(value)]) for value in chunk.limits)
-    return struct({1: items([boolean(False)]), 2: least, 3: most, 4: i32(ASCENDING), 5: items([i64(0)])})[1]
-
-
-def _offset_index(chunk: Chunk) -> bytes:
-    """Where the pages of a column are: their places in the file, their bytes, their first rows in the row group."""
-    found, at = [], chunk.start
-    for page in chunk.pages:
-        found.append(struct({1: i64(at), 2: i32(page.size), 3: i64(page.row)}))
-        at += page.size
-    return struct({1: items(found)})[1]
-
-
-def _signed(number: int) -> int:
-    """A number of 32 bits with the sign that its highest bit stands for."""
-    return number - (number >> 31 << 32)

@@ -6,14 +6,14 @@ row group's bytes, so that a reader can fetch and check one without the others. 
 path. `atomic_write` and `folder` write the bytes to disk. Only numpy and pyarrow are used.
 
 `content_sha256` is over the values and is the same for both file formats and every toolchain; the bytes of a Parquet
-file change with the version of pyarrow, those of an Arrow file have not changed so far.
+file change with the version of zstd in pyarrow, those of an Arrow file have not changed so far.
 """
 
 import hashlib
 import json
 import re
 import struct
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 
@@ -112,20 +112,10 @@ def content_sha256(rows: Rows) -> str:
 
 def to_bytes(rows: Rows, record: Record, file_format: str) -> pa.Buffer:
     """The file of a shard, in memory."""
-    table, size = _table(rows, record), row_group_rows(rows.input_ids.shape[1])
-    return _parquet(rows, table.schema, size) if file_format == "parquet" else _arrow(table, size)
-
-
-def _parquet(rows: Rows, schema: pa.Schema, size: int) -> pa.Buffer:
-    """A Parquet file, with size and hash of each row group's bytes in the footer's key-value metadata.
-
-    size: rows of a row group.
-    """
-
-    def described(groups: Sequence[Sequence[parquet_writer.Piece]]) -> dict[bytes, bytes]:
-        return {GROUPS_KEY: _compact([_described(pieces) for pieces in groups]).encode()}
-
-    return parquet_writer.write(rows.columns, schema, size, described)
+    metadata, size = {RECORD_KEY: _compact(asdict(record)).encode()}, row_group_rows(rows.input_ids.shape[1])
+    if file_format == "parquet":
+        return parquet_writer.write(rows.columns, size, metadata, GROUPS_KEY)
+    return _arrow(_table(rows, metadata), size)
 
 
 def _arrow(table: pa.Table, size: int) -> pa.Buffer:
@@ -133,7 +123,7 @@ def _arrow(table: pa.Table, size: int) -> pa.Buffer:
 
     size: rows of a record batch.
     """
-    groups = [_described([batch.serialize()]) for batch in table.to_batches(max_chunksize=size)]
+    groups = [_described(batch.serialize()) for batch in table.to_batches(max_chunksize=size)]
     table = table.replace_schema_metadata({**table.schema.metadata, GROUPS_KEY: _compact(groups)})
     sink = pa.BufferOutputStream()
     with pa.ipc.new_file(sink, table.schema, options=pa.ipc.IpcWriteOptions(**_ARROW)) as writer:
@@ -141,13 +131,8 @@ def _arrow(table: pa.Table, size: int) -> pa.Buffer:
     return sink.getvalue()
 
 
-def _described(pieces: Iterable[bytes | pa.Buffer]) -> tuple[int, str]:
-    """How many bytes the pieces have together, and their hash."""
-    digest, size = hashlib.sha256(), 0
-    for piece in pieces:
-        digest.update(piece)
-        size += len(piece)
-    return size, digest.hexdigest()
+def _described(part: memoryview | pa.Buffer) -> tuple[int, str]:
+    return len(part), hashlib.sha256(part).hexdigest()
 
 
 def footer_bytes(data: pa.Buffer, file_format: str) -> int:
@@ -227,10 +212,10 @@ def _values(array: pa.Array) -> np.ndarray:
     return np.frombuffer(data, dtype, len(array), array.offset * dtype.itemsize) if data else np.empty(0, dtype)
 
 
-def _table(rows: Rows, record: Record) -> pa.Table:
+def _table(rows: Rows, metadata: dict[bytes, bytes]) -> pa.Table:
     columns = [_array(column) for column in rows.columns.values()]
     fields = [pa.field(name, column.type) for name, column in zip(rows.columns, columns, strict=True)]
-    return pa.Table.from_arrays(columns, schema=pa.schema(fields, metadata={RECORD_KEY: _compact(asdict(record))}))
+    return pa.Table.from_arrays(columns, schema=pa.schema(fields, metadata=metadata))
 
 
 def _compact(value: object) -> str:
