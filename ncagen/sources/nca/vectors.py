@@ -22,7 +22,7 @@ from ncagen import processor
 from ncagen.kernels import cgutils
 
 FEATURES = processor.features()
-X86 = platform.machine().lower() in ("x86_64", "amd64")
+X86 = platform.machine().lower() in ("x86_64", "amd64") and "neon" not in FEATURES
 LANES = 16 if "avx512bw" in FEATURES else 8 if "avx2" in FEATURES else 4  # 32-bit integers in a vector
 # Vectors of a call of `simd.best_states`. More of them load a weight less often, but need more than 16 registers.
 VECTORS = 3 if "avx512bw" in FEATURES else 2 if "neon" in FEATURES else 1
