@@ -7,6 +7,9 @@
 # constraints.txt are unpacked in FOLDER (.aarch64), once. Then results.py runs here and under emulation, and every
 # line must be equal. About ten minutes, most of them numba's, which compiles under emulation; kept in FOLDER for the
 # next run. PYTHON: the Python with ncagen[test] (.venv/bin/python).
+#
+# With aarch64-linux-gnu-gcc (gcc-aarch64-linux-gnu) the kernels come from a library of the level neon, as in a wheel:
+# compiled under emulation, linked here, into ncagen/native/library. What is compared is the same.
 set -eu
 root=$(cd "$(dirname "$0")/../.." && pwd)
 folder=$(realpath -m "${1:-$root/.aarch64}")
@@ -41,8 +44,20 @@ python_packages() {
 }
 
 emulated() {
-    PYTHONHOME="$folder/system/usr" PYTHONPATH="$root:$folder/packages" NUMBA_CACHE_DIR="$folder/kernels" \
+    PYTHONHOME="$folder/system/usr" PYTHONPATH="$root:$folder/packages" NUMBA_CACHE_DIR="${NUMBA_CACHE_DIR:-$folder/kernels}" \
         "$folder/system/usr/bin/qemu-aarch64-static" -L "$folder/system" "$folder/system/usr/bin/python3.11" "$@"
+}
+
+# The emulator starts no second emulated process, as ncagen.native.compile does: each module has its process here.
+library() {
+    objects=$(mktemp --directory)
+    stamp=$("$python" -c "from ncagen import kernels; print(kernels._sources())")
+    for module in $(sed 's/[.][^. ]* .*//' ncagen/native/kernels.txt | sort --unique); do
+        (export NUMBA_CPU_NAME=generic NUMBA_CPU_FEATURES=+neon NUMBA_CACHE_DIR="$objects/$module"
+            emulated -m ncagen.native.compile neon "$module" "$objects")
+    done
+    PYTHONPATH="$root" "$python" tests/aarch64/link.py "$objects" "$stamp"
+    rm -r "$objects"
 }
 
 if ! cmp --silent "$root/constraints.txt" "$folder/made-for"; then
@@ -51,6 +66,7 @@ if ! cmp --silent "$root/constraints.txt" "$folder/made-for"; then
     cp "$root/constraints.txt" "$folder/made-for"
 fi
 cd "$root"
+if command -v aarch64-linux-gnu-gcc > /dev/null; then library; fi
 PYTHONPATH="$root" "$python" tests/aarch64/results.py > "$folder/here.txt"
 emulated tests/aarch64/results.py > "$folder/aarch64.txt"
 diff "$folder/here.txt" "$folder/aarch64.txt"
