@@ -15,11 +15,12 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from test_identity import CASES, TRAIN, assert_identical, case
+from test_score import KNOWN_ANSWERS, known_input
+
 import ncagen
 from ncagen.deflate import lengths
 from ncagen.sources.nca import batch, cpu, vectors
-from test_identity import CASES, TRAIN, assert_identical, case
-from test_score import KNOWN_ANSWERS, known_input
 
 CANDIDATES = 12  # of each case; the definition takes most of the time
 COMMON = {"validation": 10 * 128, "seq_len": 128, "rows_per_shard": 20}
