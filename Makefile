@@ -5,10 +5,10 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constr
 PYTEST := $(BIN)/python -m pytest --dist loadgroup --numprocesses
 DEMO := data/demo
 
-.PHONY: help kernels wheel demo test test-slow test-nightly conformance hub-versions gallery lint format bench clean
+.PHONY: help kernels wheel demo test test-slow test-nightly aarch64 conformance hub-versions gallery lint format bench clean
 
 help:  ## list the targets
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
+	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
 
 # Without a C compiler there is a line, and kernels are compiled on first use.
 kernels: .venv/build  ## compile the kernels for this machine, so that no first command waits for it
@@ -34,6 +34,9 @@ test-nightly: .venv/test kernels  ## run every test, more kill moments and matri
 	$(PYTEST) 2
 	$(MAKE) conformance
 
+aarch64: .venv/test  ## compare kernels and rows with those of an emulated ARM processor (Debian only, ten minutes)
+	PYTHON=$(BIN)/python tests/aarch64/run.sh
+
 conformance: kernels  ## load datasets and exports with the released packages (QUICK=1: half of them)
 	$(BIN)/python tests/conformance/run.py $(if $(QUICK),--quick)
 
@@ -58,7 +61,7 @@ bench: kernels  ## measure this machine
 	$(BIN)/ncagen bench
 
 clean:  ## remove what the targets made
-	rm -rf .venv .conformance data/demo dist .pytest_cache .hypothesis .mypy_cache .ruff_cache
+	rm -rf .venv .aarch64 .conformance data/demo dist .pytest_cache .hypothesis .mypy_cache .ruff_cache
 
 # One stamp for each set of packages; a change of the requirements installs them anew.
 .venv/python:

@@ -29,10 +29,10 @@ _LINUX_NAMES = {"abm": "lzcnt", "bmi1": "bmi", "sse4_1": "sse4.1", "sse4_2": "ss
 @cache
 def features() -> frozenset[str]:
     """Returns those of `USED` that kernels are compiled for in this process."""
+    if listed := os.environ.get("NUMBA_CPU_FEATURES"):  # first: a library of the level neon has both names
+        return USED.intersection(name[1:] for name in listed.split(",") if name[:1] == "+")
     if os.environ.get("NUMBA_CPU_NAME") == "generic":
         return frozenset()
-    if listed := os.environ.get("NUMBA_CPU_FEATURES"):
-        return USED.intersection(name[1:] for name in listed.split(",") if name[:1] == "+")
     return USED & host_features() & frozenset(REQUIRED.get(os.environ.get(SWITCH, ""), USED))
 
 

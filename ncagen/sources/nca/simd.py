@@ -47,6 +47,7 @@ from ncagen.sources.nca.vectors import (
     WORDS,
     bit_mask,
     everywhere,
+    high_halves,
     larger,
     load,
     look_up,
@@ -54,7 +55,9 @@ from ncagen.sources.nca.vectors import (
     replace_low_byte,
     smaller,
     splat,
+    start_products,
     store,
+    total,
 )
 
 DIGITS = 16 // ENTRY_BITS  # tables of a weight
@@ -239,15 +242,15 @@ def hidden_units(typing, first, second, weights, cell, units):
         first, second, weights, cell, units = _arguments(context, builder, signature, args)
         a, b = (load(builder, p, cell, WORDS) for p in (first, second))
         halves = ir.VectorType(I16, 2 * LANES)
-        sixteen, high = everywhere(16), everywhere(-(1 << 16))
+        nothing = start_products(everywhere(0))
         target = builder.mul(cell, ir.Constant(I64, HIDDEN_UNITS // 2))
         for pair in range(HIDDEN_UNITS // 2):
             w = [_weight(builder, weights, ir.Constant(I64, 4 * pair + i), COPIES) for i in range(4)]
             even, odd = (
-                multiply_add(builder, multiply_add(builder, everywhere(0), a, w[i]), b, w[i + 1]) for i in (0, 2)
+                total(builder, multiply_add(builder, multiply_add(builder, nothing, a, w[i]), b, w[i + 1]))
+                for i in (0, 2)
             )
-            # HIDDEN_SHIFT is 16: a unit is the upper half of its sum.
-            both = builder.or_(builder.lshr(even, sixteen), builder.and_(odd, high))
+            both = high_halves(builder, even, odd)  # HIDDEN_SHIFT is 16: a unit is the upper half of its sum.
             positive = larger(builder, builder.bitcast(both, halves), everywhere(0, halves))
             store(builder, positive, units, builder.add(target, ir.Constant(I64, pair * LANES)))
         return context.get_dummy_value()
@@ -302,13 +305,14 @@ def _best_states(copies: int):
                 named = replace_low_byte(builder, logit, _weight(builder, numbers, zero, copies))
                 builder.store(builder.select(relative, named, none), best[v])
             with cgutils.for_range(builder, states, start=start) as loop:
-                sums = biased(loop.index)
+                sums = [start_products(first) for first in biased(loop.index)]
                 for i in range(HIDDEN_UNITS // 2):
                     at = builder.add(builder.mul(loop.index, ir.Constant(I64, HIDDEN_UNITS // 2)), ir.Constant(I64, i))
                     weight = _weight(builder, output, at, copies)
                     sums = [
-                        multiply_add(builder, total, found[i], weight) for total, found in zip(sums, pairs, strict=True)
+                        multiply_add(builder, each, found[i], weight) for each, found in zip(sums, pairs, strict=True)
                     ]
+                sums = [total(builder, each) for each in sums]
                 number = _weight(builder, numbers, loop.index, copies)
                 at = builder.mul(loop.index, ir.Constant(I64, GROUP))
                 for v in range(VECTORS):

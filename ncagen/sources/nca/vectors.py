@@ -4,9 +4,11 @@
 
     multiply_add   two pairs of 16-bit integers per 32-bit lane, multiplied and added to a total. A loop over cells
                    would compile to 32-bit multiplications; every x86-64 has pmaddwd for this, which LLVM fuses with
-                   the addition to vpdpwssd where available.
+                   the addition to vpdpwssd where available. Elsewhere a pair's products stay in two lanes (smlal and
+                   smlal2 of NEON), and `total` adds them up after the last pair (addp).
     look_up        a function that returns entries of a table in registers by the states of BLOCK cells, without
-                   memory look-ups: bytes (vpshufb, of AVX2) or 16-bit integers (vpermw, of AVX-512).
+                   memory look-ups: bytes (vpshufb of AVX2, tbl of NEON) or 16-bit integers (vpermw of AVX-512).
+    high_halves    the upper halves of the lanes of two vectors, as pairs.
     bit_mask       the lanes in which a comparison holds, as an integer.
 
 All compute exact integers, so they change the speed and no result. Not covered: what is computed (`simd`).
@@ -20,18 +22,19 @@ from ncagen import processor
 from ncagen.kernels import cgutils
 
 FEATURES = processor.features()
-X86 = platform.machine().lower() in ("x86_64", "amd64")
+X86 = platform.machine().lower() in ("x86_64", "amd64") and "neon" not in FEATURES
 LANES = 16 if "avx512bw" in FEATURES else 8 if "avx2" in FEATURES else 4  # 32-bit integers in a vector
 # Vectors of a call of `simd.best_states`. More of them load a weight less often, but need more than 16 registers.
-VECTORS = 3 if "avx512bw" in FEATURES else 1
+VECTORS = 3 if "avx512bw" in FEATURES else 2 if "neon" in FEATURES else 1
 GROUP = VECTORS * LANES  # cells of a call of `simd.best_states`
 # Copies of each weight of the hidden layer: as many as lanes where only a whole vector can be an instruction's operand.
 COPIES = 1 if "avx512bw" in FEATURES else LANES
 BLOCK = 32  # cells of a call of `simd.perceive`
-PARTS = 2 if "avx2" in FEATURES else 0  # the most registers of a table; 0 without look-ups in registers
+PARTS = 2 if FEATURES else 0  # the most registers of a table; 0 without look-ups in registers
 # Bits of the entries of a table, and how many states a register holds. A sum of nine weights has 16 bits: see `simd`.
 ENTRY_BITS, ENTRIES = (16, 32) if "avx512bw" in FEATURES else (8, 16)
-COPIED = 512 // LANES  # states up to which the output weights have copies: they take 16 KiB of the cache then
+# States up to which the output weights have copies: they take 16 KiB of the cache then, 32 of the larger ones of ARM.
+COPIED = 256 if "neon" in FEATURES else 512 // LANES
 
 I8, I16, I32, I64 = (ir.IntType(bits) for bits in (8, 16, 32, 64))
 WORDS = ir.VectorType(I32, LANES)
@@ -52,15 +55,51 @@ def _call(builder, name, result, *args):
     return builder.call(cgutils.get_or_insert_function(builder.module, function, name), args)
 
 
-def multiply_add(builder, total, a, b):
-    """Per 32-bit lane: total + low(a)*low(b) + high(a)*high(b) over signed 16-bit halves."""
+def start_products(first):
+    """The sum of `first`, 32-bit integers, and of no products yet: what `multiply_add` adds to."""
+    return first if X86 else (first, everywhere(0), everywhere(0))
+
+
+def multiply_add(builder, products, a, b):
+    """Adds per 32-bit lane low(a)*low(b) + high(a)*high(b) over signed 16-bit halves."""
+    a, b = builder.bitcast(a, _PAIRS), builder.bitcast(b, _PAIRS)
     if X86:
-        a, b = builder.bitcast(a, _PAIRS), builder.bitcast(b, _PAIRS)
-        return builder.add(total, _call(builder, _PMADDWD[LANES], WORDS, a, b))
-    sixteen = everywhere(16)
-    low_a, low_b = (builder.ashr(builder.shl(v, sixteen), sixteen) for v in (a, b))
-    high_a, high_b = (builder.ashr(v, sixteen) for v in (a, b))
-    return builder.add(total, builder.add(builder.mul(low_a, low_b), builder.mul(high_a, high_b)))
+        return builder.add(products, _call(builder, _PMADDWD[LANES], WORDS, a, b))
+    first, *sums = products
+    for i, lanes in enumerate((range(LANES), range(LANES, 2 * LANES))):
+        factors = [_chosen(builder, v, v, lanes) for v in (a, b)]
+        sums[i] = builder.add(sums[i], _product(builder, *factors))
+    return first, *sums
+
+
+def _product(builder, a, b):
+    if "neon" in FEATURES:  # from the general form LLVM takes the upper halves out of the loop, and has no smlal2
+        return _call(builder, "llvm.aarch64.neon.smull.v4i32", WORDS, a, b)
+    return builder.mul(builder.sext(a, WORDS), builder.sext(b, WORDS))
+
+
+def total(builder, products):
+    """Converts what `multiply_add` returns to one sum per 32-bit lane."""
+    if X86:
+        return products
+    first, *sums = products
+    if "neon" in FEATURES:
+        return builder.add(first, _call(builder, "llvm.aarch64.neon.addp.v4i32", WORDS, *sums))
+    low, high = (_chosen(builder, *sums, range(half, 2 * LANES, 2)) for half in range(2))
+    return builder.add(first, builder.add(low, high))
+
+
+def high_halves(builder, low, high):
+    """Returns per 32-bit lane the upper half of the lane of `low`, and above it that of `high`."""
+    if X86:
+        return builder.or_(builder.lshr(low, everywhere(16)), builder.and_(high, everywhere(-(1 << 16))))
+    low, high = builder.bitcast(low, _PAIRS), builder.bitcast(high, _PAIRS)
+    return _chosen(builder, low, high, [i + 1 if i % 2 == 0 else 2 * LANES + i for i in range(2 * LANES)])
+
+
+def _chosen(builder, a, b, lanes):
+    """Returns those lanes of a and b one after the other."""
+    return builder.shuffle_vector(a, b, ir.Constant(ir.VectorType(I32, len(lanes)), list(lanes)))
 
 
 def look_up(builder, states, parts: int):
@@ -70,6 +109,8 @@ def look_up(builder, states, parts: int):
     """
     if ENTRY_BITS == 16:
         return _look_up_words(builder, builder.zext(states, LOOKED_UP), parts)
+    if "neon" in FEATURES:
+        return lambda tables: _tbl(builder, tables, states)
     # vpshufb gives 0 where the index has its top bit set: in each part all states but its own get it.
     if parts == 1:
         return lambda tables: _shuffle(builder, tables[0], states)
@@ -83,6 +124,13 @@ def _look_up_words(builder, states, parts):
         return lambda tables: _call(builder, "llvm.x86.avx512.permvar.hi.512", LOOKED_UP, tables[0], states)
     name = "llvm.x86.avx512.vpermi2var.hi.512"
     return lambda tables: _call(builder, name, LOOKED_UP, tables[0], states, tables[1])
+
+
+def _tbl(builder, tables, states):
+    """Looks up the bytes of one or two registers, which tbl takes as one table, a register of states at a time."""
+    name = f"llvm.aarch64.neon.tbl{len(tables)}.v16i8"
+    parts = (_chosen(builder, states, states, range(first, first + ENTRIES)) for first in range(0, BLOCK, ENTRIES))
+    return _chosen(builder, *(_call(builder, name, TABLE, *tables, part) for part in parts), range(BLOCK))
 
 
 def _shuffle(builder, table, states):
@@ -124,7 +172,7 @@ def smaller(builder, a, b):
 
 def replace_low_byte(builder, a, b):
     """Replaces the low byte of each 32-bit lane of `a` by b: 0 to 255 in each lane."""
-    if "avx512bw" in FEATURES:  # one vpternlogd
+    if FEATURES & {"avx512bw", "neon"}:  # one vpternlogd, or bic and orr
         return builder.or_(builder.and_(a, everywhere(-256)), b)
     count, byte = 4 * LANES, ir.VectorType(I8, 4 * LANES)
     mask = ir.Constant(ir.VectorType(I32, count), [i if i % 4 else count + i for i in range(count)])
