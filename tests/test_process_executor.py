@@ -123,7 +123,7 @@ def test_an_interpreter_that_cannot_begin_ends_the_build(job, tmp_path, monkeypa
     monkeypatch.setattr(sys, "executable", str(broken))
     assert error_of(build, job, ProcessExecutor(job, 2, 2)) == (
         "a worker process ended with exit status 3 before its first shard: its error stands above;"
-        " --workers 16 needs no other process"
+        " --workers 8 needs no other process"
     )
 
 

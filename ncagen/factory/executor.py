@@ -1,7 +1,7 @@
 """Runs several shard tasks at the same time: the interface that `scheduler` uses, and the threads of this process.
 
 An executor does not choose tasks and does not judge failures; `scheduler` does both. The kernels release the
-interpreter lock, so up to about sixteen threads are as fast as processes. `process_executor` has the executor for more
+interpreter lock, so up to about eight threads are as fast as processes. `process_executor` has the executor for more
 than that, `factory/ray` the one of a cluster.
 """
 

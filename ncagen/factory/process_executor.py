@@ -23,9 +23,9 @@ from ncagen.factory.executor import Crashed, NodeLost, TaskEnded
 from ncagen.factory.make_shard import BuildJob
 from ncagen.factory.process_worker import Setup
 
-THREADS_A_PROCESS = 16
-"""Workers that are threads of one process. A thread holds the interpreter's lock for 5 to 10 % of its time, by
-`benchmarks/lock_share.py`, which counts too much rather than too little: ten to twenty threads keep one lock busy."""
+THREADS_A_PROCESS = 8
+"""Workers that are threads of one process. A thread holds the interpreter's lock for 4 to 9 % of its time (docs/log.md):
+eight threads then do the work of 6.4 to 7.4, and sixteen that of 8 to 11."""
 
 AHEAD = 2
 """Tasks that a process has beyond those it runs, so that no thread waits for the pipe."""
