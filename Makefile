@@ -34,7 +34,7 @@ test-nightly: .venv/test kernels  ## run every test, more kill moments and matri
 	$(PYTEST) 2
 	$(MAKE) conformance
 
-aarch64: .venv/test  ## compare kernels and rows with those of an emulated ARM processor (Debian only, ten minutes)
+aarch64: .venv/test  ## compare kernels and rows with those of an emulated ARM processor (Debian only, half an hour)
 	PYTHON=$(BIN)/python tests/aarch64/run.sh
 
 conformance: kernels  ## load datasets and exports with the released packages (QUICK=1: half of them)

@@ -24,7 +24,7 @@ from ncagen.factory.make_shard import BuildJob
 from ncagen.factory.process_worker import Setup
 
 THREADS_A_PROCESS = 8
-"""Workers that are threads of one process. A thread holds the interpreter's lock for 4 to 9 % of its time (docs/log.md):
+"""Workers that are threads of one process. A thread holds the interpreter's lock 4 to 9 % of its time (docs/log.md):
 eight threads then do the work of 6.4 to 7.4, and sixteen that of 8 to 11."""
 
 AHEAD = 2

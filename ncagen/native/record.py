@@ -6,13 +6,18 @@ It makes and checks rows of every source, with settings for each branch that cha
 or type that no run here uses is compiled on first use: a missing line costs time there and changes no result.
 """
 
+import os
+import subprocess
+import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from ncagen import kernels, native
+from ncagen import kernels, native, processor
 from ncagen.native.compile import LIST
+
+LEVELS = ("avx512", "avx2")  # their tables of weights have other types: 16-bit integers, bytes
 
 _FACTS = "period,changed,states,entropy"
 # Settings of a few rows each, beside COMMON.
@@ -32,6 +37,7 @@ RUNS: tuple[dict[str, Any], ...] = (
     {"source": "dyck", "uniform": True, "length": 16, "max_depth": 8},
     {"source": "procedural", "seq_len": 256},
 )
+MEASURED = 2  # of these, from the first: they are audited and evaluated, too
 COMMON = {"tokens": 3000, "validation": 0, "seq_len": 128}
 
 
@@ -57,17 +63,32 @@ class Recorder:
 
 
 def main() -> None:
-    """Runs what uses kernels, and writes the list."""
+    """Writes the list, from a process for each of LEVELS; with a path, the lines of this process there."""
+    if sys.argv[1:]:
+        return record(Path(sys.argv[1]))
+    lines: set[str] = set()
+    with tempfile.TemporaryDirectory() as folder:
+        for level in LEVELS:
+            path = Path(folder, level)
+            command = [sys.executable, "-m", "ncagen.native.record", path]
+            subprocess.run(command, env=os.environ | {processor.SWITCH: level}, check=True)
+            lines |= set(path.read_text(encoding="utf-8").splitlines())
+    LIST.write_text("\n".join(sorted(lines)) + "\n", encoding="utf-8")
+
+
+def record(path: Path) -> None:
+    """Runs what uses kernels, and writes their lines to a file."""
     recorder = Recorder()
     kernels._library = lambda: recorder  # type: ignore[assignment]
     with tempfile.TemporaryDirectory() as folder:
         run(Path(folder))
-    LIST.write_text("\n".join(sorted(recorder.lines)) + "\n", encoding="utf-8")
+    path.write_text("\n".join(sorted(recorder.lines)) + "\n", encoding="utf-8")
 
 
 def run(folder: Path) -> None:
     """Builds, verifies and audits small datasets in `folder`."""
     import ncagen
+    from ncagen import cli
 
     for length in (40, 2000, 100_000):
         ncagen.gzip_length(bytes(length))
@@ -76,6 +97,9 @@ def run(folder: Path) -> None:
         out = folder / str(number)
         ncagen.build(COMMON | settings, out, workers=1)
         ncagen.verify(out, regenerate=1.0)
+        if number < MEASURED:
+            for command in (["audit", str(out), "--rows", "all"], ["evaluate", str(out), "--rows", "16"]):
+                cli._run(command)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@
 #
 # On Debian 12, without rights of root: the emulator (qemu-user-static), an arm64 Python and the packages of
 # constraints.txt are unpacked in FOLDER (.aarch64), once. Then results.py runs here and under emulation, and every
-# line must be equal. About ten minutes, most of them numba's, which compiles under emulation; kept in FOLDER for the
+# line must be equal. About half an hour, most of it numba's, which compiles under emulation; kept in FOLDER for the
 # next run. PYTHON: the Python with ncagen[test] (.venv/bin/python).
 #
 # With aarch64-linux-gnu-gcc (gcc-aarch64-linux-gnu) the kernels come from a library of the level neon, as in a wheel:
