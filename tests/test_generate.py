@@ -89,7 +89,7 @@ def test_the_first_row_comes_after_one_batch(monkeypatch):
     batch = Nca.batch
     monkeypatch.setattr(Nca, "batch", lambda *a: sizes.append(len(a[2])) or batch(*a))
     next(ncagen.generate(settings))
-    assert sizes == [512]
+    assert sizes == [1024]
 
 
 def test_a_row_stands_alone():
