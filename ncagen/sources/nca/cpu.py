@@ -26,11 +26,11 @@ from ncagen.sources.nca.rules import (
 from ncagen.sources.nca.settings import Settings
 from ncagen.sources.nca.workspace import constants, workspace
 
-# States of cells times steps; a step takes 0.3 to 2 ns for each on one core. A batch with the default settings has 2048
-# candidates and takes some 50 ms, one with 255 states 256, so a build stops quickly, and few batches means few calls
-# with the interpreter's lock.
+# States of cells times steps; a step takes 0.3 to 2 ns for each on one core. A batch with the default settings has 1024
+# candidates and takes some 25 ms, one with 255 states 256, so a build stops quickly. Smaller ones would hold the
+# interpreter's lock for longer in all; arrays of larger ones leave the cache.
 BATCH_WORK = 256 * 255 * 144 * 20
-BATCH_LIMITS = 16, 2048
+BATCH_LIMITS = 16, 1024
 
 
 def sample(settings: Settings, key: tuple[int, int], candidates: np.ndarray) -> tuple[Rules, np.ndarray]:
