@@ -3,8 +3,8 @@
 A thread of a build holds the interpreter's lock except in kernels, hashes, compression and checksums. First one thread
 makes shards, and its processor time within these is taken: what remains, the share of the lock, counts NumPy's and
 pyarrow's own calls as if they held it, so it is too high rather than too low. Then as many threads as asked for repeat
-the sequence: each piece with the lock runs Python for as long as it took, each piece without sleeps as long.
-Sleeping takes no core, so this shows what the lock alone allows on machines with more cores than this one; memory bandwidth and
+the sequence: each piece with the lock runs Python for as long as it took, each piece without sleeps as long. Sleeping
+takes no core, so this shows what the lock alone allows on machines with more cores than this one; memory bandwidth and
 turbo clocks are not in it.
 """
 
