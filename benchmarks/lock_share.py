@@ -3,9 +3,9 @@
 A thread of a build holds the interpreter's lock except in kernels, hashes, compression and checksums. First one thread
 makes shards, and its processor time within these is taken: what remains, the share of the lock, counts NumPy's and
 pyarrow's own calls as if they held it, so it is too high rather than too low. Then as many threads as asked for repeat
-the sequence: each piece with the lock runs Python for as long as it took, each piece without sleeps as long as it took.
-Sleeping takes no core, so this shows what the lock alone allows on machines with more cores than this one; memory
-bandwidth and turbo clocks are not in it.
+the sequence: each piece with the lock runs Python for as long as it took, each piece without sleeps as long. Sleeping
+takes no core, so this shows what the lock alone allows on machines with more cores than this one; memory bandwidth and
+turbo clocks are not in it.
 """
 
 import argparse
@@ -22,11 +22,11 @@ from typing import Any
 
 from ncagen import kernels
 from ncagen.dataset import parquet_writer, shard
-from ncagen.factory.make_shard import pack
+from ncagen.factory.make_shard import _collect, pack
 from ncagen.factory.search import search
 from ncagen.factory.settings import from_settings
-from ncagen.row_format import Rows
 from ncagen.selection import Tally
+from ncagen.sources import source_of
 
 # Pieces of time, in seconds and in turn: with the lock, without it, with it, ...
 Pieces = list[float]
@@ -75,8 +75,8 @@ def make_one(spec: Any, number: int) -> int:
     """Makes a shard as a build does, up to its bytes. Returns its rows."""
     [band] = spec.bands
     tallies = {band: Tally()}
-    parts = [step.kept[band] for step in search(spec, "train", number, 4096, tallies) if band in step.kept]
-    rows = Rows.concatenate(parts)
+    rows = source_of(spec).row_format.empty(4096)
+    _collect(search(spec, "train", number, 4096, tallies), {band: rows}, lambda made, tried: None)
     _, data = pack(spec, "parquet", "train", band.name, number, rows, tallies[band])
     shard.File.of(data, "parquet")
     return len(rows)

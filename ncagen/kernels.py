@@ -8,7 +8,8 @@ that takes it. In a function that is called for every cell or byte this costs mo
 turned off (`_nrt`, an option without a public name: it changes the time, not the result).
 
 Numba's cache on disk detects a change of the file that contains a kernel, but not of the files that it calls. A stale
-kernel would make different rows, so the hash of all kernel sources is added to the cache's stamp.
+kernel would make different rows, so the hash of all kernel sources is added to the cache's stamp, and the vector
+extensions that they were written out for, which NCAGEN_KERNELS may restrict.
 """
 
 import hashlib
@@ -19,7 +20,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from ncagen import native
+from ncagen import native, processor
 from ncagen.hints import needed_by
 
 _OPTIONS = {"nogil": True, "error_model": "numpy", "_nrt": False}
@@ -96,7 +97,7 @@ class Kernel:
         try:
             compiled = numba.njit(cache=True, **self._options)(self.py_func)
             index = compiled._cache._cache_file
-            index._source_stamp = index._source_stamp, _sources()
+            index._source_stamp = index._source_stamp, _sources(), sorted(processor.features())
         except (RuntimeError, AttributeError):
             return numba.njit(**self._options)(self.py_func)
         return compiled

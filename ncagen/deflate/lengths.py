@@ -9,12 +9,16 @@ here may be called from several threads at once; the kernels release the GIL. No
 levels.
 """
 
+import threading
+
 import numpy as np
 
 from ncagen.deflate import huffman, lz77, token_parse
 from ncagen.kernels import inlined, kernel
 
 OVERHEAD = 18  # bytes of a gzip header and trailer
+
+_thread = threading.local()
 
 
 @kernel
@@ -126,6 +130,14 @@ def _lengths(data):
     return out
 
 
+def _token_scratch(tokens):
+    """Returns the arrays to score rows of so many tokens: one set for each thread, for the length that it had last."""
+    if getattr(_thread, "tokens", None) != tokens:
+        _thread.scratch = *lz77.short_scratch(), token_parse.token_scratch(), huffman.tree_scratch()
+        _thread.tokens = tokens
+    return _thread.scratch
+
+
 def token_gzip_lengths(tokens, at_least=0, out=None):
     """Returns int32[row], the gzip length in bytes of each row of tokens, stored as little-endian int32.
 
@@ -144,8 +156,7 @@ def token_gzip_lengths(tokens, at_least=0, out=None):
         raise ValueError(f"out must be a C-contiguous int32 of shape ({len(tokens)},), not {out.dtype} {out.shape}")
     tokens = np.require(tokens, requirements="W")  # as above
     if 4 * tokens.shape[1] <= lz77.SHORT:
-        scratch = token_parse.token_scratch()
-        _score_tokens(tokens, at_least, out, *lz77.short_scratch(), scratch, huffman.tree_scratch())
+        _score_tokens(tokens, at_least, out, *_token_scratch(tokens.shape[1]))
         return out
     for row in range(len(tokens)):
         out[row] = defined_length(tokens[row].astype("<u4").view(np.uint8))

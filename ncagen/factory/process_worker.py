@@ -21,6 +21,8 @@ from ncagen.factory.executor import TaskEnded, ThreadExecutor
 from ncagen.factory.make_shard import BuildJob, make
 from ncagen.sources import source_of
 
+POLL_SECONDS = 0.2  # after which progress is sent
+
 
 @dataclass(frozen=True)
 class Setup:
@@ -79,7 +81,7 @@ def _listen(pool: ThreadExecutor, incoming: BinaryIO) -> None:
 def _tell(pool: ThreadExecutor, outgoing: BinaryIO) -> None:
     """Sends what happens in the pool, for ever."""
     while True:
-        for event in pool.poll(3600):
+        for event in pool.poll(POLL_SECONDS):
             if isinstance(event, TaskEnded) and isinstance(event.outcome, BaseException):
                 event = replace(event, outcome=_portable(event.outcome))
             _send(outgoing, event)
