@@ -36,7 +36,7 @@ def test_threads_up_to_a_number_of_workers_and_processes_beyond_it(job):
     assert isinstance(local(job, THREADS_A_PROCESS), ThreadExecutor)
     executor = local(job, 2 * THREADS_A_PROCESS + 1)
     assert isinstance(executor, ProcessExecutor)
-    assert (executor.slots, executor._places) == (33, [11, 11, 11])
+    assert (executor.slots, executor._places) == (17, [6, 6, 5])
 
 
 def test_the_dataset_is_the_same(smoke, job):
