@@ -69,7 +69,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         for level in LEVELS:
             path = Path(folder, level)
-            command = [sys.executable, "-m", "ncagen.native.record", path]
+            command = [sys.executable, "-m", "ncagen.native.record", str(path)]
             subprocess.run(command, env=os.environ | {processor.SWITCH: level}, check=True)
             lines |= set(path.read_text(encoding="utf-8").splitlines())
     LIST.write_text("\n".join(sorted(lines)) + "\n", encoding="utf-8")
