@@ -145,6 +145,14 @@ def intrinsic(function: Callable) -> Intrinsic:
     return Intrinsic(function)
 
 
+def arguments(context, builder, signature, args):
+    """Returns, within an intrinsic, array arguments as pointers to their data, scalars unchanged."""
+    return [
+        context.make_array(kind)(context, builder, arg).data if isinstance(kind, types.Array) else arg
+        for kind, arg in zip(signature.args, args, strict=True)
+    ]
+
+
 @intrinsic
 def trailing_zeros(typing, number):
     """Counts the trailing zero bits of a uint64, 64 for 0: one instruction that neither Python nor NumPy offers."""

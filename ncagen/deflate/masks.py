@@ -6,7 +6,7 @@ Not covered: what the bits mean to a caller. Arrays must extend to the last lane
 from llvmlite import ir
 
 from ncagen import processor
-from ncagen.kernels import intrinsic, types
+from ncagen.kernels import arguments, intrinsic, types
 
 BYTES = 64
 
@@ -15,14 +15,6 @@ _I32, _I64 = ir.IntType(32), ir.IntType(64)
 
 # Entries of 16 bits in a register of AVX-512, or of AVX2 without it, whose 16 registers hold no more.
 LANES = 32 if "avx512bw" in processor.features() else 16
-
-
-def arguments(context, builder, signature, args):
-    """Returns array arguments as pointers to their data, scalars unchanged."""
-    return [
-        context.make_array(kind)(context, builder, arg).data if isinstance(kind, types.Array) else arg
-        for kind, arg in zip(signature.args, args, strict=True)
-    ]
 
 
 def splat(builder, value, lanes):

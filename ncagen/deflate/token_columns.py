@@ -15,8 +15,8 @@ Not covered: what follows from the columns (`token_parse`), tokens of more than 
 
 from llvmlite import ir
 
-from ncagen.deflate.masks import LANES, arguments, load, pointer, splat
-from ncagen.kernels import cgutils, intrinsic, types
+from ncagen.deflate.masks import LANES, load, pointer, splat
+from ncagen.kernels import arguments, cgutils, intrinsic, types
 
 GROUP = 4  # whose largest keys fill 16 bytes
 NEAR = 511  # the largest distance in tokens, and a mask of the lower part of a key

@@ -27,7 +27,7 @@ from itertools import islice
 
 from llvmlite import ir
 
-from ncagen.kernels import cgutils, intrinsic, types
+from ncagen.kernels import arguments, cgutils, intrinsic, types
 from ncagen.sources.nca.rules import HIDDEN_UNITS, PERCEPTION_CHANNELS
 from ncagen.sources.nca.vectors import (
     BLOCK,
@@ -67,14 +67,6 @@ _HALVES = ir.VectorType(I16, BLOCK // 2)
 INEXACT = 2 * 255
 
 
-def _arguments(context, builder, signature, args):
-    """Returns array arguments as pointers to their data, scalars unchanged."""
-    return [
-        context.make_array(kind)(context, builder, arg).data if isinstance(kind, types.Array) else arg
-        for kind, arg in zip(signature.args, args, strict=True)
-    ]
-
-
 @intrinsic
 def shift(typing, grid, first_column, last_column, width, cell, place, before, here, after):
     """Copies BLOCK cells of the grid, from `cell`, to three grids with wrapped rows, from `place`.
@@ -86,7 +78,7 @@ def shift(typing, grid, first_column, last_column, width, cell, place, before, h
     signature = types.void(grid, first_column, last_column, width, cell, place, before, here, after)
 
     def generate(context, builder, signature, args):
-        grid, first_column, last_column, width, cell, place, before, here, after = _arguments(
+        grid, first_column, last_column, width, cell, place, before, here, after = arguments(
             context, builder, signature, args
         )
 
@@ -187,7 +179,7 @@ def _perceive(parts: int):
         signature = types.void(tables, before, here, after, width, cell, first, second)
 
         def generate(context, builder, signature, args):
-            tables, before, here, after, width, cell, first, second = _arguments(context, builder, signature, args)
+            tables, before, here, after, width, cell, first, second = arguments(context, builder, signature, args)
             count = 9 * PERCEPTION_CHANNELS * DIGITS * parts
             loaded = (load(builder, tables, ir.Constant(I64, i * ENTRIES), TABLE) for i in range(count))
             add_up, put = (_word_sums, _store_words) if DIGITS == 1 else (_byte_sums, _store_bytes)
@@ -220,7 +212,7 @@ def spread(typing, source, count, target):
     signature = types.void(source, count, target)
 
     def generate(context, builder, signature, args):
-        source, count, target = _arguments(context, builder, signature, args)
+        source, count, target = arguments(context, builder, signature, args)
         with cgutils.for_range(builder, count) as loop:
             copies = _weight(builder, source, loop.index)
             store(builder, copies, target, builder.mul(loop.index, ir.Constant(loop.index.type, LANES)))
@@ -239,7 +231,7 @@ def hidden_units(typing, first, second, weights, cell, units):
     signature = types.void(first, second, weights, cell, units)
 
     def generate(context, builder, signature, args):
-        first, second, weights, cell, units = _arguments(context, builder, signature, args)
+        first, second, weights, cell, units = arguments(context, builder, signature, args)
         a, b = (load(builder, p, cell, WORDS) for p in (first, second))
         halves = ir.VectorType(I16, 2 * LANES)
         nothing = start_products(everywhere(0))
@@ -275,7 +267,7 @@ def _best_states(copies: int):
         signature = types.uint64(units, output, start, states, bias, reach, grid, cell, numbers, logits, at)
 
         def generate(context, builder, signature, args):
-            units, output, start, states, bias, reach, grid, cell, numbers, logits, at = _arguments(
+            units, output, start, states, bias, reach, grid, cell, numbers, logits, at = arguments(
                 context, builder, signature, args
             )
             cells = [builder.add(cell, ir.Constant(I64, v * LANES)) for v in range(VECTORS)]
