@@ -6,7 +6,7 @@ from typing import Any
 import ncagen
 import numpy as np
 import torch
-from ncagen.evaluate import check_training, ladder, score
+from ncagen.evaluate import Ladder, check_training, score
 from ncagen.evaluate.sample import numbers_of
 from ncagen.evaluate.score import read
 from torch import nn
@@ -20,17 +20,17 @@ Evaluate = Callable[[nn.Module], dict[str, Any]]
 DIGITS = 6  # of figures in the log
 
 
-def of_rows(data: ncagen.Dataset, offset: int, rows: int, micro: int, ranks: Ranks) -> Evaluate:
+def of_rows(data: ncagen.Dataset, offset: int, rungs: Ladder, micro: int, ranks: Ranks) -> Evaluate:
     """An evaluation beside the ladder, for stage 1. data: the split `validation` of an arm. offset: added to its ids.
 
-    rows: how many, evenly spaced. micro: rows of a forward pass. The figures are the mean loss of all tokens
-    ("validation"), the mean of patches ("patch", nats), by grid (None for the first), and the rungs reached and missed.
+    rungs: the ladder of some of its rows, which are those that are scored. micro: rows of a forward pass. The figures
+    are the mean loss of all tokens ("validation"), the mean of patches ("patch", nats), by grid (None for the first),
+    and the rungs reached and missed.
     """
-    rungs = ladder(data, rows=rows)
-    tokens = read(data, numbers_of(len(data), rows)) + offset
+    tokens = read(data, numbers_of(len(data), rungs.rows)) + offset
 
     def evaluate(model: nn.Module) -> dict[str, Any]:
-        found = score(_losses_and_hits(model, tokens, micro, ranks.device), data, rows=rows, ladder=rungs)
+        found = score(_losses_and_hits(model, tokens, micro, ranks.device), data, rows=rungs.rows, ladder=rungs)
         values = found.to_dict()
         return {
             "validation": round(values["tokens"], DIGITS),

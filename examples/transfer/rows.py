@@ -3,6 +3,7 @@
 from typing import Any
 
 import ncagen
+import numpy as np
 import torch
 from ncagen.adapters.torch import Loader
 
@@ -15,6 +16,15 @@ Batch = dict[str, torch.Tensor]
 def layout_of(offset: int, vocabulary: int) -> ncagen.Layout:
     """The layout of a batch. offset: added to the ids of an arm. vocabulary: of the model."""
     return ncagen.Layout(labels="next", token_offset=offset, vocab_size=vocabulary)
+
+
+def complexity(data: ncagen.Dataset) -> float | None:
+    """The mean of the ratio that bands select rows by, the gzip ratio; None where rows have none."""
+    measures = data.manifest.measures
+    if not measures:
+        return None
+    name = measures[0].ratio
+    return round(float(data.rows(np.arange(len(data)), [name])[name].mean()), 4)
 
 
 class RowBatches:

@@ -41,8 +41,7 @@ class RunFolder:
 
     def read(self, name: str) -> Any:
         """The content of a JSON file, None where there is none."""
-        file = self.path / name
-        return json.loads(file.read_text(encoding="utf-8")) if file.exists() else None
+        return read_json(self.path / name)
 
     def write(self, name: str, values: Any) -> None:
         """Writes a JSON file, whole or not at all."""
@@ -104,3 +103,8 @@ def log_lines(folder: Path) -> list[dict[str, Any]]:
     file = folder / "log.jsonl"
     text = file.read_text(encoding="utf-8") if file.exists() else ""
     return [json.loads(line) for line in text.split("\n")[:-1]]
+
+
+def read_json(file: Path) -> Any:
+    """The content of a JSON file, None where there is none."""
+    return json.loads(file.read_text(encoding="utf-8")) if file.exists() else None

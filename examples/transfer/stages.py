@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from ncagen.evaluate import ladder
 from torch import nn
 
 from transfer import evaluate
@@ -19,7 +20,7 @@ from transfer.check import Data, Materials
 from transfer.handover import hand_over
 from transfer.model import build, load, seed_of
 from transfer.ranks import Ranks
-from transfer.rows import RowBatches
+from transfer.rows import RowBatches, complexity
 from transfer.runs import RunFolder
 from transfer.settings import Arm, Training
 from transfer.train import Batches, Plan, RunFailed, train
@@ -46,8 +47,10 @@ class Runner:
             return run
         self._announce(run)
         model = build(materials.config, seed_of(seed, "source weights"))
-        evaluation = evaluate.of_rows(data.validation, data.offset, stage.training.eval_rows, stage.training.micro, self.ranks)
-        plan = self._plan(stage.training, steps, data, seed_of(seed, "source"))
+        rungs = ladder(data.validation, rows=stage.training.eval_rows)
+        run.write("rows.json", {"complexity": complexity(data.validation), "ladder": rungs.to_dict()})
+        evaluation = evaluate.of_rows(data.validation, data.offset, rungs, stage.training.micro, self.ranks)
+        plan = self._plan(stage.training, steps, data.seq_len, seed_of(seed, "source"))
         self._train(run, model, self._rows(data, stage.training, seed_of(seed, "source order")), plan, evaluation)
         return run
 
@@ -65,9 +68,10 @@ class Runner:
         folder = arm.checkpoint if learned is None else learned.path / "model"
         names = hand_over(arm, None if folder is None else dict(load(folder).named_parameters()), model)
         run.write("parameters.json", names)
+        run.write("rows.json", {"complexity": complexity(data.validation)})
         training = stage.training
         batches = evaluate.validation_batches(data.validation, materials.layout(data), training.eval_rows, training.micro)
-        plan = self._plan(training, steps, data, seed_of(seed, "text"))
+        plan = self._plan(training, steps, data.seq_len, seed_of(seed, "text"))
         rows = self._rows(data, training, seed_of(seed, "text order"))
         self._train(run, model, rows, plan, evaluate.of_batches(batches, self.ranks))
         return run
@@ -87,8 +91,7 @@ class Runner:
             return run
         if not run.done:
             self._announce(run)
-            tokens = training.batch * stage.seq_len
-            plan = self._made(training, steps, tokens, math.inf, seed_of(seed, "tune"))
+            plan = self._plan(training, steps, stage.seq_len, seed_of(seed, "tune"))
             batches = instructions.Batches(texts, training.batch, seed_of(seed, "tune order"), self.ranks)
             evaluation = evaluate.of_batches(held_out.in_order(training.eval_rows, training.micro), self.ranks)
             self._train(run, load(read.path / "model"), batches, plan, evaluation)
@@ -111,12 +114,9 @@ class Runner:
             "precision": experiment.precision,
         }
 
-    def _plan(self, training: Training, steps: int, data: Data, seed: int) -> Plan:
-        guessing = math.log(data.train.row_format.vocabulary)
-        return self._made(training, steps, training.batch * data.seq_len, guessing, seed)
-
-    def _made(self, training: Training, steps: int, tokens: int, guessing: float, seed: int) -> Plan:
-        experiment = self.materials.experiment
+    def _plan(self, training: Training, steps: int, seq_len: int, seed: int) -> Plan:
+        experiment, guessing = self.materials.experiment, math.log(self.materials.vocabulary)
+        tokens = training.batch * seq_len
         return Plan(training, steps, tokens, guessing, seed, experiment.precision, experiment.compile)
 
     def _rows(self, data: Data, training: Training, seed: int) -> RowBatches:
