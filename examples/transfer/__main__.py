@@ -46,7 +46,7 @@ def check(args: argparse.Namespace) -> int:
     from transfer import check, experiment, plan, read
 
     materials = check.check(read.read(args.experiment))
-    experiment.check_loops(materials)
+    experiment.rehearse(materials)
     print(plan.text(materials))
     return 0
 

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import ncagen
-from ncagen import NcagenError
 from transformers import LlamaConfig
 
+import ncagen
+from ncagen import NcagenError
 from transfer.model import check_shape, config_of
 from transfer.rows import layout_of
 from transfer.settings import Arm, Experiment, Training, TuneStage
@@ -65,7 +65,9 @@ class Materials:
 
     def steps(self, arm: Arm) -> int:
         """Steps of an arm's stage 1."""
-        return arm.times * steps_of(self.experiment.source.tokens, self.experiment.source.training, self.source[arm.source])
+        return arm.times * steps_of(
+            self.experiment.source.tokens, self.experiment.source.training, self.source[arm.source]
+        )
 
     def text_steps(self, domain: str) -> int:
         """Steps of stage 2, of every arm."""
@@ -108,7 +110,9 @@ def _sources(experiment: Experiment) -> dict[str, Data]:
     for name, arm in wanted.items():
         if name not in built.arms:
             known = ", ".join(built.arms)
-            raise NcagenError(f"[arm.{arm.name}] source {name!r} is no arm of {experiment.source.experiment}: use {known}")
+            raise NcagenError(
+                f"[arm.{arm.name}] source {name!r} is no arm of {experiment.source.experiment}: use {known}"
+            )
     return {
         name: Data(arm.open(), arm.open("validation"), arm.offset) for name, arm in built.arms.items() if name in wanted
     }
@@ -122,7 +126,9 @@ def _open(where: str, folder: str) -> Data:
 
 
 def _vocabulary(experiment: Experiment, source: dict[str, Data], text: dict[str, Data]) -> int:
-    named = {f"arm {name!r}": data.ids for name, data in source.items()} | {f"text {n!r}": d.ids for n, d in text.items()}
+    named = {f"arm {name!r}": data.ids for name, data in source.items()} | {
+        f"text {n!r}": d.ids for n, d in text.items()
+    }
     largest, given = max(named, key=named.__getitem__), experiment.model.vocabulary
     if given and given < named[largest]:
         raise NcagenError(f"vocabulary {given:,} is too small: {largest} has {named[largest]:,} ids")
@@ -170,6 +176,10 @@ def _check_tune(where: str, stage: TuneStage, text: Data) -> None:
     for path in _files(stage):
         if not Path(path).exists():
             raise NcagenError(f"{where} {path} does not exist")
+    if stage.few and (files := [path for path in stage.tasks.values() if Path(path).is_file()]):
+        raise NcagenError(
+            f"{where} few {stage.few} needs examples of another split: use a folder instead of {files[0]}"
+        )
     found = hashlib.sha256(Path(stage.tokenizer).read_bytes()).hexdigest()
     if found != text.setting("tokenizer_sha256"):
         raise NcagenError(f"{where} tokenizer {stage.tokenizer} is not the one of text {stage.text!r}: use that one")
@@ -192,4 +202,3 @@ def _check_ranks(experiment: Experiment, world: int) -> None:
             raise NcagenError(
                 f"{where} batch {training.batch} is not a multiple of micro {training.micro} on {world} ranks: change one"
             )
-

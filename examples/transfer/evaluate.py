@@ -3,15 +3,15 @@
 from collections.abc import Callable
 from typing import Any
 
-import ncagen
 import numpy as np
 import torch
-from ncagen.evaluate import Ladder, check_training, score
-from ncagen.evaluate.sample import numbers_of
-from ncagen.evaluate.score import read
 from torch import nn
 from torch.nn.functional import cross_entropy
 
+import ncagen
+from ncagen.evaluate import Ladder, check_training, score
+from ncagen.evaluate.sample import numbers_of
+from ncagen.evaluate.score import read
 from transfer.loss import IGNORED, labels_in, logits_of, loss_sum
 from transfer.ranks import Ranks
 from transfer.rows import Batch, RowBatches

@@ -5,7 +5,7 @@ The order is by seed, so that an experiment which is stopped early has whole pai
 
 from pathlib import Path
 
-from transfer import ranks
+from transfer import ranks, tasks
 from transfer.check import Materials, check
 from transfer.evaluate import check_loop
 from transfer.runs import RunFolder
@@ -18,14 +18,22 @@ def run(experiment: Experiment, out: Path, device: str, report: Report) -> bool:
     here = ranks.start(device)
     try:
         materials = check(experiment, here.world)
-        check_loops(materials)
-        return all([_seed(Runner(materials, out, here, report if here.first else _silent), seed) for seed in experiment.seeds])
+        rehearse(materials)
+        return all(
+            [_seed(Runner(materials, out, here, report if here.first else _silent), seed) for seed in experiment.seeds]
+        )
     finally:
         ranks.stop()
 
 
-def check_loops(materials: Materials) -> None:
-    """Runs the training loop of every dataset with a model that knows every next token. Raises NcagenError."""
+def rehearse(materials: Materials) -> None:
+    """Runs the loop of every dataset with a model that knows every next token, and loads all tasks.
+
+    Raises NcagenError.
+    """
+    for name, stage in materials.experiment.tune.items():
+        if stage.tasks:
+            tasks.check(f"[tune.{name}]", stage)
     for data in (*materials.source.values(), *materials.text.values()):
         check_loop(data.train, materials.layout(data), materials.vocabulary)
 
@@ -45,5 +53,3 @@ def _seed(runner: Runner, seed: int) -> bool:
 
 def _silent(line: str) -> None:
     """Reports nothing, on all ranks but the first."""
-
-

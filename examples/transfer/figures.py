@@ -66,19 +66,30 @@ def _run(folder: Path) -> dict[str, Any]:
     curve = [(line["tokens"], line["validation"]) for line in log_lines(folder) if "validation" in line]
     if read_json(folder / "done.json") is None:
         return {"curve": curve, "missing": failed["reason"] if failed else "not finished"}
-    return {"curve": curve, "loss": curve[-1][1], "complexity": (read_json(folder / "rows.json") or {}).get("complexity")}
+    return {
+        "curve": curve,
+        "loss": curve[-1][1],
+        "complexity": (read_json(folder / "rows.json") or {}).get("complexity"),
+    }
 
 
 def _arm(arm: Arm, runs: dict[int, dict[str, Any]], base: dict[int, dict[str, Any]]) -> dict[str, Any]:
     """An arm's figures over the seeds that it and scratch have finished."""
     seeds = [seed for seed in runs if "loss" in runs[seed] and "loss" in base[seed]]
-    found: dict[str, Any] = {"runs": runs, "missing": {s: run["missing"] for s, run in runs.items() if "missing" in run}}
+    found: dict[str, Any] = {
+        "runs": runs,
+        "missing": {s: run["missing"] for s, run in runs.items() if "missing" in run},
+    }
     if not seeds:
         return found
     losses, scratch = ([some[seed]["loss"] for seed in seeds] for some in (runs, base))
     changes = [math.exp(loss - other) - 1 for loss, other in zip(losses, scratch, strict=True)]
     reached = [tokens_to_reach(runs[seed]["curve"], base[seed]["loss"]) for seed in seeds]
-    speeds = [base[s]["curve"][-1][0] / max(1.0, tokens) for s, tokens in zip(seeds, reached, strict=True) if tokens is not None]
+    speeds = [
+        base[s]["curve"][-1][0] / max(1.0, tokens)
+        for s, tokens in zip(seeds, reached, strict=True)
+        if tokens is not None
+    ]
     found |= {
         "seeds": seeds,
         "loss": float(np.mean(losses)),
@@ -87,8 +98,9 @@ def _arm(arm: Arm, runs: dict[int, dict[str, Any]], base: dict[int, dict[str, An
         "change_interval": interval(changes),
         "changes": changes,
         "tokens_to_scratch": reached,
-        "speed": float(np.mean(speeds)) if speeds else None,
-        "speed_interval": interval(speeds) if speeds else None,
+        # Of all seeds or of none: the mean of those that reach it would be too high.
+        "speed": float(np.mean(speeds)) if len(speeds) == len(seeds) else None,
+        "speed_interval": interval(speeds) if len(speeds) == len(seeds) else None,
         "reached": len(speeds),
     }
     return found | {"verdict": "baseline" if arm.is_scratch else verdict(found)}
@@ -112,7 +124,9 @@ def _source_run(folder: Path) -> dict[str, Any]:
     evaluations = [line for line in log_lines(folder) if "validation" in line]
     found = {"rungs": [(line["tokens"], line["reached"], line["patch"]) for line in evaluations], **rows}
     if evaluations:
-        found |= {name: evaluations[-1][name] for name in ("patch", "accuracy", "by_grid", "reached", "missed", "sentence")}
+        found |= {
+            name: evaluations[-1][name] for name in ("patch", "accuracy", "by_grid", "reached", "missed", "sentence")
+        }
     if read_json(folder / "done.json") is None:
         found["missing"] = failed["reason"] if failed else "not finished"
     return found

@@ -1,7 +1,7 @@
 """Batches of prompts and answers, with a loss on answers alone; the order is a function of a seed and the step.
 
 A line of JSON has `prompt` and `completion`, `instruction` and `output`, or `question` and `answer`, as GSM8K has. The
-model is given the prompt, a newline, the answer and the tokenizer's end. Not covered: conversations of several turns.
+model is given the prompt, the answer and the tokenizer's end. Not covered: conversations of several turns.
 """
 
 import hashlib
@@ -12,14 +12,19 @@ from typing import Any
 
 import numpy as np
 import torch
-from ncagen import NcagenError
 from tokenizers import Tokenizer
 
+from ncagen import NcagenError
 from transfer.loss import IGNORED
 from transfer.ranks import Ranks
 from transfer.rows import Batch
 
-NAMES = (("prompt", "completion"), ("instruction", "output"), ("question", "answer"))
+# How a line becomes a prompt and an answer; questions as lm-evaluation-harness asks those of GSM8K.
+FORMS = {
+    ("prompt", "completion"): ("{}", "{}"),
+    ("instruction", "output"): ("{}\n", "{}"),
+    ("question", "answer"): ("Question: {}\nAnswer:", " {}"),
+}
 ENDS = ("<|endoftext|>", "</s>", "<|end_of_text|>", "<eos>")
 
 
@@ -54,7 +59,7 @@ class Instructions:
         end = end_of(encoder, tokenizer)
         ids, labels = [], []
         for prompt, answer in texts:
-            start = encoder.encode(f"{prompt}\n", add_special_tokens=False).ids
+            start = encoder.encode(prompt, add_special_tokens=False).ids
             tokens = [*start, *encoder.encode(answer, add_special_tokens=False).ids, end]
             if len(tokens) > seq_len + 1:
                 continue
@@ -113,8 +118,9 @@ def _pairs(path: Path) -> list[tuple[str, str]]:
             values = json.loads(line)
         except ValueError:
             raise NcagenError(f"{path} line {number} is no JSON: use one object a line") from None
-        names = next((pair for pair in NAMES if isinstance(values, dict) and all(name in values for name in pair)), None)
+        names = next((pair for pair in FORMS if isinstance(values, dict) and {*pair} <= {*values}), None)
         if names is None:
-            raise NcagenError(f"{path} line {number} has no prompt and completion: use {', or '.join(map(' and '.join, NAMES))}")
-        found.append((str(values[names[0]]), str(values[names[1]])))
+            known = ", or ".join(map(" and ".join, FORMS))
+            raise NcagenError(f"{path} line {number} is no prompt with its answer: use {known}")
+        found.append(tuple(form.format(values[name]) for form, name in zip(FORMS[names], names, strict=True)))
     return found

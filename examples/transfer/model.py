@@ -8,16 +8,25 @@ import json
 from pathlib import Path
 
 import torch
-from ncagen import NcagenError
 from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
 from transformers.utils import logging
 
+from ncagen import NcagenError
 from transfer.settings import ModelSize
 
 logging.disable_progress_bar()
 
 # What has to be equal for weights of one model to fit another.
-SHAPE = ("model_type", "num_hidden_layers", "hidden_size", "num_attention_heads", "num_key_value_heads", "intermediate_size", "vocab_size", "tie_word_embeddings")
+SHAPE = (
+    "model_type",
+    "num_hidden_layers",
+    "hidden_size",
+    "num_attention_heads",
+    "num_key_value_heads",
+    "intermediate_size",
+    "vocab_size",
+    "tie_word_embeddings",
+)
 
 
 def seed_of(*names: object) -> int:
@@ -54,7 +63,9 @@ def load(folder: Path | str) -> LlamaForCausalLM:
     try:
         return AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
     except (OSError, ValueError, RuntimeError) as error:
-        raise NcagenError(f"{folder} is no model that transformers loads: {' '.join(str(error).split())[:200]}") from None
+        raise NcagenError(
+            f"{folder} is no model that transformers loads: {' '.join(str(error).split())[:200]}"
+        ) from None
 
 
 def check_shape(folder: str, config: LlamaConfig) -> None:

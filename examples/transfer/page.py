@@ -63,7 +63,7 @@ def _cells(arm: dict[str, Any]) -> list[str]:
         return ["", "", "", "", "", "", _reasons(arm["missing"])]
     low, high = arm["change_interval"]
     tokens = [f"{reached:,.0f}" if reached is not None else "never" for reached in arm["tokens_to_scratch"]]
-    speed = "never" if arm["speed"] is None else f"{arm['speed']:.2f} ({arm['reached']} of {len(arm['seeds'])} seeds)"
+    speed = f"{arm['speed']:.2f}" if arm["speed"] is not None else f"{arm['reached']} of {len(arm['seeds'])} seeds"
     said = "; ".join(filter(None, (arm["verdict"], _reasons(arm["missing"]))))
     return [
         f"{arm['loss']:.4f}",
@@ -85,7 +85,11 @@ def _modules(experiment: Experiment, text: dict[str, dict[str, Any]]) -> str:
     """Arms of one source that draw other parts anew or freeze some."""
     rows = []
     for arm in experiment.arms:
-        same = [other for other in experiment.arms if (other.source_run, other.checkpoint) == (arm.source_run, arm.checkpoint)]
+        same = [
+            other
+            for other in experiment.arms
+            if (other.source_run, other.checkpoint) == (arm.source_run, arm.checkpoint)
+        ]
         if arm.is_scratch or len(same) < 2:
             continue
         changes = [f"{arms[arm.name]['change']:+.2%}" if "change" in arms[arm.name] else "" for arms in text.values()]
@@ -109,7 +113,11 @@ def _complexity(experiment: Experiment, found: dict[str, Any]) -> str:
 
 def _plain(experiment: Experiment) -> set[str]:
     """Arms that draw embeddings and head anew alone."""
-    return {arm.name for arm in experiment.arms if {str(part) for part in arm.reinit} == {"embeddings", "head"} and not arm.freeze}
+    return {
+        arm.name
+        for arm in experiment.arms
+        if {str(part) for part in arm.reinit} == {"embeddings", "head"} and not arm.freeze
+    }
 
 
 def _changes(arm: Arm, text: dict[str, dict[str, Any]]) -> list[str]:
@@ -124,7 +132,15 @@ def _ratio(runs: dict[int, dict[str, Any]]) -> str:
 def _sources(sources: dict[str, dict[int, dict[str, Any]]]) -> Iterable[str]:
     heads = ["arm", "seed", "nats", "right", "reached", "not", "ended"]
     rows = [
-        [name, str(seed), f"{run['patch']:.3f}", f"{run['accuracy']:.1%}", run["reached"] or "no rung", run["missed"] or "", run.get("missing", "")]
+        [
+            name,
+            str(seed),
+            f"{run['patch']:.3f}",
+            f"{run['accuracy']:.1%}",
+            run["reached"] or "no rung",
+            run["missed"] or "",
+            run.get("missing", ""),
+        ]
         if "patch" in run
         else [name, str(seed), "", "", "", "", run["missing"]]
         for name, runs in sources.items()
@@ -152,10 +168,14 @@ def _paper(text: dict[str, dict[str, Any]]) -> str:
     rows = []
     for claim in CLAIMS:
         found = [
-            f"{domain}, {name}: {arm[claim.figure]:+.2%}" if claim.figure == "change" else f"{domain}, {name}: {arm[claim.figure]:.2f}"
+            f"{domain}, {name}: {arm[claim.figure]:+.2%}"
+            if claim.figure == "change"
+            else f"{domain}, {name}: {arm[claim.figure]:.2f}"
             for domain, arms in text.items()
             for name, arm in arms.items()
-            if claim.arm and (name == claim.arm or (claim.arm == "nca" and name.startswith("nca"))) and arm.get(claim.figure)
+            if claim.arm
+            and (name == claim.arm or (claim.arm == "nca" and name.startswith("nca")))
+            and arm.get(claim.figure)
         ]
         rows.append([claim.text, claim.reported, "; ".join(found) or "see above"])
     others = [[who, result, note] for who, result, note in REPLICATIONS]
@@ -165,8 +185,18 @@ def _paper(text: dict[str, dict[str, Any]]) -> str:
 def _failures(found: dict[str, Any]) -> str:
     stages = {f"text {domain}": arms for domain, arms in found["text"].items()}
     stages |= {f"instructions {name}": arms for name, arms in found["tune"].items()}
-    rows = [[stage, name, str(seed), why] for stage, arms in stages.items() for name, arm in arms.items() for seed, why in arm["missing"].items()]
-    rows += [["stage 1", name, str(seed), run["missing"]] for name, runs in found["source"].items() for seed, run in runs.items() if "missing" in run]
+    rows = [
+        [stage, name, str(seed), why]
+        for stage, arms in stages.items()
+        for name, arm in arms.items()
+        for seed, why in arm["missing"].items()
+    ]
+    rows += [
+        ["stage 1", name, str(seed), run["missing"]]
+        for name, runs in found["source"].items()
+        for seed, run in runs.items()
+        if "missing" in run
+    ]
     return table(["stage", "arm", "seed", "why"], rows) if rows else "<p>None: every run finished.</p>"
 
 

@@ -28,7 +28,11 @@ CLAIMS = (
 )
 
 REPLICATIONS = (
-    ("pptrain, Pythia-410M, 3 seeds", "6.779 against 6.232 from scratch", "labels shifted twice; the source was not learned"),
+    (
+        "pptrain, Pythia-410M, 3 seeds",
+        "6.779 against 6.232 from scratch",
+        "labels shifted twice; the source was not learned",
+    ),
     ("GOL part 1, 124M, 3 seeds, Life", "3.931 against 3.711 from scratch", "matched FLOPs, reset controls"),
     ("slowrun, 1.4B", "3.188 to 3.208 against 3.177", "another distribution of rules"),
     ("nanochat fork, 124M, 2k, 4k, 6k rules", "0.0089, 0.0041, 0.0017 bits a byte worse", "another band"),

@@ -20,7 +20,9 @@ def curves(arms: dict[str, dict[str, Any]]) -> str:
         if done:
             tokens, losses = np.array(done[0])[:, 0], np.array([[loss for _, loss in curve] for curve in done])
             (line,) = axes.plot(tokens, losses.mean(axis=0), label=name, linewidth=1.2)
-            axes.fill_between(tokens, losses.min(axis=0), losses.max(axis=0), alpha=0.2, color=line.get_color(), linewidth=0)
+            axes.fill_between(
+                tokens, losses.min(axis=0), losses.max(axis=0), alpha=0.2, color=line.get_color(), linewidth=0
+            )
     axes.set(xlabel="tokens of text", ylabel="validation loss, nats a token", yscale="log")
     _show_end(axes, arms)
     axes.legend(fontsize=8)
@@ -53,7 +55,9 @@ def _points(values: list[float | None]) -> tuple[list[int], list[float]]:
 
 def _show_end(axes: Any, arms: dict[str, dict[str, Any]]) -> None:
     """Leaves out the fall of the first steps, next to which the arms are one line."""
-    values = [loss for found in arms.values() for run in found["runs"].values() if "loss" in run for _, loss in run["curve"]]
+    values = [
+        loss for found in arms.values() for run in found["runs"].values() if "loss" in run for _, loss in run["curve"]
+    ]
     ends = [run["loss"] for found in arms.values() for run in found["runs"].values() if "loss" in run]
     if ends:
         axes.set_ylim(min(ends) * 0.98, min(max(values), max(ends) * 1.6))

@@ -13,7 +13,6 @@ from typing import Any, get_args, get_type_hints
 
 from ncagen import NcagenError
 from ncagen.factory.settings import parse_tokens
-
 from transfer.settings import (
     PRECISIONS,
     Arm,
@@ -30,7 +29,14 @@ PRESETS = Path(__file__).parent / "presets.toml"
 TOP = ("name", "preset", "seeds", "precision", "compile", "model", "source", "text", "tune", "arm")
 ARM = ("source", "times", "checkpoint", "reinit", "freeze")
 REINIT = ("embeddings", "head")
-KINDS = {int: "a whole number", float: "a number", bool: "true or false", str: "a text", tuple: "a list", dict: "a table"}
+KINDS = {
+    int: "a whole number",
+    float: "a number",
+    bool: "true or false",
+    str: "a text",
+    tuple: "a list",
+    dict: "a table",
+}
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 
 
@@ -113,7 +119,9 @@ def _arm(name: str, table: dict[str, Any], folder: Path) -> Arm:
         raise NcagenError(f"{where} has a checkpoint and a stage 1: use one of them")
     if name == "scratch" or checkpoint is not None:
         source = None
-    parts = {key: _choices(where, key, table.get(key, REINIT if key == "reinit" else ())) for key in ("reinit", "freeze")}
+    parts = {
+        key: _choices(where, key, table.get(key, REINIT if key == "reinit" else ())) for key in ("reinit", "freeze")
+    }
     if name == "scratch" and (unused := [key for key in ARM if key in table and key != "freeze"]):
         raise NcagenError(f"{where} has {unused[0]}: the arm scratch begins with nothing learned, leave it out")
     checkpoint = checkpoint and str(folder / _typed(where, "checkpoint", checkpoint, str))

@@ -2,11 +2,11 @@
 
 from typing import Any
 
-import ncagen
 import numpy as np
 import torch
-from ncagen.adapters.torch import Loader
 
+import ncagen
+from ncagen.adapters.torch import Loader
 from transfer.ranks import Ranks
 
 Batch = dict[str, torch.Tensor]

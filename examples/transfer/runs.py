@@ -1,11 +1,11 @@
 """The folder of one run, a stage of an arm and seed: its settings, log, checkpoint, model, and how it ended.
 
-    run.json          all that its result depends on; a folder with other settings is refused
-    log.jsonl         a line for each step and each evaluation; equal runs have equal bytes
-    timing.jsonl      a line for each time that it was started: seconds, tokens a second, device, versions
-    checkpoint.pt     model, optimizer and data after the last evaluation
-    model/            the finished model, for from_pretrained
-    done.json, failed.json    written last
+run.json          all that its result depends on; a folder with other settings is refused
+log.jsonl         a line for each step and each evaluation; equal runs have equal bytes
+timing.jsonl      a line for each time that it was started: seconds, tokens a second, device, versions
+checkpoint.pt     model, optimizer and data after the last evaluation
+model/            the finished model, for from_pretrained
+done.json, failed.json    written last
 """
 
 import hashlib
@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+
 from ncagen import NcagenError
 
 

@@ -170,5 +170,7 @@ class Experiment:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
-        arms = {arm.name: asdict(arm) | {p: [*map(str, getattr(arm, p))] for p in ("reinit", "freeze")} for arm in self.arms}
+        arms = {
+            arm.name: asdict(arm) | {p: [*map(str, getattr(arm, p))] for p in ("reinit", "freeze")} for arm in self.arms
+        }
         return asdict(self) | {"arms": arms, "seeds": list(self.seeds)}

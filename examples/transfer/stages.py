@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from ncagen.evaluate import ladder
 from torch import nn
 
+from ncagen.evaluate import ladder
 from transfer import evaluate
 from transfer.check import Data, Materials
 from transfer.handover import hand_over
@@ -70,7 +70,9 @@ class Runner:
         run.write("parameters.json", names)
         run.write("rows.json", {"complexity": complexity(data.validation)})
         training = stage.training
-        batches = evaluate.validation_batches(data.validation, materials.layout(data), training.eval_rows, training.micro)
+        batches = evaluate.validation_batches(
+            data.validation, materials.layout(data), training.eval_rows, training.micro
+        )
         plan = self._plan(training, steps, data.seq_len, seed_of(seed, "text"))
         rows = self._rows(data, training, seed_of(seed, "text order"))
         self._train(run, model, rows, plan, evaluate.of_batches(batches, self.ranks))
@@ -86,7 +88,11 @@ class Runner:
         held_out = instructions.Instructions.read(Path(stage.validation), Path(stage.tokenizer), stage.seq_len)
         steps = max(1, stage.epochs * len(texts) // training.batch)
         own = {"data": texts.sha256, "seq_len": stage.seq_len, "from": read.sha256}
-        run = RunFolder(self.out / "tune" / name / arm.name / f"seed-{seed}", self._settings(training, steps, seed) | own, self.ranks.first)
+        run = RunFolder(
+            self.out / "tune" / name / arm.name / f"seed-{seed}",
+            self._settings(training, steps, seed) | own,
+            self.ranks.first,
+        )
         if run.failed or self._without(run, read, "stage 2"):
             return run
         if not run.done:
@@ -95,9 +101,14 @@ class Runner:
             batches = instructions.Batches(texts, training.batch, seed_of(seed, "tune order"), self.ranks)
             evaluation = evaluate.of_batches(held_out.in_order(training.eval_rows, training.micro), self.ranks)
             self._train(run, load(read.path / "model"), batches, plan, evaluation)
+            if run.done and self.ranks.first:
+                tasks.save_tokenizer(stage.tokenizer, run.path / "model")
         if run.done and stage.tasks and run.read("tasks.json") is None:
             if self.ranks.first:
-                run.write("tasks.json", tasks.scores(run.path / "model", stage, self.ranks.device))
+                run.write(
+                    "tasks.json",
+                    tasks.scores(run.path / "model", stage, self.ranks.device, self.materials.experiment.precision),
+                )
             self.ranks.wait()
         return run
 
@@ -112,6 +123,7 @@ class Runner:
             "vocabulary": config.vocab_size,
             "positions": config.max_position_embeddings,
             "precision": experiment.precision,
+            "compile": experiment.compile,
         }
 
     def _plan(self, training: Training, steps: int, seq_len: int, seed: int) -> Plan:
@@ -127,7 +139,9 @@ class Runner:
         self.ranks.wait()
         self.report(f"{run.path.relative_to(self.out)}")
 
-    def _train(self, run: RunFolder, model: nn.Module, batches: Batches, plan: Plan, evaluation: evaluate.Evaluate) -> None:
+    def _train(
+        self, run: RunFolder, model: nn.Module, batches: Batches, plan: Plan, evaluation: evaluate.Evaluate
+    ) -> None:
         """Trains, and marks the run as finished or failed."""
         try:
             train(model, batches, plan, run, self.ranks, evaluation, self.report)

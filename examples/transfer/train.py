@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import torch
-from ncagen import NcagenError
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
+from ncagen import NcagenError
 from transfer.loss import backward
 from transfer.model import seed_of
 from transfer.ranks import Ranks
@@ -98,12 +98,10 @@ def train(
     ranks: Ranks,
     evaluate: Callable[[nn.Module], dict[str, Any]],
     report: Callable[[str], object],
-    stop_after: int | None = None,
-) -> bool:
+) -> None:
     """Trains a model in place, from its run's last checkpoint if there is one. Raises RunFailed.
 
-    evaluate: figures of a model for the log. report: takes a line for people. stop_after: the step after which to stop,
-    as if killed there; for tests. Returns whether it is finished.
+    evaluate: figures of a model for the log. report: takes a line for people.
     """
     loop = _Loop(model.to(ranks.device), batches, plan, run, ranks)
     begun, first = time.monotonic(), loop.resume()
@@ -113,12 +111,9 @@ def train(
         loop.step(step)
         if plan.evaluates(step):
             loop.note(step, evaluate(model), report)
-        if step == stop_after and step < plan.steps:
-            return False
-    seconds = time.monotonic() - begun
-    steps = plan.steps - first
-    run.add("timing.jsonl", {"first": first + 1, "steps": steps, "seconds": round(seconds, 3), "tokens_per_second": round(steps * plan.tokens / seconds), "device": ranks.device, "ranks": ranks.world, "torch": torch.__version__})
-    return True
+    seconds, steps = time.monotonic() - begun, plan.steps - first
+    speed = {"steps": steps, "seconds": round(seconds, 3), "tokens_per_second": round(steps * plan.tokens / seconds)}
+    run.add("timing.jsonl", speed | {"device": ranks.device, "ranks": ranks.world, "torch": torch.__version__})
 
 
 class _Loop:
@@ -159,7 +154,9 @@ class _Loop:
         norm = float(nn.utils.clip_grad_norm_(self.parameters, clip))
         self.optimizer.step()
         self.optimizer.zero_grad()
-        self.run.add("log.jsonl", {"step": step, "tokens": step * plan.tokens, "loss": loss, "rate": rate, "norm": norm})
+        self.run.add(
+            "log.jsonl", {"step": step, "tokens": step * plan.tokens, "loss": loss, "rate": rate, "norm": norm}
+        )
         self.ceiling.check(step, loss)
 
     def note(self, step: int, figures: dict[str, Any], report: Callable[[str], object]) -> None:
