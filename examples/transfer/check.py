@@ -200,5 +200,6 @@ def _check_ranks(experiment: Experiment, world: int) -> None:
         training = stage.training
         if training.batch % (training.micro * world):
             raise NcagenError(
-                f"{where} batch {training.batch} is not a multiple of micro {training.micro} on {world} ranks: change one"
+                f"{where} batch {training.batch} is not a multiple of micro {training.micro} on {world} ranks: change"
+                " one of them"
             )

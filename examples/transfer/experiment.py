@@ -19,9 +19,9 @@ def run(experiment: Experiment, out: Path, device: str, report: Report) -> bool:
     try:
         materials = check(experiment, here.world)
         rehearse(materials)
-        return all(
-            [_seed(Runner(materials, out, here, report if here.first else _silent), seed) for seed in experiment.seeds]
-        )
+        runner = Runner(materials, out, here, report if here.first else _silent)
+        fine = [_seed(runner, seed) for seed in experiment.seeds]
+        return all(fine)
     finally:
         ranks.stop()
 

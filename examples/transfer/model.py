@@ -80,5 +80,6 @@ def check_shape(folder: str, config: LlamaConfig) -> None:
         wanted, found = getattr(config, name), values.get(name)
         if found != wanted:
             raise NcagenError(
-                f"checkpoint {folder} is of another architecture: its {name} is {found!r} and the experiment's {wanted!r}"
+                f"checkpoint {folder} is of another architecture: its {name} is {found!r} and the experiment's"
+                f" {wanted!r}"
             )

@@ -12,7 +12,8 @@ from transfer.paper import CLAIMS, REPLICATIONS
 from transfer.settings import Arm, Experiment
 
 STYLE = """body { font: 15px/1.5 sans-serif; max-width: 62em; margin: 2em auto; padding: 0 1em; color: #222 }
-table { border-collapse: collapse; margin: 1em 0 } td, th { padding: .25em .8em; text-align: right; border-bottom: 1px solid #ddd }
+table { border-collapse: collapse; margin: 1em 0 } td, th { padding: .25em .8em; text-align: right;
+  border-bottom: 1px solid #ddd }
 td:first-child, th:first-child { text-align: left } svg { max-width: 100%; height: auto } .note { color: #666 }"""
 
 
@@ -52,8 +53,8 @@ def _about(experiment: Experiment) -> str:
     return (
         f"<p>Preset {experiment.preset}, {experiment.model.layers} layers of width {experiment.model.width}, seeds"
         f" {', '.join(map(str, experiment.seeds))}. A change is that of perplexity against scratch, paired by seed; the"
-        " interval is a 95 % bootstrap over seeds, which says nothing of other sizes, texts or budgets, and of few seeds"
-        f" little.{few} Speed is scratch's tokens over those until its final loss is reached.</p>"
+        " interval is a 95 % bootstrap over seeds, which says nothing of other sizes, texts or budgets, and of few"
+        f" seeds little.{few} Speed is scratch's tokens over those until its final loss is reached.</p>"
     )
 
 
@@ -150,7 +151,8 @@ def _sources(sources: dict[str, dict[int, dict[str, Any]]]) -> Iterable[str]:
     for name, runs in sources.items():
         if any("by_grid" in run for run in runs.values()):
             said = next(run["sentence"] for run in runs.values() if "sentence" in run)
-            yield f"<h3>{html.escape(name)}</h3><p class='note'>First seed: {html.escape(said)}</p>{plots.by_grid(runs)}"
+            note = f"<p class='note'>First seed: {html.escape(said)}</p>"
+            yield f"<h3>{html.escape(name)}</h3>{note}{plots.by_grid(runs)}"
 
 
 def _tune(name: str, arms: dict[str, dict[str, Any]]) -> str:

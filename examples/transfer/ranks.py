@@ -33,7 +33,10 @@ class Ranks:
 
 
 def start(device: str) -> Ranks:
-    """Joins the processes of torchrun, if there are any, and makes torch deterministic. device: "auto", "cpu", "cuda"."""
+    """Joins the processes of torchrun, if there are any, and makes torch deterministic.
+
+    device: "auto", "cpu" or "cuda".
+    """
     world, local = int(os.environ.get("WORLD_SIZE", 1)), int(os.environ.get("LOCAL_RANK", 0))
     kind = device if device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
     if kind == "cuda":

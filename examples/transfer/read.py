@@ -141,7 +141,7 @@ def _check_arms(experiment: Experiment) -> None:
         raise NcagenError("the experiment has no arm to compare with: add [arm.scratch]")
     if experiment.preset == "released" and (experiment.source.tokens != 163_840_000):
         raise NcagenError(
-            f"[source] tokens {experiment.source.tokens:,}: the preset released takes its checkpoint after 5,000 updates,"
+            f"[source] tokens {experiment.source.tokens:,}: the preset released takes the model after 5,000 updates,"
             " tokens = '163.84M'"
         )
     for arm in experiment.arms:

@@ -10,7 +10,6 @@ done.json, failed.json    written last
 
 import hashlib
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +48,7 @@ class RunFolder:
         if self.writes:
             temporary = self.path / f".{name}.tmp"
             temporary.write_text(json.dumps(values, indent=1) + "\n", encoding="utf-8")
-            os.replace(temporary, self.path / name)
+            temporary.replace(self.path / name)
 
     def add(self, name: str, values: dict[str, Any]) -> None:
         """Adds a line to a file of JSON Lines."""
@@ -66,7 +65,7 @@ class RunFolder:
         if self.writes:
             temporary = self.path / ".checkpoint.tmp"
             torch.save({"step": step, **state}, temporary)
-            os.replace(temporary, self.path / "checkpoint.pt")
+            temporary.replace(self.path / "checkpoint.pt")
 
     def resume(self, device: str) -> dict[str, Any] | None:
         """The last checkpoint, and the log cut back to it; None, with an empty log, where there is none."""

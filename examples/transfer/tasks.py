@@ -7,6 +7,7 @@ the package evaluate in its cache.
 """
 
 import os
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -58,11 +59,17 @@ def check(where: str, stage: TuneStage) -> None:
 
 def _listed(stage: TuneStage) -> tuple[Any, dict[str, Any]]:
     """The harness' manager of tasks, and the stage's tasks as a group of it."""
+    members = [_task(name, Path(path)) for name, path in stage.tasks.items()]
+    return _manager(stage.task_folder or None), {"group": "transfer", "task": members}
+
+
+@cache
+def _manager(folder: str | None) -> Any:
+    """The manager that knows a folder's tasks too; it reads thousands of files when it is made."""
     os.environ.setdefault("HF_DATASETS_OFFLINE", "1")
     from lm_eval.tasks import TaskManager
 
-    members = [_task(name, Path(path)) for name, path in stage.tasks.items()]
-    return TaskManager(include_path=stage.task_folder or None), {"group": "transfer", "task": members}
+    return TaskManager(include_path=folder)
 
 
 def save_tokenizer(tokenizer: Path | str, model: Path) -> None:
@@ -79,7 +86,7 @@ def _task(name: str, path: Path) -> dict[str, Any]:
 
 
 def files_of(path: Path) -> dict[str, Path]:
-    """The files of a task's splits; a single file is each of them, since tasks name a split for examples in any case."""
+    """The files of a task's splits; a single file is each of them, since tasks name one for examples in any case."""
     if path.is_file():
         return dict.fromkeys(SPLITS, path)
     return {split: file for split in SPLITS if (file := path / f"{split}.jsonl").exists()}

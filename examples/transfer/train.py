@@ -143,13 +143,14 @@ class _Loop:
 
     def step(self, step: int) -> None:
         """One update of the parameters."""
-        plan = self.plan
+        plan, batch = self.plan, self.batches.next()
         self.model.train()
+        # After the batch was read: a DataLoader draws from torch's generator when a pass begins.
         torch.manual_seed(seed_of(plan.seed, step, self.ranks.rank))
         rate = plan.rate(step)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        loss = backward(self.forward, self.batches.next(), plan.training.micro, self.ranks, plan.precision)
+        loss = backward(self.forward, batch, plan.training.micro, self.ranks, plan.precision)
         clip = plan.training.clip or math.inf
         norm = float(nn.utils.clip_grad_norm_(self.parameters, clip))
         self.optimizer.step()
