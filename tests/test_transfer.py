@@ -28,6 +28,7 @@ from transfer.stages import Runner  # noqa: E402
 import ncagen  # noqa: E402
 
 HAS_HARNESS = importlib.util.find_spec("lm_eval") is not None
+ONE_THREAD = os.environ | {"OMP_NUM_THREADS": "1"}
 torch.set_num_threads(1)
 
 
@@ -68,31 +69,37 @@ def arm_of(materials, name: str):
 
 
 @pytest.mark.slow
-def test_all_stages_of_all_arms_run_and_a_killed_experiment_resumes_bit_for_bit(toy, tmp_path):
-    """One whole run; another that is killed in the middle of a stage, resumed, and compared byte for byte."""
+def test_all_stages_of_all_arms_run(toy, tmp_path):
+    """As a command; the tasks of stage 3 where lm_eval is installed."""
     text = transferdata.HEAD + transferdata.TUNE + (transferdata.TASKS if HAS_HARNESS else "") + transferdata.ALL
-    path, whole, killed = transferdata.write_experiment(toy, text), tmp_path / "whole", tmp_path / "killed"
+    path, whole = transferdata.write_experiment(toy, text), tmp_path / "whole"
     done = subprocess.run(command("run", path, "--out", whole), capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr
     report = json.loads((whole / "report.json").read_text())
     assert [arm["missing"] for arm in report["text"]["code"].values()] == [{}] * 11
     assert [run["0"].get("missing") for run in report["source"].values()] == [None] * 9
     assert [arm["missing"] for arm in report["tune"]["sums"].values()] == [{}] * 11
+    timed = json.loads((whole / "text/code/scratch/seed-0/timing.jsonl").read_text())
+    assert timed["steps"] == 11 and 0 < timed["reading_seconds"] < timed["seconds"]
     assert not HAS_HARNESS or all(arm["tasks"] for arm in report["tune"]["sums"].values())
     page = (whole / "report.html").read_text()
     assert "src=" not in page and 'href="http' not in page and page.count("<svg") == 10
 
-    started = subprocess.Popen(
-        command("run", path, "--out", killed), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
-    log = killed / "text" / "code" / "nca-medium" / "seed-0" / "log.jsonl"
-    while started.poll() is None and len(log_lines(log.parent)) < 8:
-        time.sleep(0.005)
-    os.kill(started.pid, signal.SIGKILL)
+
+@pytest.mark.slow
+def test_a_killed_experiment_resumes_bit_for_bit(toy, tmp_path):
+    """Killed in the middle of stage 2, and compared with a run that was not, byte for byte."""
+    path = transferdata.write_experiment(toy, transferdata.HEAD + transferdata.SCRATCH + "[arm.nca-medium]\n", "k.toml")
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    assert __main__.main(["run", str(path), "--out", str(whole), "--device=cpu"]) == 0
+    started = subprocess.Popen(command("run", path, "--out", killed), stdout=subprocess.DEVNULL, env=ONE_THREAD)
+    run = killed / "text" / "code" / "nca-medium" / "seed-0"
+    while started.poll() is None and len(log_lines(run)) < 8:
+        time.sleep(0.002)
+    started.kill()
     assert started.wait() == -signal.SIGKILL
-    assert not (log.parent / "done.json").exists()
-    done = subprocess.run(command("run", path, "--out", killed), capture_output=True, text=True, timeout=600)
-    assert done.returncode == 0, done.stderr
+    assert not (run / "done.json").exists()
+    assert __main__.main(["run", str(path), "--out", str(killed), "--device=cpu"]) == 0
     assert logs(killed) == logs(whole)
 
 
@@ -208,9 +215,7 @@ def test_where_embeddings_are_the_head_either_name_means_both(two_arms):
 
 
 def test_a_run_that_learns_nothing_fails_in_one_line_and_is_a_row_of_the_report(toy, tmp_path):
-    text = transferdata.HEAD.replace(
-        'experiment = "arms"', 'experiment = "arms"\nrate = 30.0\nweight_decay = 0.0\nbatch = 2\nmicro = 2'
-    )
+    text = transferdata.HEAD.replace("batch = 8\nmicro = 8", "rate = 30.0\nweight_decay = 0.0\nbatch = 2\nmicro = 2")
     path = transferdata.write_experiment(toy, text + transferdata.SCRATCH + "[arm.dyck]\n", "fails.toml")
     assert __main__.main(["run", str(path), "--out", str(tmp_path), "--device=cpu"]) == 1
     failed = json.loads((tmp_path / "source/dyck/seed-0/failed.json").read_text())

@@ -55,12 +55,15 @@ model = { layers = 2, width = 32, heads = 2, mlp = 64, dropout = 0.1 }
 [source]
 experiment = "arms"
 tokens = "12K"
+batch = 8
+micro = 8
 evaluations = 2
 eval_rows = 8
 [text.code]
 data = "text"
 tokens = "12K"
 micro = 4
+batch = 8
 evaluations = 4
 eval_rows = 8
 """

@@ -111,8 +111,9 @@ def train(
         loop.step(step)
         if plan.evaluates(step):
             loop.note(step, evaluate(model), report)
-    seconds, steps = time.monotonic() - begun, plan.steps - first
-    speed = {"steps": steps, "seconds": round(seconds, 3), "tokens_per_second": round(steps * plan.tokens / seconds)}
+    seconds, steps, reading = time.monotonic() - begun, plan.steps - first, round(loop.reading, 3)
+    speed = {"steps": steps, "seconds": round(seconds, 3), "reading_seconds": reading}
+    speed |= {"tokens_per_second": round(steps * plan.tokens / seconds)}
     run.add("timing.jsonl", speed | {"device": ranks.device, "ranks": ranks.world, "torch": torch.__version__})
 
 
@@ -129,6 +130,7 @@ class _Loop:
         devices = [torch.device(ranks.device)] if ranks.device != "cpu" else None
         self.forward = DistributedDataParallel(forward, device_ids=devices) if ranks.world > 1 else forward
         self.ceiling = Ceiling(plan)
+        self.reading = 0.0  # seconds in which steps waited for their rows
 
     def resume(self) -> int:
         """Takes up the last checkpoint; returns the step after which it was written, 0 if there is none."""
@@ -143,7 +145,9 @@ class _Loop:
 
     def step(self, step: int) -> None:
         """One update of the parameters."""
-        plan, batch = self.plan, self.batches.next()
+        plan, begun = self.plan, time.monotonic()
+        batch = self.batches.next()
+        self.reading += time.monotonic() - begun
         self.model.train()
         # After the batch was read: a DataLoader draws from torch's generator when a pass begins.
         torch.manual_seed(seed_of(plan.seed, step, self.ranks.rank))
