@@ -28,6 +28,7 @@ def of_rows(data: ncagen.Dataset, offset: int, rungs: Ladder, micro: int, ranks:
     and the rungs reached and missed.
     """
     tokens = read(data, numbers_of(len(data), rungs.rows)) + offset
+    guessing = rungs["uniform"].mean
 
     def evaluate(model: nn.Module) -> dict[str, Any]:
         found = score(_losses_and_hits(model, tokens, micro, ranks.device), data, rows=rungs.rows, ladder=rungs)
@@ -37,7 +38,8 @@ def of_rows(data: ncagen.Dataset, offset: int, rungs: Ladder, micro: int, ranks:
             "patch": round(values["mean"], DIGITS),
             "accuracy": round(values["accuracy"], DIGITS),
             "by_grid": values["model"]["nats"],
-            "reached": values["reached"],
+            # A rung that is worse than guessing itself is nothing reached.
+            "reached": values["reached"] if values["mean"] <= guessing else None,
             "missed": values["missed"],
             "sentence": values["sentence"],
         }

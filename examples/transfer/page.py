@@ -39,22 +39,27 @@ def _page(experiment: Experiment, found: dict[str, Any]) -> str:
     parts += [f"<h1>{title}</h1>", _about(experiment)]
     for domain, arms in found["text"].items():
         parts += [f"<h2>Text: {html.escape(domain)}</h2>", _text_table(arms), plots.curves(arms)]
+        parts.append(plots.changes(arms, experiment.scratch.name))
     parts += ["<h2>By module</h2>", _modules(experiment, found["text"])]
     parts += ["<h2>Complexity and domain</h2>", _complexity(experiment, found)]
     parts += ["<h2>What stage 1 learned</h2>", *_sources(found["source"])]
     if found["tune"]:
         parts += ["<h2>Instructions</h2>", *(_tune(name, arms) for name, arms in found["tune"].items())]
-    parts += ["<h2>Beside the paper</h2>", _paper(found["text"]), "<h2>Failures</h2>", _failures(found)]
+    parts += ["<h2>Beside the paper</h2>", _paper(experiment, found["text"]), "<h2>Failures</h2>", _failures(found)]
     return "\n".join([*parts, "</html>"]) + "\n"
 
 
 def _about(experiment: Experiment) -> str:
-    few = "" if len(experiment.seeds) >= 3 else " With fewer than three seeds no verdict is given."
+    seeds, model = len(experiment.seeds), experiment.model
+    few = "With fewer than three seeds no verdict is given."
+    chance = (
+        f"Where nothing differs, {seeds} seeds still have one sign, and 0 is outside, in {2 / 2**seeds:.0%} of cases."
+    )
     return (
-        f"<p>Preset {experiment.preset}, {experiment.model.layers} layers of width {experiment.model.width}, seeds"
+        f"<p>Preset {experiment.preset}, {model.layers} layers of width {model.width}, seeds"
         f" {', '.join(map(str, experiment.seeds))}. A change is that of perplexity against scratch, paired by seed; the"
-        " interval is a 95 % bootstrap over seeds, which says nothing of other sizes, texts or budgets, and of few"
-        f" seeds little.{few} Speed is scratch's tokens over those until its final loss is reached.</p>"
+        f" interval is a 95 % bootstrap over seeds. {few if seeds < 3 else chance} It says nothing of other sizes, texts or"
+        " budgets. Speed is scratch's tokens over those until its final loss is reached.</p>"
     )
 
 
@@ -112,13 +117,10 @@ def _complexity(experiment: Experiment, found: dict[str, Any]) -> str:
     return table(heads, rows)
 
 
-def _plain(experiment: Experiment) -> set[str]:
-    """Arms that draw embeddings and head anew alone."""
-    return {
-        arm.name
-        for arm in experiment.arms
-        if {str(part) for part in arm.reinit} == {"embeddings", "head"} and not arm.freeze
-    }
+def _plain(experiment: Experiment) -> list[str]:
+    """Arms with a stage 1 that draw embeddings and head anew alone, as the paper does."""
+    usual = {"embeddings", "head"}
+    return [a.name for a in experiment.arms if not (a.is_scratch or a.freeze) and {*map(str, a.reinit)} == usual]
 
 
 def _changes(arm: Arm, text: dict[str, dict[str, Any]]) -> list[str]:
@@ -166,22 +168,26 @@ def _tune(name: str, arms: dict[str, dict[str, Any]]) -> str:
     return f"<h3>{html.escape(name)}</h3>" + table(["arm", "loss", *figures, ""], rows)
 
 
-def _paper(text: dict[str, dict[str, Any]]) -> str:
+def _paper(experiment: Experiment, text: dict[str, dict[str, Any]]) -> str:
     rows = []
     for claim in CLAIMS:
+        names = [name for name in _plain(experiment) if claim.is_of(name)]
         found = [
-            f"{domain}, {name}: {arm[claim.figure]:+.2%}"
-            if claim.figure == "change"
-            else f"{domain}, {name}: {arm[claim.figure]:.2f}"
-            for domain, arms in text.items()
-            for name, arm in arms.items()
-            if claim.arm
-            and (name == claim.arm or (claim.arm == "nca" and name.startswith("nca")))
-            and arm.get(claim.figure)
+            f"{name}, {domain}: {_figure(arms[name], claim.figure)}" for domain, arms in text.items() for name in names
         ]
-        rows.append([claim.text, claim.reported, "; ".join(found) or "see above"])
+        here = "; ".join(found) or ("no such arm" if claim.arm else "the tables above")
+        rows.append([claim.text, claim.reported, here])
     others = [[who, result, note] for who, result, note in REPLICATIONS]
     return table(["claim", "paper", "here"], rows) + table(["others", "result", "note"], others)
+
+
+def _figure(arm: dict[str, Any], name: str | None) -> str:
+    """The change of an arm, or its speed."""
+    if "loss" not in arm:
+        return "failed"
+    if name == "change":
+        return f"{arm['change']:+.2%}"
+    return "scratch's loss is not reached in all seeds" if arm["speed"] is None else f"{arm['speed']:.2f}"
 
 
 def _failures(found: dict[str, Any]) -> str:

@@ -1,7 +1,7 @@
 """What the paper and public replications report, to be printed beside an experiment's figures.
 
 The paper: Lee, Han, Kumar, Agrawal, Training Language Models via Neural Cellular Automata, arXiv 2603.10055 (2026), and
-its blog. `figure` names the value of an experiment that a claim can be compared with, None where there is none.
+its blog.
 """
 
 from dataclasses import dataclass
@@ -9,12 +9,16 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Claim:
-    """A claim. arm: what the name of an arm begins with. figure: "change" or "speed" of that arm."""
+    """A claim. arm: the name of the arm that it is about, or "nca". figure: "change" or "speed" of that arm."""
 
     text: str
     reported: str
     arm: str | None = None
     figure: str | None = None
+
+    def is_of(self, name: str) -> bool:
+        """Whether it is about an arm of this name: any arm of automata, or one of just this name."""
+        return self.arm is not None and (name == self.arm or (self.arm == "nca" and name.startswith("nca-")))
 
 
 CLAIMS = (

@@ -23,8 +23,32 @@ def curves(arms: dict[str, dict[str, Any]]) -> str:
             axes.fill_between(
                 tokens, losses.min(axis=0), losses.max(axis=0), alpha=0.2, color=line.get_color(), linewidth=0
             )
-    axes.set(xlabel="tokens of text", ylabel="validation loss, nats a token", yscale="log")
+    axes.set(xlabel="tokens of text", ylabel="validation loss, nats a token")
     _show_end(axes, arms)
+    axes.legend(fontsize=8)
+    return _svg(figure)
+
+
+def changes(arms: dict[str, dict[str, Any]], scratch: str) -> str:
+    """The change of perplexity against scratch of the same seed, by tokens: the mean, and a band over seeds."""
+    figure = Figure(figsize=(8, 3.6), layout="constrained")
+    axes = figure.subplots()
+    base = arms[scratch]["runs"]
+    for name, found in arms.items():
+        pairs = [
+            (run["curve"], base[seed]["curve"])
+            for seed, run in found["runs"].items()
+            if "loss" in run and "loss" in base[seed]
+        ]
+        pairs = [(curve, other) for curve, other in pairs if len(curve) == len(other)]
+        if pairs:
+            tokens = np.array(pairs[0][0])[:, 0]
+            values = np.array([100 * np.expm1(np.subtract(curve, other)[:, 1]) for curve, other in pairs])
+            (line,) = axes.plot(tokens, values.mean(axis=0), label=name, linewidth=1.2)
+            axes.fill_between(
+                tokens, values.min(axis=0), values.max(axis=0), alpha=0.15, color=line.get_color(), linewidth=0
+            )
+    axes.set(xlabel="tokens of text", ylabel="perplexity against scratch, %")
     axes.legend(fontsize=8)
     return _svg(figure)
 
