@@ -1,6 +1,6 @@
 """Writes text that ships with packages as JSON Lines for the source `text`, and a tokenizer of it.
 
-    python examples/transfer/prepare.py --math set.mm --out data/transfer
+    python examples/transfer/prepare.py --math set.mm --out data/transfer/cpu
 
 Code is Python's own library, or any folders of Python files. Math is Metamath's database set.mm, which is in the public
 domain (CC0): in Debian apt-get download metamath-databases, then dpkg-deb -x. Documents of odd numbers are for stage 2
