@@ -2,7 +2,9 @@
 
 import json
 import math
+import re
 import sys
+import tomllib
 from dataclasses import replace
 
 import pytest
@@ -16,6 +18,8 @@ import torch  # noqa: E402
 import transferdata  # noqa: E402
 from transfer import __main__, check, figures, model, read, train  # noqa: E402
 from transfer.settings import Choice  # noqa: E402
+
+from ncagen.factory.settings import parse_tokens  # noqa: E402
 
 BASE = transferdata.HEAD + transferdata.SCRATCH
 SETTINGS = (
@@ -155,6 +159,28 @@ def test_an_experiment_that_does_not_fit_is_refused(text, line, toy, capsys):
     assert __main__.main(["run", str(written(toy, text)), "--out", str(toy / "out"), "--device=cpu"]) == 2
     assert capsys.readouterr().err == f"transfer: {line.format(toy)}\n"
     assert not (toy / "out").exists()
+
+
+def test_seeds_run_apart_are_those_of_one_run(toy, tmp_path, capsys):
+    path = str(written(toy, BASE.replace("seeds = [0]", "seeds = [0, 1]")))
+    whole, apart = tmp_path / "whole", tmp_path / "apart"
+    assert __main__.main(["run", path, "--out", str(apart), "--seeds", "2"]) == 2
+    assert capsys.readouterr().err == "transfer: seed 2 is not one of the experiment's: use 0, 1\n"
+    for out, seeds in ((whole, []), (apart, ["--seeds", "1"]), (apart, ["--seeds", "0"])):
+        assert __main__.main(["run", path, "--out", str(out), "--device=cpu", *seeds]) == 0
+    assert (whole / "report.json").read_bytes() == (apart / "report.json").read_bytes()
+
+
+def test_the_files_of_the_example_are_read():
+    folder = ROOT / "examples" / "transfer"
+    for name in ("cpu", "small"):
+        arms = tomllib.loads((folder / f"arms-{name}.toml").read_text())
+        experiment = read.read(folder / f"{name}.toml")
+        assert experiment.preset == name and experiment.source.tokens == parse_tokens(arms["tokens"])
+        assert {arm.source for arm in experiment.arms if arm.source} <= {*arms["arm"]}
+    blocks = re.findall(r"```toml\n(.*?)```", (folder / "README.md").read_text(), re.S)
+    values = tomllib.loads("".join(blocks).replace('"math"', '"code"'))
+    assert len(blocks) == 2 and len(read.of_settings(values, folder).arms) == 6
 
 
 def test_ranks_that_do_not_divide_a_batch_are_refused(toy):

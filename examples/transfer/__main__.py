@@ -35,7 +35,9 @@ def run(args: argparse.Namespace) -> int:
     from transfer import experiment, page, read
 
     described = read.read(args.experiment)
-    fine = experiment.run(described, args.out, args.device, lambda line: print(line, flush=True))
+    fine = experiment.run(
+        read.with_seeds(described, args.seeds), args.out, args.device, lambda line: print(line, flush=True)
+    )
     if int(os.environ.get("RANK", 0)) == 0:
         print(page.write(described, args.out))
     return 0 if fine else 1
@@ -68,7 +70,11 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("experiment", type=Path, help="the experiment's TOML file")
         if function is not check:
             command.add_argument("--out", type=Path, required=True, help="the folder of all runs and of the report")
-    commands.choices["run"].add_argument("--device", default="auto", choices=["auto", "cpu", "cuda"])
+    run_command = commands.choices["run"]
+    run_command.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda"])
+    run_command.add_argument(
+        "--seeds", type=int, nargs="+", help="those of the experiment to run here; all if left out"
+    )
     return parser
 
 

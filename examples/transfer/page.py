@@ -51,15 +51,14 @@ def _page(experiment: Experiment, found: dict[str, Any]) -> str:
 
 def _about(experiment: Experiment) -> str:
     seeds, model = len(experiment.seeds), experiment.model
-    few = "With fewer than three seeds no verdict is given."
-    chance = (
-        f"Where nothing differs, {seeds} seeds still have one sign, and 0 is outside, in {2 / 2**seeds:.0%} of cases."
-    )
+    note = f"Where nothing differs, {seeds} seeds have one sign, and 0 is outside, in {2 / 2**seeds:.0%} of cases."
+    if seeds < 3:
+        note = "With fewer than three seeds no verdict is given."
     return (
         f"<p>Preset {experiment.preset}, {model.layers} layers of width {model.width}, seeds"
         f" {', '.join(map(str, experiment.seeds))}. A change is that of perplexity against scratch, paired by seed; the"
-        f" interval is a 95 % bootstrap over seeds. {few if seeds < 3 else chance} It says nothing of other sizes, texts or"
-        " budgets. Speed is scratch's tokens over those until its final loss is reached.</p>"
+        f" interval is a 95 % bootstrap over seeds. {note} It says nothing of other sizes, texts or budgets."
+        " Speed is scratch's tokens over those until its final loss is reached.</p>"
     )
 
 

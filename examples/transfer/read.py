@@ -6,8 +6,8 @@ file's folder. Not covered: whether they are there and fit (`check`).
 
 import re
 import tomllib
-from collections.abc import Mapping
-from dataclasses import fields
+from collections.abc import Mapping, Sequence
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
@@ -72,6 +72,14 @@ def of_settings(values: Mapping[str, Any], folder: Path) -> Experiment:
     )
     _check_arms(experiment)
     return experiment
+
+
+def with_seeds(experiment: Experiment, seeds: Sequence[int] | None) -> Experiment:
+    """The experiment with some of its seeds, as one of several processes or machines runs it. Raises NcagenError."""
+    if unknown := [seed for seed in seeds or () if seed not in experiment.seeds]:
+        known = ", ".join(map(str, experiment.seeds))
+        raise NcagenError(f"seed {unknown[0]} is not one of the experiment's: use {known}")
+    return replace(experiment, seeds=tuple(seeds)) if seeds else experiment
 
 
 def _preset(name: Any) -> dict[str, Any]:
