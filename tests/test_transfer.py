@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import ROOT
+from conftest import ROOT, error_of
 
 for package in ("torch", "transformers", "matplotlib", "tokenizers"):
     pytest.importorskip(package)
@@ -202,6 +202,17 @@ def test_arms_that_hand_over_alike_have_equal_losses(two_arms, tmp_path):
     same, other = (log_lines(tmp_path / "text" / "code" / name / "seed-0") for name in ("nca-low", "same"))
     assert same == other
     assert run.source(arm_of(two_arms, "same"), 0).path == learned.path
+
+
+def test_a_checkpoint_without_some_weights_is_refused(two_arms, tmp_path):
+    from safetensors.torch import load_file, save_file
+
+    model.build(two_arms.config, 0).save_pretrained(tmp_path)
+    weights = load_file(tmp_path / "model.safetensors")
+    del weights["model.norm.weight"]
+    save_file(weights, tmp_path / "model.safetensors", {"format": "pt"})
+    line = f"{tmp_path} lacks weights, which would be random: model.norm.weight"
+    assert error_of(model.load, tmp_path) == line
 
 
 def test_where_embeddings_are_the_head_either_name_means_both(two_arms):

@@ -59,13 +59,15 @@ def build(config: LlamaConfig, seed: int) -> LlamaForCausalLM:
 
 
 def load(folder: Path | str) -> LlamaForCausalLM:
-    """The model of a folder. Raises NcagenError."""
+    """The model of a folder, with float32 weights. Raises NcagenError, also where weights are missing."""
     try:
-        return AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+        found, loaded = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, output_loading_info=True)
     except (OSError, ValueError, RuntimeError) as error:
-        raise NcagenError(
-            f"{folder} is no model that transformers loads: {' '.join(str(error).split())[:200]}"
-        ) from None
+        said = " ".join(str(error).split())[:200]
+        raise NcagenError(f"{folder} is no model that transformers loads: {said}") from None
+    if missing := sorted(loaded["missing_keys"]):
+        raise NcagenError(f"{folder} lacks weights, which would be random: {', '.join(missing[:3])}")
+    return found
 
 
 def check_shape(folder: str, config: LlamaConfig) -> None:
