@@ -83,7 +83,7 @@ def test_all_stages_of_all_arms_run(toy, tmp_path):
     assert timed["steps"] == 11 and 0 < timed["reading_seconds"] < timed["seconds"]
     assert not HAS_HARNESS or all(arm["tasks"] for arm in report["tune"]["sums"].values())
     page = (whole / "report.html").read_text()
-    assert "src=" not in page and 'href="http' not in page and page.count("<svg") == 10
+    assert "src=" not in page and 'href="http' not in page and page.count("<svg") == 11
 
 
 @pytest.mark.slow

@@ -7,6 +7,7 @@ model is given the prompt, the answer and the tokenizer's end. Not covered: conv
 import hashlib
 import json
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -99,7 +100,7 @@ class Batches:
     def _at(self, position: int) -> int:
         """The example at a position, counted over all epochs."""
         epoch, within = divmod(position, len(self.data))
-        return int(np.random.Generator(np.random.Philox([self.seed, epoch])).permutation(len(self.data))[within])
+        return int(order(self.seed, epoch, len(self.data))[within])
 
     def state(self) -> dict[str, Any]:
         """What `load` takes to resume after the last batch."""
@@ -108,6 +109,12 @@ class Batches:
     def load(self, state: dict[str, Any]) -> None:
         """Resumes where a state was taken."""
         self.step = state["step"]
+
+
+@lru_cache(maxsize=2)
+def order(seed: int, epoch: int, length: int) -> np.ndarray:
+    """The examples of an epoch: int64[position]."""
+    return np.random.Generator(np.random.Philox([seed, epoch])).permutation(length)
 
 
 def _pairs(path: Path) -> list[tuple[str, str]]:
