@@ -5,28 +5,39 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constr
 PYTEST := $(BIN)/python -m pytest --dist loadgroup --numprocesses
 DEMO := data/demo
 
-.PHONY: help demo test test-slow test-nightly conformance hub-versions gallery lint format bench clean
+.PHONY: help kernels wheel demo test test-slow test-nightly aarch64 conformance hub-versions gallery lint format bench clean
 
 help:  ## list the targets
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
+	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
 
-demo: .venv/build  ## build a small high-band dataset with validation, verify and show it
+# Without a C compiler there is a line, and kernels are compiled on first use.
+kernels: .venv/build  ## compile the kernels for this machine, so that no first command waits for it
+	@$(BIN)/python -m ncagen.native.compile || true
+
+wheel: .venv/build  ## build a wheel in dist/ with the kernels compiled for every level of this architecture
+	$(BIN)/python -m ncagen.native.compile all
+	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .
+
+demo: kernels  ## build a small high-band dataset with validation, verify and show it
 	$(BIN)/ncagen build --tokens 2M --band high --validation 200K --rows-per-shard 512 --out $(DEMO)
 	$(BIN)/ncagen verify $(DEMO) --regenerate 1%
 	$(BIN)/ncagen show $(DEMO)
 
-test: .venv/test  ## run the quick tests, two at a time
+test: .venv/test kernels  ## run the quick tests, two at a time
 	$(PYTEST) 2 -m "not slow and not nightly"
 
 # Three at a time on two cores: many of them wait for a node, a store or a signal.
-test-slow: .venv/test  ## run the slow tests, three at a time
+test-slow: .venv/test kernels  ## run the slow tests, three at a time
 	$(PYTEST) 3 -m "slow and not nightly"
 
-test-nightly: .venv/test  ## run every test, more kill moments and matrix cells among them, and all of conformance
+test-nightly: .venv/test kernels  ## run every test, more kill moments and matrix cells among them, and all of conformance
 	$(PYTEST) 2
 	$(MAKE) conformance
 
-conformance: .venv/build  ## load datasets and exports with the released packages (QUICK=1: half of them)
+aarch64: .venv/test  ## compare kernels and rows with those of an emulated ARM processor (Debian only, half an hour)
+	PYTHON=$(BIN)/python tests/aarch64/run.sh
+
+conformance: kernels  ## load datasets and exports with the released packages (QUICK=1: half of them)
 	$(BIN)/python tests/conformance/run.py $(if $(QUICK),--quick)
 
 hub-versions: .venv/build  ## test push, pull and card with older releases of huggingface_hub
@@ -46,11 +57,11 @@ format: .venv/lint  ## bring the code into the project's format
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: .venv/build  ## measure this machine
+bench: kernels  ## measure this machine
 	$(BIN)/ncagen bench
 
 clean:  ## remove what the targets made
-	rm -rf .venv .conformance data/demo dist .pytest_cache .hypothesis .mypy_cache .ruff_cache
+	rm -rf .venv .aarch64 .conformance data/demo dist .pytest_cache .hypothesis .mypy_cache .ruff_cache
 
 # One stamp for each set of packages; a change of the requirements installs them anew.
 .venv/python:

@@ -90,7 +90,7 @@ def stages(automaton: batch.Backend, batches: int) -> dict[str, float]:
             SETTINGS, KEY, candidates, least, backend=automaton, stage=lambda stage: timed(STAGES[stage])
         )
         tally = Tally()
-        kept = choose(bytes_, band, scored.score, size, tally)
+        kept = choose(band.limits(bytes_), scored.score, size, tally)
         before = spent["rollout"]
         rows = scored.rows(kept)
         spent["rollout of kept"] += spent["rollout"] - before

@@ -142,14 +142,14 @@ def rebuild(
         from ncagen.factory.make_shard import BuildJob
         from ncagen.factory.plan import pilot
         from ncagen.factory.scheduler import build as run_build
-        from ncagen.factory.scheduler import threads
+        from ncagen.factory.scheduler import local
 
     read = read_receipt(Path(receipt))
     job = BuildJob(read.manifest.spec, file_format or read.manifest.file_format, Folder(out), read)
     check(job)
     if read.gaps is None:  # the candidates are searched for again
         pilot(job.spec, job.file_format)
-    return run_build(job, threads(job, workers or cores()), progress)
+    return run_build(job, local(job, workers or cores()), progress)
 
 
 def prepare_corpus(
@@ -288,12 +288,12 @@ def _check_format(file_format: object) -> None:
 def _executors(
     workers: int | None, device: str, ray: str | None, gpus_per_worker: float
 ) -> "Iterator[Callable[[BuildJob], Executor]]":
-    """Gives the executor of a job: the threads of this process, or the tasks of a cluster, connected for all jobs.
+    """Gives the executor of a job: of this machine, or of a cluster, which stays connected for all jobs.
 
     Raises NcagenError for a device or a cluster that is not there.
     """
     if ray is None:
-        yield lambda job: _threads(job, workers, device)
+        yield lambda job: _local(job, workers, device)
         return
     with needed_by("ncagen.build on a Ray cluster"):
         from ncagen.factory.ray.connection import joined
@@ -302,11 +302,11 @@ def _executors(
         yield lambda job: cluster_for(job, address, workers, device, gpus_per_worker)
 
 
-def _threads(job: "BuildJob", workers: int | None, device: str) -> "Executor":
-    """The threads of this process. Raises NcagenError for a device that is not there."""
+def _local(job: "BuildJob", workers: int | None, device: str) -> "Executor":
+    """The executor of this machine. Raises NcagenError for a device that is not there."""
     from ncagen.factory.make_shard import check_device
-    from ncagen.factory.scheduler import threads
+    from ncagen.factory.scheduler import local
 
     with needed_by("ncagen.build"):
         check_device(job.spec, device)
-    return threads(job, workers or cores(), device)
+    return local(job, workers or cores(), device)

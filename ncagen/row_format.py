@@ -194,6 +194,11 @@ class Rows:
         """Some of the rows. chosen: indices [row], bool[row] or a slice."""
         return Rows({name: column[chosen] for name, column in self.columns.items()})
 
+    def put(self, first: int, part: "Rows") -> None:
+        """Writes rows over those from `first` on. part: rows with the same columns."""
+        for name, column in self.columns.items():
+            column[first : first + len(part)] = part[name]
+
     @classmethod
     def concatenate(cls, parts: Iterable["Rows"]) -> "Rows":
         """All rows of several parts, one after another; at least one part."""

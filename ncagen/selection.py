@@ -121,17 +121,23 @@ class Tally:
 
 def inside(measure: Measure | None, band: Band, scores: np.ndarray) -> np.ndarray:
     """Which scores are in the band. scores: int32[candidate]. Returns bool[candidate]."""
-    first, end = band.limits(measure)
+    return within(band.limits(measure), scores)
+
+
+def within(limits: tuple[int, int], scores: np.ndarray) -> np.ndarray:
+    """Which scores are in a band of these limits. scores: int32[candidate]. Returns bool[candidate]."""
+    first, end = limits
     return (scores >= first) & (scores < end)
 
 
-def choose(measure: Measure | None, band: Band, scores: np.ndarray, wanted: int, tally: Tally) -> np.ndarray:
-    """The first `wanted` candidates in the band, as indices into scores: int32[candidate]; counts into `tally`.
+def choose(limits: tuple[int, int], scores: np.ndarray, wanted: int, tally: Tally) -> np.ndarray:
+    """The first `wanted` candidates in a band, as indices into scores: int32[candidate]; counts into `tally`.
 
-    A score of 0 stands for "proven to be below every band" and is below this one, where there is a measure.
+    limits: as of `Band.limits`. A score of 0 stands for "proven to be below every band" and is below this one, where
+    there is a measure.
     """
-    first, end = band.limits(measure)
-    chosen = np.flatnonzero(inside(measure, band, scores))[:wanted]
+    first, end = limits
+    chosen = np.flatnonzero(within(limits, scores))[:wanted]
     seen = scores[: chosen[-1] + 1] if len(chosen) == wanted else scores
     tally.kept += len(chosen)
     tally.below += int((seen < first).sum())

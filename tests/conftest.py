@@ -114,9 +114,11 @@ def without_waiting(err: str) -> str:
 
 
 def without(missing: str) -> str:
-    """The first lines of a program in which a package cannot be imported."""
+    """The first lines of a program in which a package cannot be imported; without numba, no library is used either."""
+    switch = 'os.environ["NCAGEN_KERNELS"] = "compile"' if missing in ("numba", "llvmlite") else ""
     return f"""
-import sys
+import os, sys
+{switch}
 class Blocker:
     def find_spec(self, name, path=None, target=None):
         if name.split(".")[0] == {missing!r}:

@@ -11,7 +11,7 @@ from hypothesis.extra import numpy as arrays
 
 from ncagen.audit.shape import Shape
 from ncagen.evaluate import sample as samples
-from ncagen.evaluate.rungs import PREDICTORS, counts, fit_kernels, fitted, lookup
+from ncagen.evaluate.rungs import PREDICTORS, counts, fit_kernels, fitted, lookup, lookup_kernels
 from ncagen.evaluate.sample import GridSample, Sample, cut, frequencies, numbers_of
 
 SHAPE = Shape(states=3, height=4, width=6, patch=2, row_tokens=10 * 8)
@@ -140,9 +140,10 @@ def test_the_lookup_equals_one_with_dictionaries(cells, monkeypatch):
 
 @given(arrays.arrays(np.int32, (2, 5), elements=st.integers(0, 50)), st.integers(0, 4))
 def test_smoothed_counts_add_to_one(seen, state):
-    weaker = np.full((2, 5), 0.1)
-    weaker[:, state] = 0.6
-    smoothed = lookup._smoothed(seen, weaker)
+    smoothed = np.full((2, 5), 0.1)
+    smoothed[:, state] = 0.6
+    for number, p in enumerate(smoothed):
+        lookup_kernels.mix(p, seen, np.uint64(number))
     assert np.allclose(smoothed.sum(axis=1), 1) and (smoothed > 0).all()
 
 

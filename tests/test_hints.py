@@ -68,7 +68,7 @@ from ncagen.__main__ import main
 main()
 """
     done = run(program=[sys.executable, "-c", program], cwd=tmp_path)
-    what = "ncagen.build needs numba" if package == "numba" else f"{package} is not installed"
+    what = "compiling kernels needs numba" if package == "numba" else f"{package} is not installed"
     assert done == (2, "", f"ncagen: {what}: {CLONE.format('build')}\n")
     assert list(tmp_path.iterdir()) == []
 

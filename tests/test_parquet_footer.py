@@ -9,35 +9,39 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pyarrow_writer import parquet_options, table_of
 from test_parquet_layout import REWRITTEN
 
 from ncagen.dataset import parquet_pages
 from ncagen.dataset.parquet_footer import Chunk, _chunk, read_entry
 from ncagen.dataset.parquet_thrift import read_struct
-from ncagen.dataset.shard import DamagedShard, parquet_options
+from ncagen.dataset.parquet_writer import write
+from ncagen.dataset.shard import DamagedShard
 
 WIDTH = 20
 
 
-def table() -> pa.Table:
+def columns() -> dict[str, np.ndarray]:
     draw = np.random.default_rng(1)
-    tokens = pa.array(draw.integers(0, 9999, 700 * WIDTH).astype(np.uint16))
     facts = {"candidate": draw.integers(0, 2**40, 700).astype(np.uint64), "gzip_bytes": np.arange(700, dtype=np.int32)}
     facts["gzip_ratio"] = draw.random(700).astype(np.float32)
-    return pa.table({"input_ids": pa.FixedSizeListArray.from_arrays(tokens, WIDTH), **facts})
+    return {"input_ids": draw.integers(0, 9999, (700, WIDTH)).astype(np.uint16), **facts}
 
 
 @lru_cache
 def footers() -> dict[str, bytes]:
     """The footer of the same rows by every way of writing them, and by ncagen's."""
-    ours = parquet_options(table().column_names)
-    found = {}
-    for name, options in {"ours": ours, **REWRITTEN}.items():
+    found, table = {"ours": footer_of(write(columns(), 256, {}, b"groups"))}, table_of(columns())
+    for name, options in {"pyarrow's as ours": parquet_options(table.column_names), **REWRITTEN}.items():
         sink = pa.BufferOutputStream()
-        pq.write_table(table(), sink, **options)
-        data = sink.getvalue().to_pybytes()
-        found[name] = data[-8 - struct.unpack("<I", data[-8:-4])[0] :]
+        pq.write_table(table, sink, **options)
+        found[name] = footer_of(sink.getvalue())
     return found
+
+
+def footer_of(file: pa.Buffer) -> bytes:
+    data = file.to_pybytes()
+    return data[-8 - struct.unpack("<I", data[-8:-4])[0] :]
 
 
 def entries(footer: bytes, read) -> list:

@@ -1,7 +1,6 @@
-"""Parquet options: which ones a shard is written with, and that shards written again with others give the same rows."""
+"""Parquet layouts: the one that a shard has, and that shards written again in others give the same rows."""
 
 import hashlib
-import inspect
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +12,7 @@ import pytest
 from conftest import make, spec_of
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from pyarrow_writer import PARQUET
 
 import ncagen
 from ncagen.dataset import shard as shards
@@ -24,38 +24,18 @@ from ncagen.row_format import Rows
 
 TOKENS = "input_ids.list.element"
 
-# What pq.write_table knows beside the options of a shard, and why it decides nothing about these columns.
-WITHOUT_EFFECT = {
-    "table": "the rows",
-    "where": "the file",
-    "filesystem": "the file",
-    "kwargs": "none are given",
-    "use_deprecated_int96_timestamps": "no timestamps",
-    "coerce_timestamps": "no timestamps",
-    "allow_truncated_timestamps": "no timestamps",
-    "write_time_adjusted_to_utc": "no times",
-    "store_decimal_as_integer": "no decimals",
-    "flavor": "only spark's changes names, none of which it would change here",
-    "use_byte_stream_split": "column_encoding names every column's",
-    "dictionary_pagesize_limit": "no dictionaries",
-    "bloom_filter_options": "only for columns that are named in it",
-    "encryption_properties": "no keys",
-    "sorting_columns": "metadata, on request only",
-}
-
 # Other valid ways of writing the same table.
 REWRITTEN = {
     "pyarrow's own": {},
-    "as shards, data pages of version 2": shards._PARQUET | {"data_page_version": "2.0"},
-    "as shards, without checksums": shards._PARQUET | {"write_page_checksum": False},
-    "as shards, small pages": shards._PARQUET | {"data_page_size": 1000, "write_batch_size": 7},
-    "as shards, one row group": shards._PARQUET | {"row_group_size": 10**6},
-    "as shards, row groups of 40": shards._PARQUET | {"row_group_size": 40},
-    "as shards, uncompressed": shards._PARQUET | {"compression": "none", "compression_level": None},
-    "lists of the older naming": shards._PARQUET
+    "as shards, data pages of version 2": PARQUET | {"data_page_version": "2.0"},
+    "as shards, without checksums": PARQUET | {"write_page_checksum": False},
+    "as shards, small pages": PARQUET | {"data_page_size": 1000, "write_batch_size": 7},
+    "as shards, one row group": PARQUET | {"row_group_size": 10**6},
+    "as shards, row groups of 40": PARQUET | {"row_group_size": 40},
+    "as shards, uncompressed": PARQUET | {"compression": "none", "compression_level": None},
+    "lists of the older naming": PARQUET
     | {"use_compliant_nested_type": False, "column_encoding": {"input_ids.list.item": "BYTE_STREAM_SPLIT"}},
-    "delta": shards._PARQUET
-    | {"column_encoding": dict.fromkeys((TOKENS, "candidate", "gzip_bytes"), "DELTA_BINARY_PACKED")},
+    "delta": PARQUET | {"column_encoding": dict.fromkeys((TOKENS, "candidate", "gzip_bytes"), "DELTA_BINARY_PACKED")},
     "plain": {"use_dictionary": False, "compression": "gzip"},
     "dictionaries, version 2": {"data_page_version": "2.0", "compression": "lz4", "row_group_size": 50},
     "dictionaries that fall back": {"dictionary_pagesize_limit": 1000, "compression": "zstd"},
@@ -141,7 +121,7 @@ def test_a_changed_file_is_refused_or_gives_rows_of_the_right_shape(dataset, dat
 def test_without_a_look_at_the_hash_only_ncagens_own_pages_are_read(dataset, options, line, tmp_path):
     """Nothing else bounds what pyarrow is given, and nothing finds a damaged row where there are no checksums."""
     folder = Path(shutil.copytree(dataset, tmp_path / "a"))
-    rewrite(folder, shards._PARQUET | options)
+    rewrite(folder, PARQUET | options)
     path = folder / read_manifest(folder).path(read_manifest(folder).records[0])
     with pytest.raises(DamagedShard) as caught:
         ncagen.open(folder, verify="never")[0]
@@ -246,15 +226,7 @@ def test_rows_in_sequence_are_those_of_their_numbers(dataset, data):
         assert all(np.array_equal(column, whole[name][first : first + count]) for name, column in found.items())
 
 
-def test_every_option_of_pyarrow_is_pinned_or_without_effect():
-    """A new option of pq.write_table fails here, until it stands in one of the two lists."""
-    known = set(inspect.signature(pq.write_table).parameters)
-    pinned = set(shards.parquet_options(["input_ids", "candidate"]))
-    assert known - pinned - set(WITHOUT_EFFECT) == set()
-    assert pinned <= known and not pinned & set(WITHOUT_EFFECT)
-
-
-def test_the_pinned_options_are_seen_in_a_file(dataset):
+def test_a_file_is_as_the_page_on_formats_says(dataset):
     manifest = read_manifest(dataset)
     found = pq.ParquetFile(dataset / manifest.path(manifest.records[0])).metadata
     assert found.format_version == "2.6"

@@ -22,6 +22,7 @@ from conftest import ROOT, as_owner, spec_of
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from index_oracle import identity
+from pyarrow_writer import PARQUET, parquet_options
 
 import ncagen
 from ncagen.dataset import atomic_write, reader, shard_file
@@ -784,7 +785,7 @@ def parquet_bombs(table: pa.Table, content: bytes) -> Iterator[tuple[str, bytes,
 
     def written(table: pa.Table, **options) -> bytes:
         sink = pa.BufferOutputStream()
-        pq.write_table(table, sink, **shards._PARQUET | options)
+        pq.write_table(table, sink, **PARQUET | options)
         return sink.getvalue().to_pybytes()
 
     def in_place(*parts: bytes) -> bytes:
@@ -825,7 +826,7 @@ def parquet_bombs(table: pa.Table, content: bytes) -> Iterator[tuple[str, bytes,
     yield "no page header", in_place(b"\x15" + b"\xff" * 999), unread
     yield "a field twice", in_place(page(9, 9, values)[:-1] + b"\x05" + integer(2) + integer(9) + b"\0"), unread
     delta = {
-        "column_encoding": shards.parquet_options(table.column_names)["column_encoding"]
+        "column_encoding": parquet_options(table.column_names)["column_encoding"]
         | {"input_ids.list.element": "DELTA_BINARY_PACKED"}
     }
     bare = {"compression": "none", "compression_level": None, "write_page_checksum": False}
@@ -979,7 +980,7 @@ def test_nulls_are_refused(folder):
             with pa.ipc.new_file(sink, other.schema) as writer:
                 writer.write_table(other, max_chunksize=256)
         else:
-            pq.write_table(other, sink, **shards.parquet_options(other.column_names))
+            pq.write_table(other, sink, **parquet_options(other.column_names))
         path = put(folder, sink.getvalue().to_pybytes())
         line = f"it cannot be read: {line}" if arrow else "a page has rows of other lengths, or nulls"
         assert raised(lambda: ncagen.open(folder)[0], DamagedShard).startswith(f"{path}: {line}")
@@ -1063,7 +1064,7 @@ def test_no_pickle_in_a_shard_is_loaded(folder, tmp_path):
             with pa.ipc.new_file(sink, schema) as writer:
                 writer.write_table(table.cast(schema), max_chunksize=256)
         else:
-            pq.write_table(table.cast(schema), sink, **shards._PARQUET)
+            pq.write_table(table.cast(schema), sink, **PARQUET)
         path = put(folder, sink.getvalue().to_pybytes())
         try:
             assert len(ncagen.open(folder)[0]) == 4

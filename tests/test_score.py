@@ -441,6 +441,12 @@ def test_the_short_parser_tries_as_many_candidates_as_zlib():
 # ------------------------------------------------------------------------------------------ injected faults
 
 
+def equal_to_next(array, at):
+    """`masks.equal_to_next` in plain Python."""
+    equal = array[int(at) : int(at) + 64] == array[int(at) + 1 : int(at) + 65]
+    return np.uint64(sum(1 << i for i in np.flatnonzero(equal).tolist()))
+
+
 def plain(module, *changes):
     """A copy of a module whose kernels are plain Python, with some of its text replaced: (old, new), ..."""
     source = importlib.util.find_spec(module.__name__).loader.get_source(module.__name__)
@@ -454,6 +460,7 @@ def plain(module, *changes):
         if hasattr(value, "py_func"):
             setattr(copy, name, value.py_func)
     copy.trailing_zeros = lambda x: (int(x) & -int(x)).bit_length() - 1 if x else 64
+    copy.equal_to_next = equal_to_next
     return copy
 
 

@@ -5,6 +5,7 @@ that may be intended. `none` means that the check does not apply, or that these 
 """
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from itertools import combinations
 from typing import NamedTuple
 
@@ -245,7 +246,7 @@ def in_words(split: str) -> str:
 
 def ngrams(found: Figures) -> Check:
     """Measures how tokens are distributed, and the bits that the previous token and the previous grid tell of one."""
-    patches, shape = found.patches.astype(np.uint64), found.source.shape
+    patches, shape = found.patches, found.source.shape
     ids, counts = np.unique(patches, return_counts=True)
     order = np.argsort(-counts, kind="stable")
     shares = counts[order] / counts.sum()
@@ -281,11 +282,13 @@ CHECKS: tuple[Callable[[Figures], Check], ...] = (
 NEED_NO_SOUND_ROWS = (aligned, in_range)
 
 
-def check(found: Figures) -> list[Check]:
-    """Runs all checks, in the page's order. Rows that are not sound are left out of all except the first two."""
-    if len(found.rows.part):
-        return [each(found) for each in CHECKS]
-    return [each(found) for each in NEED_NO_SOUND_ROWS]
+def check(found: Figures, workers: int = 1) -> list[Check]:
+    """Runs all checks, in the page's order. Rows that are not sound are left out of all except the first two.
+
+    workers: checks that run at the same time.
+    """
+    with ThreadPoolExecutor(workers) as pool:
+        return list(pool.map(lambda each: each(found), CHECKS if len(found.rows.part) else NEED_NO_SOUND_ROWS))
 
 
 def _distribution(rows: Rows) -> dict:

@@ -1,23 +1,28 @@
 """Reads the rows once: a few numbers for each, some whole rows for the n-grams, and rules that are in both splits.
 
-Memory use is a chunk of rows, about 110 bytes for each row read, and samples of fixed size. Training is read last,
-validation before it, so that rows can be compared with the rules of other splits as they are read. Not covered:
-verdicts (`checks`).
+Memory use is a chunk of rows for each worker, about 110 bytes for each row read, and samples of fixed size. Training is
+read last, validation before it, so that rows can be compared with the rules of other splits as they are read. Chunks of
+one split do not depend on each other: several threads look at them, and their results are put in order, so the number
+of threads changes no number. Not covered: verdicts (`checks`).
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from hashlib import blake2b
+from functools import partial
 from typing import NamedTuple, TypeVar
 
 import numpy as np
 
+from ncagen.audit.neighbour_kernels import count_states, hash_rows
 from ncagen.audit.neighbours import (
+    Others,
     agreement,
     alike,
     breaks,
     follows,
     one_rule,
+    others,
     own_bits,
     pair_bits,
     pair_shares,
@@ -95,33 +100,81 @@ class _Rules(NamedTuple):
     grids: np.ndarray
 
 
-def look(source: Audited, most: int | None, progress: Callable[[int], None] = lambda rows: None) -> Figures:
+class _Known(NamedTuple):
+    """Rows of splits that were read before. counts: arranged for `neighbours.alike`. places, grids: as in `_Rules`."""
+
+    counts: Others
+    places: np.ndarray
+    grids: np.ndarray
+
+
+class _Chunk(NamedTuple):
+    """The results of a chunk: the fields of `Figures` of its rows; known, some of its rules for other splits.
+
+    rows, patches, known: None where no row is sound, known also where no split will be compared with this one.
+    """
+
+    looked: int
+    misaligned: list[tuple[int, int]]
+    out_of_range: list[tuple[int, int]]
+    offset: int | None
+    highest: int
+    rows: Rows | None = None
+    patches: np.ndarray | None = None
+    known: _Rules | None = None
+    one_rule: Sequence[tuple[int, int, int, int]] = ()
+
+
+class _Sampling(NamedTuple):
+    """Of the sound rows of each chunk, every so manieth is kept for n-grams, and for comparing rules."""
+
+    patches: int
+    rules: int
+
+
+def look(
+    source: Audited, most: int | None, progress: Callable[[int], None] = lambda rows: None, workers: int = 1
+) -> Figures:
     """Reads `most` rows of each part, evenly spaced, or all rows for None.
 
-    progress: called with the number of rows after each chunk. Raises DamagedShard.
+    progress: called with the number of rows after each chunk. workers: chunks that are read at the same time, which
+    changes no number. Raises DamagedShard.
     """
     chosen = [chosen_rows(part.rows, most) for part in source.parts]
     found = Figures(source, looked={i: len(numbers) for i, numbers in enumerate(chosen)})
-    splits = [part.split for part in source.parts]
+    sampling, chunks = _sampling(source, chosen), []
+    known = None  # rows of the splits that were read before
+    with ThreadPoolExecutor(workers) as pool:
+        for split in reversed(SPLITS):
+            tasks = [(i, some) for i in source.parts_of(split) for some in _chunks(source.shape, chosen[i])]
+            for chunk in pool.map(partial(_look, source, sampling, known), tasks):
+                chunks.append(chunk)
+                progress(chunk.looked)
+            if rules := [chunk.known for chunk in chunks if chunk.known is not None]:
+                known = _arranged(_joined(rules))
+    return _together(found, chunks)
+
+
+def _sampling(source: Audited, chosen: list[np.ndarray]) -> _Sampling:
     row_patches = source.shape.frames * source.shape.patches
-    every = -(-sum(map(len, chosen)) * row_patches // NGRAM_PATCHES)
-    held_out = sum(len(numbers) for numbers, split in zip(chosen, splits, strict=True) if split != TRAIN)
-    rare = -(-held_out // max(1, min(RULE_ROWS, RULE_PATCHES // row_patches)))
-    columns, kept = [], []
-    known: dict[str, _Rules] = {}
-    for i, number, tokens in _sound(found, chosen, progress):
-        patches = source.shape.patches_of(tokens)
-        rules = _rules(source.shape, i, number, patches)
-        columns.append(_rows(source.shape, number, patches, tokens, rules))
-        kept.append(patches[::every])
-        others = [some for split, some in known.items() if split != splits[i]]
-        if others and source.shape.stride == 1:
-            found.one_rule += _one_rule(rules, _joined(others))
-        if splits[i] != TRAIN:
-            some = _Rules(*(column[::rare] for column in rules))
-            known[splits[i]] = _joined([known[splits[i]], some]) if splits[i] in known else some
-    if columns:
-        found.rows, found.patches = _joined(columns), np.concatenate(kept)
+    held_out = sum(len(chosen[i]) for split in SPLITS if split != TRAIN for i in source.parts_of(split))
+    return _Sampling(
+        -(-sum(map(len, chosen)) * row_patches // NGRAM_PATCHES),
+        -(-held_out // max(1, min(RULE_ROWS, RULE_PATCHES // row_patches))),
+    )
+
+
+def _together(found: Figures, chunks: list[_Chunk]) -> Figures:
+    """Puts the results of chunks, in the order of reading, into the figures."""
+    for chunk in chunks:
+        found.misaligned += chunk.misaligned
+        found.out_of_range += chunk.out_of_range
+        found.one_rule += chunk.one_rule
+        found.offset = chunk.offset if found.offset is None else found.offset
+        found.highest = max(found.highest, chunk.highest)
+    if rows := [chunk.rows for chunk in chunks if chunk.rows is not None]:
+        found.rows = _joined(rows)
+        found.patches = np.concatenate([chunk.patches for chunk in chunks if chunk.patches is not None])
     return found
 
 
@@ -142,29 +195,37 @@ def _joined(parts: list[Columns]) -> Columns:
     return parts[0] if len(parts) == 1 else type(parts[0])(*map(np.concatenate, zip(*parts, strict=True)))
 
 
-def _sound(found: Figures, chosen: list[np.ndarray], progress: Callable[[int], None]) -> Iterator[tuple]:
-    """Yields part, numbers and tokens of sound rows by chunk, the last split first; records others in `found`."""
-    source = found.source
-    for i in sorted(range(len(chosen)), key=lambda i: -SPLITS.index(source.parts[i].split)):
-        for numbers in _chunks(source.shape, chosen[i]):
-            tokens = source.parts[i].read(numbers).astype(np.int64)
-            sound = _judge(found, i, numbers, tokens)
-            if sound.any():
-                yield i, numbers[sound], tokens[sound]
-            progress(len(numbers))
+def _look(source: Audited, sampling: _Sampling, known: _Known | None, task: tuple[int, np.ndarray]) -> _Chunk:
+    """Reads some rows and computes their figures.
+
+    known: rows of other splits, for comparing rules. task: the index of a part, and int64[row], numbers of its rows.
+    """
+    i, numbers = task
+    shape, part = source.shape, source.parts[i]
+    tokens = part.read(numbers).astype(np.int64)
+    sound, chunk = _judge(shape, i, numbers, tokens)
+    if not sound.any():
+        return chunk
+    number, tokens = numbers[sound], tokens[sound]
+    patches = shape.patches_of(tokens)
+    rules = _rules(shape, i, number, patches)
+    return chunk._replace(
+        rows=_rows(shape, number, patches, tokens, rules),
+        patches=patches[:: sampling.patches].copy(),
+        known=None if part.split == TRAIN else _Rules(*(column[:: sampling.rules].copy() for column in rules)),
+        one_rule=_one_rule(rules, known) if known is not None and shape.stride == 1 else (),
+    )
 
 
-def _judge(found: Figures, i: int, numbers: np.ndarray, tokens: np.ndarray) -> np.ndarray:
-    """Returns bool[row], true for sound rows. Records the other rows in `found`."""
-    shape = found.source.shape
+def _judge(shape: Shape, i: int, numbers: np.ndarray, tokens: np.ndarray) -> tuple[np.ndarray, _Chunk]:
+    """Returns bool[row], true for sound rows, and a chunk with the faults of the others."""
     aligned, in_range = shape.aligned(tokens), shape.in_range(tokens)
-    found.misaligned += [(i, int(n)) for n in numbers[~aligned]]
-    found.out_of_range += [(i, int(n)) for n in numbers[~in_range]]
-    found.highest = max(found.highest, int(tokens.max()))
-    if found.offset is None and not aligned.all():
+    offset = None
+    if not aligned.all():
         starts = np.flatnonzero(tokens[np.argmin(aligned)] == shape.patch_ids)
-        found.offset = int(starts[0]) if len(starts) else None
-    return aligned & in_range
+        offset = int(starts[0]) if len(starts) else None
+    misaligned, out_of_range = ([(i, int(n)) for n in numbers[~good]] for good in (aligned, in_range))
+    return aligned & in_range, _Chunk(len(numbers), misaligned, out_of_range, offset, int(tokens.max()))
 
 
 def _rules(shape: Shape, part: int, number: np.ndarray, patches: np.ndarray) -> _Rules:
@@ -183,14 +244,14 @@ def _rows(shape: Shape, number: np.ndarray, patches: np.ndarray, tokens: np.ndar
     steps = step_bits(grids, bits, shape.states)
     broken = _broken(grids, steps) if shape.stride == 1 else np.zeros(steps.shape, bool)
     scored = patches[:, : shape.scored_frames].reshape(n, -1)
-    states = np.stack([np.bincount(row.ravel(), minlength=shape.states) / row.size for row in grids])
+    states = _state_counts(grids, shape.states) / grids[0].size
     return Rows(
         part=rules.places[:, 0],
         number=number,
         period=_periods(patches),
         one_state=_one_state(grids[:, -1]),
         same_start=_one_state(grids[:, 0]),
-        whole=row_names(tokens),
+        whole=row_names(tokens.astype(patches.dtype)),
         later=row_names(flat[:, shape.patches :]),
         first=row_names(flat[:, : shape.patches]),
         length=token_gzip_lengths(np.ascontiguousarray(scored)),
@@ -223,13 +284,26 @@ def _one_state(grids: np.ndarray) -> np.ndarray:
     return (grids == grids[:, :1, :1]).all(axis=(1, 2))
 
 
+def _state_counts(grids: np.ndarray, states: int) -> np.ndarray:
+    """Returns int64[row, state], how many cells of each row are in each state. grids: uint8[row, ...]."""
+    counts = np.empty((len(grids), states), np.int64)
+    count_states(np.ascontiguousarray(grids.reshape(len(grids), -1)), np.empty((4, 256), np.int64), counts)
+    return counts
+
+
 def row_names(rows: np.ndarray) -> np.ndarray:
-    """Returns uint64[row], a hash of each row's bytes, equal for equal rows. rows: [row, ...] of any dtype."""
-    return np.array([int.from_bytes(blake2b(row.tobytes(), digest_size=8).digest()) for row in rows], np.uint64)
+    """Returns uint64[row], a hash of each row's values, equal for equal rows. rows: uint16 or uint32 [row, value]."""
+    found = np.empty(len(rows), np.uint64)
+    hash_rows(np.ascontiguousarray(rows), found)
+    return found
 
 
-def _one_rule(rows: _Rules, known: _Rules) -> list[tuple[int, int, int, int]]:
+def _arranged(rules: _Rules) -> _Known:
+    return _Known(others(rules.shares, rules.bits), rules.places, rules.grids)
+
+
+def _one_rule(rows: _Rules, known: _Known) -> list[tuple[int, int, int, int]]:
     """Returns pairs of a chunk's rows and known ones that are proved to share a rule: (part, row, part, row)."""
-    pairs = alike((rows.shares, known.shares), (rows.bits, known.bits))[:RULE_PROOFS]
+    pairs = alike(rows.shares, rows.bits, known.counts)[:RULE_PROOFS]
     shown = [(a, b) for a, b in pairs if one_rule(rows.grids[a], known.grids[b])]
     return [(*rows.places[a].tolist(), *known.places[b].tolist()) for a, b in shown]

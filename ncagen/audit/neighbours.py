@@ -11,8 +11,19 @@ of the remainders by 16, which is too little evidence to call a row noise.
 """
 
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import numpy as np
+
+from ncagen.audit.neighbour_kernels import (
+    BLOCK,
+    add_bits,
+    add_products,
+    count_common,
+    count_pairs,
+    count_repeats,
+    multiply_pairs,
+)
 
 OFFSETS = [(y, x) for y in range(3) for x in range(3)]
 CLASSES = 16
@@ -70,17 +81,12 @@ def agreement(grids: np.ndarray, states: int) -> tuple[np.ndarray, np.ndarray]:
     grids: uint8[row, frame, row, column]. Returns int64[row] each. Their quotient estimates the chance that two draws
     of the next state agree.
     """
-    names = neighbourhoods(grids).reshape(len(grids), -1)
-    after = grids[:, 1:].reshape(len(grids), -1).astype(np.uint64)
-    low = np.uint64((states - 1).bit_length())
-    shift = np.uint64(names.shape[1].bit_length()) + low
-    # Neighbourhood, then position, then next state: sorting groups repeats, in the order of time.
-    keys = names >> shift << shift | np.arange(names.shape[1], dtype=np.uint64) << low | after
-    keys.sort(axis=1)
-    same = keys[:, 1:] >> shift == keys[:, :-1] >> shift
-    mask = (np.uint64(1) << low) - np.uint64(1)
-    agreed = same & (keys[:, 1:] & mask == keys[:, :-1] & mask)
-    return same.sum(axis=1), agreed.sum(axis=1)
+    cells = grids[0, 1:].size
+    shift = cells.bit_length() + (states - 1).bit_length()
+    found = np.empty((len(grids), 2), np.int64)
+    table = np.empty(_slots(cells), np.uint64)
+    count_repeats(np.ascontiguousarray(grids), _HASH, np.uint64(shift), _wide(grids), table, found)
+    return found[:, 0], found[:, 1]
 
 
 def pair_shares(grids: np.ndarray, states: int) -> np.ndarray:
@@ -88,11 +94,10 @@ def pair_shares(grids: np.ndarray, states: int) -> np.ndarray:
 
     grids: uint8[row, frame, y, x]. Returns float32[row, neighbour, pair], 9 neighbours.
     """
-    n, rows = classes(states), len(grids)
-    cells = (grids % n).astype(np.int32)
-    base = np.arange(rows, dtype=np.int32)[:, None, None, None] * (n * n) + cells[:, 1:]
-    counts = [np.bincount((base + there * n).ravel(), minlength=rows * n * n) for there in around(cells)]
-    return (np.stack(counts).reshape(9, rows, n * n) / cells[0, 1:].size).swapaxes(0, 1).astype(np.float32)
+    n = classes(states)
+    counts = np.zeros((9, len(grids), n * n), np.int32)
+    count_pairs(_classed(grids, states), np.uint64(n), _wide(grids), counts)
+    return (counts / grids[0, 1:].size).swapaxes(0, 1).astype(np.float32)
 
 
 def pair_bits(shares: np.ndarray, cells: int) -> np.ndarray:
@@ -122,13 +127,8 @@ def step_bits(grids: np.ndarray, bits: np.ndarray, states: int) -> np.ndarray:
 
     grids: uint8[row, frame, y, x]. bits: as `pair_bits`.
     """
-    n = classes(states)
-    cells = (grids % n).astype(np.int32)
-    found = np.zeros(cells[:, 1:].shape, np.float32)
-    rows = np.arange(len(grids), dtype=np.int32)[:, None, None, None]
-    for k, there in enumerate(around(cells)):
-        table = bits[:, k].ravel()
-        found += table[rows * (n * n) + there * n + cells[:, 1:]]
+    found = np.empty(grids[:, 1:].shape, np.float32)
+    add_bits(_classed(grids, states), np.uint64(classes(states)), np.ascontiguousarray(bits), _wide(grids), found)
     return found.mean(axis=(2, 3))
 
 
@@ -159,35 +159,86 @@ def follows(grids: np.ndarray, step: int) -> bool:
     return told.sum() >= CLEARED and float((led[at[told]] == after[told]).mean()) >= CLEARED_AGREE
 
 
-def alike(shares: tuple[np.ndarray, np.ndarray], bits: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
+class Others(NamedTuple):
+    """Rows that others are compared with.
+
+    shares: float32[row, value]. own: float32[row], see `_own`. bits: float32[block, value, BLOCK], the rows in blocks,
+    zero beyond the last.
+    """
+
+    shares: np.ndarray
+    own: np.ndarray
+    bits: np.ndarray
+
+
+def others(shares: np.ndarray, bits: np.ndarray) -> Others:
+    """Arranges rows for `alike`. shares, bits: as `pair_shares` and `pair_bits`."""
+    share, bit = _flat(shares), _flat(bits)
+    blocks = -(-len(bit) // BLOCK)
+    padded = np.zeros((blocks * BLOCK, bit.shape[1]), np.float32)
+    padded[: len(bit)] = bit
+    return Others(share, _own(share, bit), np.ascontiguousarray(padded.reshape(blocks, BLOCK, -1).swapaxes(1, 2)))
+
+
+def alike(shares: np.ndarray, bits: np.ndarray, known: Others) -> np.ndarray:
     """Returns pairs of rows that could share a rule: the counts of each explain the steps of the other nearly as well.
 
-    shares, bits: of two sets of rows, as `pair_shares` and `pair_bits`. Returns int64[pair, 2], an index into each set,
-    most alike first.
+    shares, bits: as `pair_shares` and `pair_bits`. Returns int64[pair, 2], an index of these and of the known rows,
+    most alike first. One way is computed for all pairs, the other for those that it leaves, under one in a hundred.
     """
-    share, bit = ([part.reshape(len(part), -1) for part in both] for both in (shares, bits))
-    own = [(s * b).sum(axis=1) for s, b in zip(share, bit, strict=True)]
-    most = np.maximum(np.maximum(own[0][:, None], own[1][None]), TESTABLE_BITS)
-    there, back = share[0] @ bit[1].T / most, bit[0] @ share[1].T / most
-    score = np.minimum(there, back)
-    pairs = np.argwhere((score > SAME_LEAST) & (np.maximum(there, back) < SAME_MOST))
-    return pairs[np.argsort(-score[pairs[:, 0], pairs[:, 1]])]
+    share, bit = _flat(shares), _flat(bits)
+    most = np.maximum(np.maximum(_own(share, bit)[:, None], known.own[None]), TESTABLE_BITS)
+    there = np.zeros((len(share), len(known.bits), BLOCK), np.float32)
+    add_products(share, known.bits, there)
+    there = there.reshape(len(share), -1)[:, : len(known.own)] / most
+    pairs = np.argwhere(_is_same(there))
+    back = np.empty(len(pairs), np.float32)
+    multiply_pairs(bit, known.shares, pairs, back)
+    at = pairs[:, 0], pairs[:, 1]
+    back /= most[at]
+    same = _is_same(back)
+    score = np.minimum(there[at], back)[same]
+    return pairs[same][np.argsort(-score)]
+
+
+def _is_same(scores: np.ndarray) -> np.ndarray:
+    """Returns bool of the same shape, true for the scores of rows that could share a rule."""
+    return (scores > SAME_LEAST) & (scores < SAME_MOST)
+
+
+def _flat(counts: np.ndarray) -> np.ndarray:
+    """Counts of pairs as float32[row, value], in one piece. counts: [row, neighbour, pair]."""
+    return np.ascontiguousarray(counts.reshape(len(counts), -1))
+
+
+def _own(share: np.ndarray, bit: np.ndarray) -> np.ndarray:
+    """The bits that rows tell of their own steps: float32[row]. share, bit: as `_flat`."""
+    return (share * bit).sum(axis=1)
 
 
 def one_rule(a: np.ndarray, b: np.ndarray) -> bool:
     """Returns whether common neighbourhoods prove that two rows share a rule. a, b: uint8[frame, row, column]."""
-    (names_a, after_a), (names_b, after_b) = _map(a), _map(b)
-    _, i, j = np.intersect1d(names_a, names_b, assume_unique=True, return_indices=True)
-    if len(i) - np.bincount(after_a[i], minlength=1).max() < COMMON:
-        return False
-    return float((after_a[i] == after_b[j]).mean()) >= COMMON_AGREE
+    slots = _slots(a[1:].size)
+    names, states, marks = np.empty(slots, np.uint64), np.empty(slots, np.uint8), np.zeros(slots, np.uint8)
+    led = np.zeros(256, np.int64)
+    rows = np.ascontiguousarray(a), np.ascontiguousarray(b)
+    common, same = count_common(*rows, _HASH, _wide(a), names, states, marks, led)
+    return common - int(led.max()) >= COMMON and same / common >= COMMON_AGREE
 
 
-def _map(grids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Returns the hashes of a row's neighbourhoods that have several states, and the state that each led to first."""
-    mixed = _mixed(grids)
-    names, first = np.unique(neighbourhoods(grids)[mixed], return_index=True)
-    return names, grids[1:][mixed][first]
+def _wide(grids: np.ndarray) -> np.ndarray:
+    """Room for a grid with a border. grids: [..., y, x]."""
+    return np.empty((grids.shape[-2] + 2, grids.shape[-1] + 2), np.uint8)
+
+
+def _slots(cells: int) -> int:
+    """The slots of a table for so many neighbourhoods, at most half of them in use: a power of two."""
+    return 2 << cells.bit_length()
+
+
+def _classed(grids: np.ndarray, states: int) -> np.ndarray:
+    """The classes of cells, in one piece. grids: uint8[row, frame, y, x]."""
+    return np.ascontiguousarray(grids if states <= CLASSES else grids % CLASSES)
 
 
 def _mixed(grids: np.ndarray) -> np.ndarray:

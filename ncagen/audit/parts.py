@@ -32,8 +32,8 @@ TRAIN, VALIDATION, _ = SPLITS
 class Part:
     """Rows of one file, or of one band and split.
 
-    rows: how many. read: takes int64[row], row numbers, and returns integers [row, token]. trouble: a fault of the
-    whole part, such as tokens that are left over.
+    rows: how many. read: takes int64[row], row numbers, and returns integers [row, token]; several threads may call it.
+    trouble: a fault of the whole part, such as tokens that are left over.
     """
 
     name: str
@@ -58,6 +58,10 @@ class Audited:
     parts: tuple[Part, ...]
     streams: bool = False
     control: str = ""
+
+    def parts_of(self, split: str) -> list[int]:
+        """Lists the indices of a split's parts."""
+        return [i for i, part in enumerate(self.parts) if part.split == split]
 
 
 @dataclass(frozen=True)

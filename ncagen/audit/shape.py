@@ -10,7 +10,7 @@ from math import gcd
 import numpy as np
 
 from ncagen.errors import NcagenError
-from ncagen.sources.grid_tokens import patch_grids
+from ncagen.sources.grid_facts import patch_cells
 from ncagen.sources.nca.settings import SCORED_GRIDS
 from ncagen.sources.patches import DELIMITERS, GridRows, Patching, divisors, parse_grid
 from ncagen.sources.scored import TOKEN_BYTES
@@ -114,7 +114,7 @@ class Shape(Patching):
 
     def grids_of(self, patches: np.ndarray) -> np.ndarray:
         """Converts patches to cells. patches: integers [row, frame, patch]. Returns uint8[row, frame, y, x]."""
-        return patch_grids(self, patches)
+        return patch_cells(self, patches).reshape(*patches.shape[:2], self.height, self.width)
 
 
 def grid_of(text: str) -> dict[str, int]:

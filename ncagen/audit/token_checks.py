@@ -4,6 +4,7 @@ Not covered: how rows are made. `ncagen verify --regenerate` compares each row w
 """
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from itertools import combinations
 
 import numpy as np
@@ -63,7 +64,7 @@ def ratios(found: TokenFigures) -> Check:
 
 def ngrams(found: TokenFigures) -> Check:
     """Measures how tokens are distributed, and the bits that the previous token tells of one."""
-    vocabulary, tokens = found.source.row_format.vocabulary, found.tokens.astype(np.uint64)
+    vocabulary, tokens = found.source.row_format.vocabulary, found.tokens
     ids, counts = np.unique(tokens, return_counts=True)
     order = np.argsort(-counts, kind="stable")[:COMMONEST]
     numbers = {
@@ -91,9 +92,14 @@ def ladder(found: TokenFigures) -> Check:
 CHECKS: tuple[Callable[[TokenFigures], Check], ...] = (in_range, leakage, duplicates, ratios, ngrams, ladder)
 
 
-def check(found: TokenFigures) -> list[Check]:
-    """Runs all checks, in the page's order; n-grams and ladder are left out if ids are out of range."""
-    return [each(found) for each in CHECKS if each not in (ngrams, ladder) or not found.out_of_range]
+def check(found: TokenFigures, workers: int = 1) -> list[Check]:
+    """Runs all checks, in the page's order; n-grams and ladder are left out if ids are out of range.
+
+    workers: checks that run at the same time.
+    """
+    wanted = [each for each in CHECKS if each not in (ngrams, ladder) or not found.out_of_range]
+    with ThreadPoolExecutor(workers) as pool:
+        return list(pool.map(lambda each: each(found), wanted))
 
 
 def _copies(found: TokenFigures, split: str) -> list[int]:

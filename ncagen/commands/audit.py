@@ -8,6 +8,7 @@ import click
 from ncagen.audit.tokenfiles import DTYPES
 from ncagen.commands.arguments import folder_of
 from ncagen.commands.console import WRONG, progress
+from ncagen.cores import cores
 from ncagen.errors import NcagenError
 
 SAMPLE = 20_000
@@ -28,8 +29,9 @@ FLAT = ("states", "grid", "patch", "no_delimiters", "stride", "row_tokens", "dty
 @click.option("--row-tokens", type=click.IntRange(min=2), help="Of files: tokens of a row.  [found, if possible]")
 @click.option("--dtype", type=click.Choice(DTYPES), help="Of files without a header: the tokens' type.  [uint16]")
 @click.option("--rows", default=str(SAMPLE), help=f"Rows of each part to look at, evenly spaced, or all.  [{SAMPLE}]")
+@click.option("--workers", type=click.IntRange(min=1), default=cores, help="Threads.  [one per core]")
 @click.option("--json", "as_json", is_flag=True, help="Machine-readable output; no progress.")
-def audit(place, revision, band, split, rows, as_json, **flags):
+def audit(place, revision, band, split, rows, workers, as_json, **flags):
     """Check any file of NCA tokens, ours or others'.
 
     Looks at alignment, noise, rules, leakage, duplicates and complexity.
@@ -52,14 +54,14 @@ def audit(place, revision, band, split, rows, as_json, **flags):
     rows = sum(len(figures.chosen_rows(part.rows, most)) for part in source.parts)
     if isinstance(source, AuditedTokens):
         with progress(rows, "rows", as_json) as bar:
-            seen = token_figures.look(source, most, bar.update)
-        results = token_checks.check(seen)
+            seen = token_figures.look(source, most, bar.update, workers)
+        results = token_checks.check(seen, workers)
         shown = page.token_dict(seen, results) if as_json else page.token_page(seen, results)
     else:
         gzip_length(bytes(40))  # compiles before the bar is drawn
         with progress(rows, "rows", as_json) as bar:
-            found = figures.look(source, most, bar.update)
-        results = controls.intended(source.control, checks.check(found))
+            found = figures.look(source, most, bar.update, workers)
+        results = controls.intended(source.control, checks.check(found, workers))
         shown = page.to_dict(found, results) if as_json else page.page(found, results)
     click.echo(json.dumps(shown, indent=1) if as_json else shown)
     return WRONG if page.verdict(results) == checks.BAD else 0

@@ -3,8 +3,8 @@
 pyarrow's accessors for a footer's columns end the process on damaged ones, so it is decoded here. Its pages are decoded
 by `parquet_pages`, or by pyarrow after `parquet_bounds`. Source: parquet-format's parquet.thrift.
 
-Most of a footer is an entry for each column of each row group. Entries as pyarrow writes them match a pattern, which
-takes a fifth of the time of `parquet_thrift`; that one reads the others, and the numbers are the same.
+Most of a footer is an entry for each column of each row group. Entries as ncagen and pyarrow write them match a
+pattern, which takes a fifth of the time of `parquet_thrift`; that one reads the others, and the numbers are the same.
 """
 
 import re

@@ -6,26 +6,24 @@ row group's bytes, so that a reader can fetch and check one without the others. 
 path. `atomic_write` and `folder` write the bytes to disk. Only numpy and pyarrow are used.
 
 `content_sha256` is over the values and is the same for both file formats and every toolchain; the bytes of a Parquet
-file change with the version of pyarrow, those of an Arrow file have not changed so far.
+file change with the version of zstd in pyarrow, those of an Arrow file have not changed so far.
 """
 
 import hashlib
-import io
 import json
 import re
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from inspect import signature
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from ncagen.dataset import parquet_writer
 from ncagen.errors import NcagenError
-from ncagen.row_format import ROW_GROUP_ROWS, RowFormat, Rows, row_group_rows
+from ncagen.row_format import RowFormat, Rows, row_group_rows
 from ncagen.spec import BuildSpec
 
 FORMATS = ("parquet", "arrow")
@@ -39,26 +37,6 @@ SHARD_CANDIDATES = 2**32
 
 # No line of an error is longer: what it quotes may be its author's.
 LINE = 300
-
-# Byte-stream split puts the tokens' high bytes, which hardly vary, side by side; measured in docs/log.md. The first six
-# are pyarrow's defaults of today, named so that another default changes neither the bytes nor who can read them.
-_PARQUET = {
-    "version": "2.6",
-    "data_page_version": "1.0",
-    "data_page_size": 1 << 20,
-    "write_batch_size": 1024,
-    "use_compliant_nested_type": True,
-    "store_schema": True,
-    "compression": "zstd",
-    "compression_level": 1,
-    "use_dictionary": False,
-    "write_page_checksum": True,
-    "write_page_index": True,
-    "row_group_size": ROW_GROUP_ROWS,  # of usual rows; `to_bytes` has fewer in a row group where rows are long
-}
-# The same for options that came after the oldest pyarrow which is supported.
-_NEWER = {"use_content_defined_chunking": False, "max_rows_per_page": ROW_GROUP_ROWS}
-_PARQUET |= {name: value for name, value in _NEWER.items() if name in signature(pq.write_table).parameters}
 
 _SHA256 = re.compile("[0-9a-f]{64}")
 
@@ -134,27 +112,10 @@ def content_sha256(rows: Rows) -> str:
 
 def to_bytes(rows: Rows, record: Record, file_format: str) -> pa.Buffer:
     """The file of a shard, in memory."""
-    table, size = _table(rows, record), row_group_rows(rows.input_ids.shape[1])
-    return _parquet(table, size) if file_format == "parquet" else _arrow(table, size)
-
-
-def _parquet(table: pa.Table, size: int) -> pa.Buffer:
-    """A Parquet file, with size and hash of each row group's bytes in the footer's key-value metadata.
-
-    size: rows of a row group. Its bytes are counted as written: some versions of pyarrow put more than the column
-    chunks there.
-    """
-    sink, groups = io.BytesIO(), []
-    options = parquet_options(table.column_names)
-    del options["row_group_size"]  # the writer's is an argument of each write
-    with pq.ParquetWriter(sink, table.schema, **options) as writer:
-        for first in range(0, len(table), size):
-            start = sink.tell()
-            writer.write_table(table.slice(first, size), size)
-            with sink.getbuffer() as written:
-                groups.append(_described(written[start:]))
-        writer.add_key_value_metadata({GROUPS_KEY: _compact(groups)})
-    return pa.py_buffer(sink.getvalue())
+    metadata, size = {RECORD_KEY: _compact(asdict(record)).encode()}, row_group_rows(rows.input_ids.shape[1])
+    if file_format == "parquet":
+        return parquet_writer.write(rows.columns, size, metadata, GROUPS_KEY)
+    return _arrow(_table(rows, metadata), size)
 
 
 def _arrow(table: pa.Table, size: int) -> pa.Buffer:
@@ -196,13 +157,6 @@ def from_bytes(data: pa.Buffer | bytes, file_format: str, row_format: RowFormat)
     if content_sha256(rows) != record.content_sha256:
         raise DamagedShard("its rows do not match their hash")
     return rows, record
-
-
-def parquet_options(columns: Iterable[str]) -> dict[str, Any]:
-    """The options of `pyarrow.parquet.write_table` for a shard with these columns, input_ids among them."""
-    plain = [name for name in columns if name != "input_ids"]
-    encodings = {"input_ids.list.element": "BYTE_STREAM_SPLIT"} | dict.fromkeys(plain, "PLAIN")
-    return _PARQUET | {"column_encoding": encodings, "write_statistics": plain}
 
 
 @contextmanager
@@ -258,10 +212,10 @@ def _values(array: pa.Array) -> np.ndarray:
     return np.frombuffer(data, dtype, len(array), array.offset * dtype.itemsize) if data else np.empty(0, dtype)
 
 
-def _table(rows: Rows, record: Record) -> pa.Table:
+def _table(rows: Rows, metadata: dict[bytes, bytes]) -> pa.Table:
     columns = [_array(column) for column in rows.columns.values()]
     fields = [pa.field(name, column.type) for name, column in zip(rows.columns, columns, strict=True)]
-    return pa.Table.from_arrays(columns, schema=pa.schema(fields, metadata={RECORD_KEY: _compact(asdict(record))}))
+    return pa.Table.from_arrays(columns, schema=pa.schema(fields, metadata=metadata))
 
 
 def _compact(value: object) -> str:

@@ -172,7 +172,7 @@ def row_problems(manifest: Manifest, record: Record, rows: Rows, checks: RowChec
     rising = np.diff(rows.candidate.astype(np.int64), prepend=np.int64(first) - 1) > 0
     last = int(rows.candidate[-1]) - first
     counts = record.tried == record.rows + record.below + record.above == last + 1
-    right = {"a token is not in the vocabulary": (rows.input_ids < manifest.row_format.vocabulary).all(axis=1)}
+    right = {"a token is not in the vocabulary": rows.input_ids.max(axis=1) < manifest.row_format.vocabulary}
     right |= checks.problems(rows)
     if measure := manifest.measure:
         right[f"the row is not in band {band.name}"] = inside(measure, band, rows[measure.column])

@@ -12,7 +12,8 @@ Not covered: producing the bits, zlib's Z_FIXED and Z_HUFFMAN_ONLY strategies, l
 
 import numpy as np
 
-from ncagen.kernels import inlined, kernel
+from ncagen.deflate.masks import BYTES, equal_to_next
+from ncagen.kernels import inlined, kernel, trailing_zeros
 
 LITERALS = 286  # literals 0..255, end of block 256, lengths 257..285
 DISTANCES = 30
@@ -47,13 +48,14 @@ _LENGTHS_ORDER = np.array([16, 17, 18, 0, 8, 7, 9, 6, 10, 5, 11, 4, 12, 3, 13, 2
 
 
 def tree_scratch():
-    """Makes the arrays for building trees in one thread: heap, merged nodes, code lengths, runs, codes per length."""
+    """Makes one thread's arrays: heap, merged nodes, code lengths, runs, codes per length, copies of the runs."""
     return (
         np.zeros(1024, np.uint32),
         np.zeros(1024, np.int16),
         np.zeros(1024, np.uint8),
         np.zeros(32, np.int32),
         np.zeros(64, np.int64),
+        np.zeros((4, 16), np.int32),
     )
 
 
@@ -173,7 +175,7 @@ def code_lengths(counts, first, size, longest, scratch):
 
     The lengths are left in scratch[2]; extra bits are not counted.
     """
-    heap, merged, lengths, _, of_length = scratch
+    heap, merged, lengths, _, of_length, _ = scratch
     for s in range(LITERALS):
         lengths[s] = 0
     used, top, made_up = _fill_heap(counts, first, size, heap)
@@ -189,53 +191,70 @@ def code_lengths(counts, first, size, longest, scratch):
     return top, bits - made_up
 
 
-@kernel
-def _count_runs(lengths, top, runs):
-    """`scan_tree`: counts the symbols (0..15 a length, 16..18 repeats) that describe lengths[0..top]."""
-    lengths[top + 1], lengths[top + 2] = 254, 255  # end every run
-    s = 0
-    while s <= top:
-        length = lengths[s]
-        if lengths[s + 1] != length or lengths[s + 2] != length:
-            runs[length] += 1
-            s += 1
-            continue
-        end = s + 3
-        while lengths[end] == length:
-            end += 1
-        left = end - s
-        s = end
-        if length == 0:
-            runs[18] += left // 138
-            left %= 138
-            if left > 10:
-                runs[18] += 1
-            elif left > 2:
-                runs[17] += 1
-            else:
-                runs[0] += left
+@inlined
+def _repeat(length, run, runs):
+    """Replaces a run of three or more equal lengths, each counted as itself, by the symbols that repeat a length."""
+    if length == 0:
+        runs[0] -= run
+        runs[18] += run // 138
+        left = run % 138
+        if left > 10:
+            runs[18] += 1
+        elif left > 2:
+            runs[17] += 1
         else:
-            runs[length] += 1  # the length itself, then repeats of 3..6
-            left -= 1
-            runs[16] += left // 6
-            left %= 6
-            if left > 2:
-                runs[16] += 1
-            else:
-                runs[length] += left
+            runs[0] += left
+    else:
+        left = run - 1  # the length itself comes first, then repeats of 3..6
+        runs[length] -= left
+        runs[16] += left // 6
+        left %= 6
+        if left > 2:
+            runs[16] += 1
+        else:
+            runs[length] += left
+
+
+@kernel
+def _count_runs(lengths, top, runs, copies):
+    """`scan_tree`: counts the symbols (0..15 a length, 16..18 repeats) that describe lengths[0..top].
+
+    First every length is counted as itself, in several copies: a processor waits for a count that was written a few
+    cycles ago. Most lengths are no run of three; the runs are found from masks of equal neighbours.
+    """
+    lengths[top + 1], lengths[top + 2] = 254, 255  # end every run
+    copies[:, :] = 0
+    for s in range(np.uint64(top + 1)):
+        copies[s & np.uint64(3), np.uint64(lengths[s])] += 1
+    for length in range(16):
+        runs[length] += copies[0, length] + copies[1, length] + copies[2, length] + copies[3, length]
+    last = np.uint64(0)  # whether the length before this block equals its first one
+    for block in range(0, top + 1, BYTES):
+        same = equal_to_next(lengths, np.uint64(block))
+        starts = same & equal_to_next(lengths, np.uint64(block + 1)) & ~(same << _ONE | last)
+        last = same >> np.uint64(63)
+        while starts != 0:
+            s = block + trailing_zeros(starts)
+            starts &= starts - _ONE
+            if s > top:  # what stands after the two that end every run means nothing
+                break
+            end = s + 1 + trailing_zeros(~(same >> np.uint64(s - block)))
+            while end >= block + BYTES and lengths[end] == lengths[s]:
+                end += 1
+            _repeat(lengths[s], end - s, runs)
 
 
 @kernel
 def dynamic_bits(counts, scratch):
     """Counts the bits of a block's symbols and trees with a dynamic code, without extra bits and the first three."""
-    lengths, runs = scratch[2], scratch[3]
+    lengths, runs, copies = scratch[2], scratch[3], scratch[5]
     for s in range(19):
         runs[s] = 0
     top, bits = code_lengths(counts, 0, LITERALS, 15, scratch)
-    _count_runs(lengths, top, runs)
+    _count_runs(lengths, top, runs, copies)
     top, more = code_lengths(counts, DISTANCE, DISTANCES, 15, scratch)
     bits += more
-    _count_runs(lengths, top, runs)
+    _count_runs(lengths, top, runs, copies)
     _, more = code_lengths(runs, 0, 19, 7, scratch)
     bits += more + 2 * runs[16] + 3 * runs[17] + 7 * runs[18]
     last = 18

@@ -4,16 +4,21 @@ The length is that of madler's zlib (1.2.12 to 1.3.x; memLevel 8, 32 KB window),
 zlib-ng, libdeflate and others compress differently, so Python's zlib gives another length where it is built on one of
 them. In a gzip member (RFC 1952) of 10 + 8 bytes around the deflate stream, this is `len(zlib.compress(data, 9)) + 12`.
 
-`lz77.py` finds the matches, `huffman.py` counts the bits. Every function here may be called from several threads at
-once; the kernels release the GIL. Not covered: the compressed bytes, other levels.
+`lz77.py` finds the matches, `token_parse.py` those of most rows of tokens, `huffman.py` counts the bits. Every function
+here may be called from several threads at once; the kernels release the GIL. Not covered: the compressed bytes, other
+levels.
 """
+
+import threading
 
 import numpy as np
 
-from ncagen.deflate import huffman, lz77
-from ncagen.kernels import kernel
+from ncagen.deflate import huffman, lz77, token_parse
+from ncagen.kernels import inlined, kernel
 
 OVERHEAD = 18  # bytes of a gzip header and trailer
+
+_thread = threading.local()
 
 
 @kernel
@@ -23,15 +28,13 @@ def _long_bits(data, head, prev, counts, ends, trees):
 
 
 @kernel
-def _short_length(words, n, at_least, scratch, trees):
-    """Computes the gzip length of the n <= SHORT bytes in words, or 0 if it is proven below at_least.
+def _short_length(counts, n, at_least, trees):
+    """Computes the gzip length of n <= SHORT bytes from their counts of symbols, or 0 if it is proven below at_least.
 
     Let m be the bytes of the block with the shorter of the fixed and the dynamic code. deflate needs m bytes, or n + 5
     if n + 4 <= m. That never falls as m grows, and m is at most the size with the fixed code, which therefore bounds
     the length before any tree is built.
     """
-    links, heads, counts = scratch
-    lz77.parse_short(words, n, links, heads, counts)
     if at_least > 0:
         _, fixed = huffman.extra_and_fixed_bits(counts)
         most = (fixed + 10) >> 3
@@ -40,31 +43,47 @@ def _short_length(words, n, at_least, scratch, trees):
     return OVERHEAD + ((huffman.after_block(counts, n, 0, trees) + 7) >> 3)
 
 
+@inlined
+def _four_words(words, at, first, second, third):
+    """Writes the words that start within one token, from it and the two after it."""
+    both = np.uint64(first) | np.uint64(second) << np.uint64(32)
+    words[at] = both
+    words[at + np.uint64(1)] = both >> np.uint64(8) | np.uint64(third) << np.uint64(56)
+    words[at + np.uint64(2)] = both >> np.uint64(16) | np.uint64(third) << np.uint64(48)
+    words[at + np.uint64(3)] = both >> np.uint64(24) | np.uint64(third) << np.uint64(40)
+
+
 @kernel
 def _words_of_tokens(tokens, row, words):
     """Writes the bytes of tokens[row] as little-endian int32, in the form of `lz77.words_of_bytes`."""
-    word = np.uint64(0)
-    for t in range(tokens.shape[1] - 1, -1, -1):
-        token = np.uint64(tokens[row, t])
-        words[4 * t + 3] = word << np.uint64(8) | token >> np.uint64(24)
-        words[4 * t + 2] = word << np.uint64(16) | token >> np.uint64(16)
-        words[4 * t + 1] = word << np.uint64(24) | token >> np.uint64(8)
-        word = word << np.uint64(32) | token
-        words[4 * t] = word
+    count = np.uint64(tokens.shape[1])
+    if count > np.uint64(1):
+        for t in range(np.uint64(0), count - np.uint64(2)):
+            at = np.uint64(4) * t
+            _four_words(words, at, tokens[row, t], tokens[row, t + np.uint64(1)], tokens[row, t + np.uint64(2)])
+        at = np.uint64(4) * count - np.uint64(8)
+        _four_words(words, at, tokens[row, count - np.uint64(2)], tokens[row, count - np.uint64(1)], 0)
+    if count > np.uint64(0):
+        _four_words(words, np.uint64(4) * count - np.uint64(4), tokens[row, count - np.uint64(1)], 0, 0)
 
 
 @kernel
-def _score_tokens(tokens, at_least, out, words, scratch, trees):
+def _score_tokens(tokens, at_least, out, words, links, heads, counts, token_scratch, trees):
+    n = 4 * tokens.shape[1]
+    fits = 0 < n <= 4 * token_parse.MOST_TOKENS
     for row in range(len(tokens)):
         _words_of_tokens(tokens, row, words)
-        out[row] = _short_length(words, 4 * tokens.shape[1], at_least, scratch, trees)
+        if not fits or not token_parse.parse_tokens(tokens, row, words, token_scratch, counts):
+            lz77.parse_short(words, n, links, heads, counts)
+        out[row] = _short_length(counts, n, at_least, trees)
 
 
 @kernel
-def _score_bytes(data, out, words, scratch, trees):
+def _score_bytes(data, out, words, links, heads, counts, trees):
     for row in range(len(data)):
         lz77.words_of_bytes(data[row], words)
-        out[row] = _short_length(words, data.shape[1], 0, scratch, trees)
+        lz77.parse_short(words, data.shape[1], links, heads, counts)
+        out[row] = _short_length(counts, data.shape[1], 0, trees)
 
 
 def defined_length(data):
@@ -107,9 +126,16 @@ def _lengths(data):
     if data.shape[1] > lz77.SHORT:
         return np.array([defined_length(row) for row in data], np.int32)
     out = np.empty(len(data), np.int32)
-    words, *scratch = lz77.short_scratch()
-    _score_bytes(data, out, words, tuple(scratch), huffman.tree_scratch())
+    _score_bytes(data, out, *lz77.short_scratch(), huffman.tree_scratch())
     return out
+
+
+def _token_scratch(tokens):
+    """Returns the arrays to score rows of so many tokens: one set for each thread, for the length that it had last."""
+    if getattr(_thread, "tokens", None) != tokens:
+        _thread.scratch = *lz77.short_scratch(), token_parse.token_scratch(), huffman.tree_scratch()
+        _thread.tokens = tokens
+    return _thread.scratch
 
 
 def token_gzip_lengths(tokens, at_least=0, out=None):
@@ -130,8 +156,7 @@ def token_gzip_lengths(tokens, at_least=0, out=None):
         raise ValueError(f"out must be a C-contiguous int32 of shape ({len(tokens)},), not {out.dtype} {out.shape}")
     tokens = np.require(tokens, requirements="W")  # as above
     if 4 * tokens.shape[1] <= lz77.SHORT:
-        words, *scratch = lz77.short_scratch()
-        _score_tokens(tokens, at_least, out, words, tuple(scratch), huffman.tree_scratch())
+        _score_tokens(tokens, at_least, out, *_token_scratch(tokens.shape[1]))
         return out
     for row in range(len(tokens)):
         out[row] = defined_length(tokens[row].astype("<u4").view(np.uint8))

@@ -189,7 +189,7 @@ def _link_all(words, n, links, heads):
 
 
 @inlined
-def _extent(words, a, b, most):
+def extent(words, a, b, most):
     """How many bytes at a and b agree, at most `most`."""
     length = 0
     while length < most:
@@ -254,7 +254,7 @@ def _of_eight_or_more(words, links8, i, most, best, source, first):
     while p >= first + skip:
         c = p - skip
         if (words[c & _INDEX] ^ here) | (words[p & _INDEX] ^ end) == 0:
-            length = _extent(words, c, i, most)
+            length = extent(words, c, i, most)
             if length > best:
                 best, source = length, c
                 if best >= most:
@@ -277,7 +277,7 @@ def _longest(words, links, i, most, best, first):
         source = _same_eight(words, links[2], i)
         if source == 0:
             return _of_three_to_seven(words, links, i, most, best)
-        best = _extent(words, source, i, most)
+        best = extent(words, source, i, most)
         if best >= most:
             return best, source
     return _of_eight_or_more(words, links[2], i, most, best, source, first)

@@ -22,7 +22,7 @@ from ncagen.dataset import atomic_write
 from ncagen.dataset.folder import Folder
 from ncagen.dataset.manifest import SPLITS, File
 from ncagen.factory.make_shard import BuildJob, pack
-from ncagen.factory.scheduler import build, threads
+from ncagen.factory.scheduler import build, local
 from ncagen.philox import STREAMS
 from ncagen.row_format import Rows, band_measure
 from ncagen.selection import Tally, inside
@@ -59,7 +59,7 @@ def bench(spec: BuildSpec, file_format: str, workers: int, rounds: int) -> Bench
         try:
             begun = time.perf_counter()
             job = BuildJob(spec, file_format, Folder(folder / "dataset"))
-            build(job, threads(job, workers))
+            build(job, local(job, workers))
             build_seconds.append(time.perf_counter() - begun)
         finally:
             shutil.rmtree(folder)

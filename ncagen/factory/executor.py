@@ -1,12 +1,14 @@
 """Runs several shard tasks at the same time: the interface that `scheduler` uses, and the threads of this process.
 
 An executor does not choose tasks and does not judge failures; `scheduler` does both. The kernels release the
-interpreter lock, so threads are as fast as processes. `factory/ray` has the executor of a cluster.
+interpreter lock, so up to about eight threads are as fast as processes. `process_executor` has the executor for more
+than that, `factory/ray` the one of a cluster.
 """
 
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from typing import Protocol
@@ -22,6 +24,14 @@ No candidates means that the rows were found.
 
 class NodeLost(Exception):
     """The machine that ran a task is gone. The task is not to blame and can be started again."""
+
+
+class Crashed(Exception):
+    """The process that ran a task is gone, and its machine is not."""
+
+    def __init__(self, out_of_memory: bool):
+        why = "its node's memory ran out" if out_of_memory else "it was killed, or its code crashed"
+        super().__init__(f"the process that made it is gone: {why}")
 
 
 class Stopped(Exception):
@@ -56,11 +66,6 @@ class Executor(Protocol):
         """
 
 
-def progress(rows: int, candidates: int) -> RowsFound | RowsMade:
-    """The event for one call of a task's `Report`."""
-    return RowsMade(rows, candidates) if candidates else RowsFound(rows)
-
-
 class ThreadExecutor:
     """Calls make(task, report) in threads of this process."""
 
@@ -69,7 +74,9 @@ class ThreadExecutor:
         self._make = make
         self._stop = threading.Event()
         self._pool = ThreadPoolExecutor(workers, "ncagen")
-        self._events: SimpleQueue[Progress | TaskEnded] = SimpleQueue()
+        self._ended: SimpleQueue[TaskEnded] = SimpleQueue()
+        self._found = self._made = self._candidates = 0
+        self._counting = threading.Lock()
 
     def __enter__(self) -> "ThreadExecutor":
         return self
@@ -82,13 +89,20 @@ class ThreadExecutor:
         self._pool.submit(self._run, task)
 
     def poll(self, seconds: float) -> list[Progress | TaskEnded]:
-        try:
-            events = [self._events.get(timeout=seconds)]
-        except Empty:
-            return []
-        while not self._events.empty():
-            events.append(self._events.get())
-        return events
+        """As of `Executor`: the sums of all progress since the last call. Only a task's end is worth waking up for."""
+        ended = []
+        with suppress(Empty):
+            ended.append(self._ended.get(timeout=seconds))
+            while True:
+                ended.append(self._ended.get_nowait())
+        return [*self._progress(), *ended]
+
+    def _progress(self) -> list[Progress]:
+        """Takes what was counted."""
+        with self._counting:
+            found, made, candidates = self._found, self._made, self._candidates
+            self._found = self._made = self._candidates = 0
+        return [*([RowsFound(found)] if found else []), *([RowsMade(made, candidates)] if candidates else [])]
 
     def _run(self, task: ShardTask) -> None:
         outcome: ShardResult | BaseException
@@ -96,9 +110,14 @@ class ThreadExecutor:
             outcome = self._make(task, self._report_or_stop)
         except BaseException as error:  # whatever it is, `poll` has to tell, or a build would wait for ever
             outcome = error
-        self._events.put(TaskEnded(task, outcome))
+        self._ended.put(TaskEnded(task, outcome))
 
     def _report_or_stop(self, rows: int, candidates: int) -> None:
         if self._stop.is_set():
             raise Stopped
-        self._events.put(progress(rows, candidates))
+        with self._counting:
+            if candidates:
+                self._made += rows
+                self._candidates += candidates
+            else:
+                self._found += rows

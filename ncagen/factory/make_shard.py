@@ -4,7 +4,7 @@ Which rows a shard holds is `search`'s job; this module keeps what is intact, ma
 that comes with a receipt accepts no shard but those that the receipt names.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -125,15 +125,16 @@ def _fill(
         tallies = {band: Tally(record.rows, record.below, record.above) for band, record in records.items()}
         known = {band: receipt.candidates(record) for band, record in records.items()}
         steps = repeat(spec, split, known, device)
-    rows = _collect(steps, report)
+    rows = {band: job.row_format.empty(spec.shard_rows(split, shard)) for band in bands}
+    _collect(steps, rows, report)
     return {band: (rows[band], tallies[band]) for band in bands}
 
 
-def _collect(steps: Iterable[Step], report: Report) -> dict[Band, Rows]:
-    """All rows of each band, reported batch by batch."""
-    parts: dict[Band, list[Rows]] = {}
+def _collect(steps: Iterable[Step], whole: Mapping[Band, Rows], report: Report) -> None:
+    """Fills the rows of each band, reported batch by batch. They are copied while they are in the processor's cache."""
+    filled = dict.fromkeys(whole, 0)
     for step in steps:
         for band, rows in step.kept.items():
-            parts.setdefault(band, []).append(rows)
+            whole[band].put(filled[band], rows)
+            filled[band] += len(rows)
         report(sum(map(len, step.kept.values())), step.candidates)
-    return {band: Rows.concatenate(some) for band, some in parts.items()}

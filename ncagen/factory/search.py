@@ -40,20 +40,21 @@ def search(
     """
     source = source_of(spec)
     source.check(device)
-    measure = band_measure(source.measures)
+    measure, most = band_measure(source.measures), source.batch_candidates(device)
+    limits = {band: band.limits(measure) for band in tallies}
     tried = 0
     while unfilled := [band for band in tallies if tallies[band].kept < wanted]:
         needed = _candidates_needed([tallies[band] for band in unfilled], wanted)
-        size = max(FEWEST_CANDIDATES, min(source.batch_candidates(device), needed))
+        size = max(FEWEST_CANDIDATES, min(most, needed))
         if tried + size > SHARD_CANDIDATES:
             raise NcagenError(f"shard {shard} has no candidates left: {unfilled[0].name} is too rare for this spec")
         first = shard * SHARD_CANDIDATES + tried
         candidates = np.arange(first, first + size, dtype=np.uint64)
-        at_least = min(band.limits(measure)[0] for band in unfilled)
+        at_least = min(limits[band][0] for band in unfilled)
         batch = source.batch((spec.seed, STREAMS[split]), candidates, at_least, device)
         kept = {}
         for band in unfilled:
-            chosen = choose(measure, band, batch.score, wanted - tallies[band].kept, tallies[band])
+            chosen = choose(limits[band], batch.score, wanted - tallies[band].kept, tallies[band])
             if len(chosen):
                 kept[band] = rows_of(source, batch, chosen)
         yield Step(size, kept)

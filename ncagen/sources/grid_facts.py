@@ -41,7 +41,9 @@ def computed(facts: Iterable[str], grids: np.ndarray) -> dict[str, np.ndarray]:
         return {}
     found = np.empty((len(_COLUMNS), len(grids)), np.int64)
     counts = np.empty((4, 256), np.int64)
-    grid_facts_kernels.grid_facts(np.ascontiguousarray(grids), logarithm.log_table(), counts, found)
+    grids = np.ascontiguousarray(grids)
+    flat = grids.reshape(len(grids), grids.shape[1] * grids.shape[2])
+    grid_facts_kernels.grid_facts(grids, flat, logarithm.log_table(), counts, found)
     every = dict(zip(_COLUMNS, found, strict=True))
     every["entropy_micronats"] = _micronats(every["entropy_micronats"])
     return {name: every[name].astype(np.int32) for name in names}

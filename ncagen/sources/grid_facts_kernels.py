@@ -117,10 +117,10 @@ def _entropy(counts, total, logarithms):
 
 
 @kernel
-def grid_facts(grids, logarithms, counts, found):
-    """Writes all facts of rows. grids: uint8[row, frame, cell]. counts: int64[4, 256]. found: int64[6, row]."""
+def grid_facts(grids, flat, logarithms, counts, found):
+    """Writes all facts of rows. grids: uint8[row, frame, cell]. flat: the same, uint8[row, frame * cell]. counts:
+    int64[4, 256]. found: int64[6, row]."""
     rows, frames, cells = grids.shape
-    flat = grids.reshape(rows, frames * cells)
     for r in range(np.uint64(rows)):
         found[PERIOD, r], found[TRANSIENT, r] = _period(grids[r])
         found[CHANGED, r] = _changed(grids[r])

@@ -65,16 +65,19 @@ def patch_tokens(shape: GridRows, grids: np.ndarray) -> np.ndarray:
     return (cells @ digits).astype(shape.token_dtype)
 
 
-def rows(shape: GridRows, patches: np.ndarray) -> np.ndarray:
+def rows(shape: GridRows, *parts: np.ndarray) -> np.ndarray:
     """Puts the patches of each grid between delimiters.
 
-    patches: uint16 or uint32 [batch, frame, patch]. Returns the same dtype [batch, token], frames * tokens_per_grid
-    tokens in each row.
+    parts: uint16 or uint32 [batch, frame, patch], the frames of each after those of the one before. Returns the same
+    dtype [batch, token], tokens_per_grid for each frame.
     """
-    batch, frames, _ = patches.shape
-    out = np.empty((batch, frames, shape.tokens_per_grid), patches.dtype)
+    batch, frames = len(parts[0]), sum(part.shape[1] for part in parts)
+    out = np.empty((batch, frames, shape.tokens_per_grid), parts[0].dtype)
     out[..., 0] = shape.patch_ids
-    out[..., 1:-1] = patches
+    first = 0
+    for part in parts:
+        out[:, first : first + part.shape[1], 1:-1] = part
+        first += part.shape[1]
     out[..., -1] = shape.patch_ids + 1
     return out.reshape(batch, frames * shape.tokens_per_grid)
 

@@ -6,6 +6,7 @@ are left out where a source says so. Not covered: bands (`selection`), and how t
 """
 
 from fractions import Fraction
+from functools import lru_cache
 
 import numpy as np
 
@@ -23,6 +24,7 @@ def gzip_columns(scored_bytes: int, doc: str) -> tuple[Column, Column]:
     return Column(GZIP_BYTES, "int32", doc), Column(GZIP_RATIO, "float32", f"`{GZIP_BYTES}` by {scored_bytes:,}")
 
 
+@lru_cache(maxsize=64)
 def gzip_measure(scored_bytes: int) -> Measure:
     """Returns the measure that bands select by: the gzip length over the scored bytes."""
     return Measure(GZIP_BYTES, GZIP_RATIO, Fraction(scored_bytes))

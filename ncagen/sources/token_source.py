@@ -21,7 +21,7 @@ from ncagen.sources.scored import SCORED_TOKENS, TOKEN_BYTES
 from ncagen.sources.source import Grids, Option, Stage, no_stage
 from ncagen.spec import BuildSpec
 
-BATCH_TOKENS, BATCH_LIMITS = 2**19, (16, 512)
+BATCH_TOKENS, BATCH_LIMITS = 2**20, (16, 1024)
 SEARCH_DIVISOR = 80  # of the match search's time: see `Nca.candidate_work`
 
 Range = tuple[type[int] | type[float], float, float]

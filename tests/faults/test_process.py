@@ -181,7 +181,7 @@ def test_ctrl_c_within_a_shard_ends_the_build(flags, tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize("seconds", [5, *(pytest.param(n, marks=pytest.mark.nightly) for n in (2, 8, 11))])
 def test_ctrl_c_while_kernels_compile_ends_the_build(seconds, tmp_path):
-    environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path / "cache")}
+    environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path / "cache"), "NCAGEN_KERNELS": "compile"}
     process = start("build", *FLAGS, "--out", tmp_path / "a", env=environment)
     time.sleep(seconds)
     assert process.poll() is None

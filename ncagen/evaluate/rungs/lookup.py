@@ -1,8 +1,8 @@
 """The lookup: what followed the same neighbourhood earlier in the row, with back-off to smaller neighbourhoods.
 
 A cell's next state is predicted from its 3 x 3 neighbourhood, then from the cross of 5 cells, the cell itself, and the
-row's histogram of cells. Each level is smoothed with the next one (Witten and Bell, as in `counts`). Not covered:
-anything that generalises between neighbourhoods (`fitted`).
+row's histogram of cells. Each level is smoothed with the next one (Witten and Bell, as in `counts`); `lookup_kernels`
+does the arithmetic. Not covered: anything that generalises between neighbourhoods (`fitted`).
 """
 
 from collections.abc import Callable
@@ -10,6 +10,7 @@ from collections.abc import Callable
 import numpy as np
 
 from ncagen.evaluate.rungs.counts import histogram
+from ncagen.evaluate.rungs.lookup_kernels import predict
 from ncagen.evaluate.rungs.scores import Scores, of_cells
 from ncagen.evaluate.sample import GridSample
 
@@ -37,26 +38,12 @@ def _predicted(cells: np.ndarray, histograms: np.ndarray) -> tuple[np.ndarray, n
     """
     rows, grids = cells.shape[:2]
     states = histograms.shape[2]
-    after = cells[:, 1:].reshape(rows, grids - 1, -1).astype(np.int64)
-    levels = [level.reshape(rows, grids - 1, -1) for level in neighbourhoods(cells[:, :-1])]
-    counts = [np.zeros((level.max() + 1, states), np.int32) for level in levels]
-    nats, right = np.empty(after.shape), np.empty(after.shape, bool)
-    for grid in range(grids - 1):
-        p = np.broadcast_to(histograms[:, grid, None], (*after[:, grid].shape, states))
-        for level, seen in zip(levels, counts, strict=True):
-            at = level[:, grid]
-            p = _smoothed(seen[at], p)
-            np.add.at(seen, (at, after[:, grid]), 1)
-        nats[:, grid] = -np.log(np.take_along_axis(p, after[:, grid, :, None], axis=2)[..., 0])
-        right[:, grid] = p.argmax(axis=2) == after[:, grid]
-    return nats, right
-
-
-def _smoothed(counts: np.ndarray, weaker: np.ndarray) -> np.ndarray:
-    """Witten-Bell: counts mixed with a weaker prediction, which stays where there are none. Both are [..., state]."""
-    distinct = np.count_nonzero(counts, axis=-1)[..., None]
-    total = counts.sum(axis=-1, keepdims=True) + distinct
-    return np.where(total > 0, (counts + distinct * weaker) / np.maximum(total, 1), weaker)
+    after = np.ascontiguousarray(cells[:, 1:]).reshape(rows, grids - 1, -1)
+    levels = tuple(level.reshape(rows, grids - 1, -1) for level in neighbourhoods(cells[:, :-1]))
+    counts = tuple(np.zeros((level.max() + 1, states), np.int32) for level in levels)
+    chance, right = np.empty(after.shape), np.empty(after.shape, bool)
+    predict(after, levels, counts, np.ascontiguousarray(histograms), np.empty(states), chance, right)
+    return -np.log(chance), right
 
 
 def neighbourhoods(cells: np.ndarray) -> list[np.ndarray]:

@@ -18,7 +18,7 @@ from ncagen.dataset.folder import Folder
 from ncagen.errors import NcagenError
 from ncagen.factory.claim import check
 from ncagen.factory.events import NodesChanged, Progress, RowsFound, RowsMade, ShardResult, ShardTask
-from ncagen.factory.executor import NodeLost, TaskEnded
+from ncagen.factory.executor import Crashed, NodeLost, TaskEnded
 from ncagen.factory.make_shard import BuildJob, make
 from ncagen.factory.ray.connection import joined, reachable
 from ncagen.factory.ray.node_monitor import NodeMonitor
@@ -31,14 +31,6 @@ from ncagen.sources.token_source import TokenSource
 HEAD_SECONDS = 20.0
 # How long after a process ended the loss of its node may be noticed.
 SETTLE_SECONDS = 4.0
-
-
-class Crashed(Exception):
-    """The process that ran a task is gone, and its machine is not."""
-
-    def __init__(self, out_of_memory: bool):
-        why = "its node's memory ran out" if out_of_memory else "it was killed, or its code crashed"
-        super().__init__(f"the process that made it is gone: {why}")
 
 
 class Done(NamedTuple):

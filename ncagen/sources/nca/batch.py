@@ -92,16 +92,18 @@ class NcaBatch:
         sums: int64[row, frame after the scored ones], if given, is filled with the entropy of the trajectories.
         """
         settings, first = self.settings, self.settings.scored_frames
-        patches = self.patches[chosen]
+        parts = [self.patches[chosen]]
         if settings.frames > first:
             drawn = Rules(*(weights[chosen] for weights in self.drawn))
             last = self.grids[chosen, -1]
             arguments = settings, self.key, self.candidates[chosen], drawn, last, first, settings.frames - first
             rest = rollout(self.backend, *arguments, sums)
-            patches = np.concatenate([patches, self.backend.patch_tokens(settings, rest)], axis=1)
+            parts.append(self.backend.patch_tokens(settings, rest))
         if settings.rearranges:
-            patches = controls.rearrange(settings, self.key, self.candidates[chosen], patches)
-        return grid_tokens.rows(settings, patches), np.ascontiguousarray(patches[:, :first])
+            whole = np.concatenate(parts, axis=1)
+            whole = controls.rearrange(settings, self.key, self.candidates[chosen], whole)
+            return grid_tokens.rows(settings, whole), np.ascontiguousarray(whole[:, :first])
+        return grid_tokens.rows(settings, *parts), parts[0]
 
     def _entropy_sums(self, chosen: np.ndarray, rest: np.ndarray | None) -> np.ndarray:
         """Adds up the entropy of rows, without their first grid. rest: int64[row, frame]. Returns int64[row]."""

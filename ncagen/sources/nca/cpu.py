@@ -4,16 +4,16 @@ It is fast for three reasons. The arithmetic is on pairs of 16-bit integers in v
 only for cells whose best logits are so close that noise could change the winner; noise is bounded, so leaving it out
 elsewhere is exact. And a batch is one call, without the interpreter lock.
 
-This module makes the arrays of a batch, `cpu_kernels` computes on them. Not covered: scores, bands and files.
-`tests/test_identity.py` compares the results with the definition bit for bit.
+This module makes the results' arrays; `sample_kernels` draws, `cpu_kernels` computes steps in the arrays of
+`workspace`. Not covered: scores, bands and files. `tests/test_identity.py` compares the results with the definition
+bit for bit.
 """
 
-from functools import cache
+from functools import cache, lru_cache
 
 import numpy as np
 
-from ncagen.sources.logarithm import log_table
-from ncagen.sources.nca import cpu_kernels, entropy, rules
+from ncagen.sources.nca import cpu_kernels, rules, sample_kernels
 from ncagen.sources.nca.rules import (
     HIDDEN_SCALE,
     HIDDEN_UNITS,
@@ -24,11 +24,13 @@ from ncagen.sources.nca.rules import (
     Rules,
 )
 from ncagen.sources.nca.settings import Settings
-from ncagen.sources.nca.simd import BLOCK, LANES
+from ncagen.sources.nca.workspace import constants, workspace
 
-# In cell-steps. A batch with the default settings has 512 candidates and takes about 25 ms, so a build stops quickly.
-BATCH_CELL_STEPS = 512 * 144 * 20
-BATCH_LIMITS = 16, 512
+# States of cells times steps; a step takes 0.3 to 2 ns for each on one core. A batch with the default settings has 1024
+# candidates and takes some 20 ms, one with 255 states 256, so a build stops quickly. Larger ones hold the interpreter's
+# lock for as long and leave the second cache: 2048 took 2 % more time.
+BATCH_WORK = 256 * 255 * 144 * 20
+BATCH_LIMITS = 16, 1024
 
 
 def sample(settings: Settings, key: tuple[int, int], candidates: np.ndarray) -> tuple[Rules, np.ndarray]:
@@ -45,11 +47,11 @@ def sample(settings: Settings, key: tuple[int, int], candidates: np.ndarray) -> 
     longest = max(NEIGHBOURS * inputs * PERCEPTION_CHANNELS, settings.states * HIDDEN_UNITS, settings.cells)
     words = np.empty(longest + 8, np.uint16)
     rule_key, numbers = rules.rule_address(settings, key, candidates)
-    cpu_kernels.sample_rules(*rule_key, numbers, settings.channel_wrap, _weight_tables(), words, *_flat(drawn))
+    sample_kernels.sample_rules(*rule_key, numbers, settings.channel_wrap, _weight_tables(), words, *_flat(drawn))
     starts = np.empty((batch, settings.cells), np.uint8)
     ends = np.empty(settings.states, np.uint64)
     uniform = settings.start == "uniform"
-    cpu_kernels.sample_starts(*key, candidates, settings.states, uniform, rules.start_table(), words, ends, starts)
+    sample_kernels.sample_starts(*key, candidates, settings.states, uniform, rules.start_table(), words, ends, starts)
     return drawn, starts
 
 
@@ -71,48 +73,26 @@ def rollout(
     the entropy of all cells (`entropy`) in the last `counted_steps` steps before each grid. Returns uint8[batch, frame,
     cell].
     """
-    states, width = settings.states, settings.width
-    pitch = -(-settings.cells // BLOCK) * BLOCK
-    rule = (
-        _aligned(NEIGHBOURS * PERCEPTION_CHANNELS * BLOCK, np.int16),
-        _aligned(NEIGHBOURS * states, np.uint64),
-        _aligned(HIDDEN_UNITS * PERCEPTION_CHANNELS // 2, np.int32),
-        _aligned(states * HIDDEN_UNITS // 2, np.int32),
-    )
-    torus = _aligned(BLOCK + pitch + 3 * width + BLOCK, np.uint16)  # the last vectors read one row beyond the grid
-    scratch = (
-        torus,
-        torus[BLOCK + width :],
-        *_row_ends(width, pitch),
-        *(_aligned(pitch, np.int32) for _ in range(2)),
-        _aligned(states * pitch, np.int32),
-        _aligned(pitch // LANES, np.uint64),
-        _aligned(8, np.uint16),
-    )
-    bias, temperature = (rules.logit_units(settings, v) for v in (settings.identity_bias, settings.temperature))
-    noise = np.int32(bias), temperature, np.int32(entropy.reach(settings)), rules.gumbel_table()
-    counting = (
-        0 if sums is None else counted_steps,
-        entropy.scale(settings),
-        entropy.exp_table(),
-        log_table(),
-        entropy.pair_table(),
-    )
     at = settings.warmup + (first_frame - 1) * settings.stride if first_frame else 0
     before = settings.stride if first_frame else settings.warmup
     recorded = np.empty((len(candidates), frames, settings.cells), np.uint8)
+    perception, hidden, output = _flat(drawn)
+    noise, counting = constants(settings)
+    if sums is not None:
+        sums[:] = 0
+        if noise.temperature:
+            counting = counting._replace(steps=counted_steps)
     cpu_kernels.rollout(
         key,
         candidates,
-        _flat(drawn),
+        (perception, hidden.view(np.int32), output),
         np.ascontiguousarray(grids),
-        states,
-        (np.uint64(settings.height), np.uint64(width)),
+        settings.states,
+        (np.uint64(settings.height), np.uint64(settings.width)),
         (at, before, settings.stride),
         noise,
         counting,
-        rule,
-        scratch,
+        workspace(settings),
         recorded,
         np.empty((0, 0), np.int64) if sums is None else sums,
     )
@@ -127,7 +107,8 @@ def joined(parts: list[np.ndarray]) -> np.ndarray:
 def batch_candidates(settings: Settings) -> int:
     """Returns the recommended limit of candidates in a batch."""
     least, most = BATCH_LIMITS
-    return min(most, max(least, BATCH_CELL_STEPS // (settings.cells * (settings.scored_steps + 1))))
+    work = settings.states * settings.cells * (settings.scored_steps + 1)
+    return min(most, max(least, BATCH_WORK // work))
 
 
 def patch_tokens(settings: Settings, grids: np.ndarray) -> np.ndarray:
@@ -136,12 +117,16 @@ def patch_tokens(settings: Settings, grids: np.ndarray) -> np.ndarray:
     grids: uint8[batch, frame, cell]. Returns uint16 or uint32 [batch, frame, patch].
     """
     patches = np.empty((*grids.shape[:2], settings.patches), settings.token_dtype)
-    patch = settings.patch
-    shape = settings.height // patch, patch, settings.width // patch, patch
-    cells = np.arange(settings.cells, dtype=np.uint64).reshape(shape)
-    order = np.ascontiguousarray(cells.transpose(1, 3, 0, 2).reshape(patch**2, settings.patches)[::-1])
+    order = _patch_order(settings.height, settings.width, settings.patch)
     cpu_kernels.patch_tokens(grids, np.uint32(settings.states), order, np.empty(settings.patches, np.uint32), patches)
     return patches
+
+
+@lru_cache(maxsize=16)
+def _patch_order(height: int, width: int, patch: int) -> np.ndarray:
+    """Returns the cells of each patch, the highest digit first: uint64[digit, patch]."""
+    cells = np.arange(height * width, dtype=np.uint64).reshape(height // patch, patch, width // patch, patch)
+    return np.ascontiguousarray(cells.transpose(1, 3, 0, 2).reshape(patch**2, -1)[::-1])
 
 
 def tables() -> dict[str, np.ndarray]:
@@ -156,15 +141,6 @@ def _weight_tables() -> np.ndarray:
     return np.stack([rules.weight_table(s) for s in (PERCEPTION_SCALE, HIDDEN_SCALE, OUTPUT_SCALE)])
 
 
-def _row_ends(width: int, pitch: int) -> tuple[np.ndarray, np.ndarray]:
-    """Returns int16[pitch] twice: -1 at the first, and at the last cell of each row, elsewhere 0."""
-    column = np.arange(pitch) % width
-    ends = _aligned(pitch, np.int16), _aligned(pitch, np.int16)
-    ends[0][column == 0] = -1
-    ends[1][column == width - 1] = -1
-    return ends
-
-
 def _flat(drawn: Rules) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Reshapes weights to int16[batch, neighbour, state * channel], [batch, unit * channel], [batch, state * unit]."""
     batch = len(drawn.hidden)
@@ -173,14 +149,3 @@ def _flat(drawn: Rules) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         drawn.hidden.reshape(batch, -1),
         drawn.output.reshape(batch, -1),
     )
-
-
-def _aligned(count: int, dtype: type) -> np.ndarray:
-    """Returns zeroed scratch space that starts on a 64-byte cache line.
-
-    Unaligned, every other vector would cross two lines, which cost a third of the time.
-    """
-    size = count * np.dtype(dtype).itemsize
-    space = np.zeros(size + 64, np.uint8)
-    start = -space.ctypes.data % 64
-    return space[start : start + size].view(dtype)

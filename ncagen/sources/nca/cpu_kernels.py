@@ -1,242 +1,254 @@
-"""The kernels of `cpu`: random words, rules, start cells, steps and patch tokens, compiled by numba.
+"""The kernels of `cpu` that run the automaton: steps and patch tokens, compiled by numba.
 
-They allocate nothing and check nothing: `cpu` makes arrays of the right shapes. Arguments without an explanation here
-are those of `definition`, in the layouts of `cpu`.
+They allocate nothing and check nothing: `cpu` and `workspace` make arrays of the right shapes. Arguments without an
+explanation here are those of `definition`, in the layouts of `cpu`. `work` is a Workspace.
 """
 
 import numpy as np
 
 from ncagen import philox
-from ncagen.kernels import kernel, trailing_zeros
-from ncagen.philox_kernels import draw, philox_block
+from ncagen.kernels import inlined, kernel, trailing_zeros
+from ncagen.philox_kernels import philox_block
 from ncagen.sources.nca import simd
 from ncagen.sources.nca.entropy_kernels import cell_entropy, pair_entropy
+from ncagen.sources.nca.rule_kernels import IN_REGISTERS, MOST, load_rule
 from ncagen.sources.nca.rules import (
     CENTRE,
     GUMBEL_SHIFT,
-    LIFT,
-    NEIGHBOURS,
-    PERCEPTION_CHANNELS,
 )
-from ncagen.sources.nca.simd import BLOCK, IN_REGISTERS, LANES
+from ncagen.sources.nca.simd import INEXACT
+from ncagen.sources.nca.vectors import BLOCK, COPIED, ENTRIES, GROUP, LANES
 
-_PERCEPTION, _HIDDEN, _OUTPUT, _START_WEIGHTS, _START_CELLS, _NOISE = (
-    philox.PERCEPTION,
-    philox.HIDDEN,
-    philox.OUTPUT,
-    philox.START_WEIGHTS,
-    philox.START_CELLS,
-    philox.NOISE,
-)
+_NOISE = philox.NOISE
 _LOW = np.uint64(0xFFFFFFFF)
 _32 = np.uint64(32)
 _SIXTEEN = np.uint64(16)
 _ONE = np.uint64(1)
 
 
-@kernel
-def sample_rules(seed, stream, numbers, wrap, tables, words, perception, hidden, output):
-    """Draws rules into perception, hidden and output, with the shapes of `cpu._flat`. tables: int16[layer, 65536]."""
-    batch, places, size = perception.shape
-    size = np.uint64(size)
-    around = np.uint64(PERCEPTION_CHANNELS if wrap else 0)
-    inputs = size + around + around
-    for b in range(batch):
-        number = numbers[b]
-        draw(seed, stream, _PERCEPTION, number, places * inputs, words)
-        for place in range(np.uint64(places)):
-            at = place * inputs
-            for i in range(size):
-                perception[b, place, i] = tables[0, words[at + around + i]]
-            for c in range(around):  # channel 0 is state n-1 again, the last is state 0: see rules.fold_wrap
-                perception[b, place, size - around + c] += tables[0, words[at + c]]
-                perception[b, place, c] += tables[0, words[at + around + size + c]]
-        draw(seed, stream, _HIDDEN, number, hidden.shape[1], words)
-        for i in range(np.uint64(hidden.shape[1])):
-            hidden[b, i] = tables[1, words[i]]
-        draw(seed, stream, _OUTPUT, number, output.shape[1], words)
-        for i in range(np.uint64(output.shape[1])):
-            output[b, i] = tables[2, words[i]]
+@inlined
+def _shift(work, width, cell, place):
+    simd.shift(work.grid, work.first_column, work.last_column, width, cell, place, work.before, work.here, work.after)
+
+
+@inlined
+def _shift_all(work, height, width):
+    """Writes the grid and its left and right neighbours, each with the last row before the first and the first after
+    the last. What a vector writes beyond its row is overwritten by the next."""
+    cells = height * width
+    block = np.uint64(BLOCK)
+    for c in range(np.uint64(0), width, block):
+        _shift(work, width, cells - width + c, c)
+    for c in range(np.uint64(0), cells, block):
+        _shift(work, width, c, width + c)
+    for c in range(np.uint64(0), width, block):
+        _shift(work, width, c, width + cells + c)
 
 
 @kernel
-def sample_starts(seed, stream, candidates, states, uniform, table, words, ends, starts):
-    batch, cells = starts.shape
-    for b in range(batch):
-        total = np.uint64(states)
-        if not uniform:
-            draw(seed, stream, _START_WEIGHTS, candidates[b], states, words)
-            total = np.uint64(0)
-            for s in range(np.uint64(states)):
-                total += np.uint64(table[words[s]])
-                ends[s] = total
-        draw(seed, stream, _START_CELLS, candidates[b], cells, words)
-        for c in range(np.uint64(cells)):
-            point = np.uint64(words[c]) * total >> _SIXTEEN
-            state = point
-            if not uniform:
-                state = np.uint64(0)
-                for s in range(np.uint64(states)):
-                    state += np.uint64(point >= ends[s])
-            starts[b, c] = state
-
-
-@kernel
-def _pair(low, high):
-    """Two int16 as the halves of an int32."""
-    return np.int32(np.uint32(np.uint16(low)) | (np.uint32(np.uint16(high)) << np.uint32(16)))
-
-
-@kernel
-def _load_rule(perception, hidden, output, b, tables, packed, hidden_pairs, output_pairs):
-    """Copies rule b to the layouts that the steps read."""
-    for place in range(np.uint64(NEIGHBOURS)):
-        for s in range(len(packed) // NEIGHBOURS):
-            lanes = np.uint64(0)
-            for c in range(np.uint64(PERCEPTION_CHANNELS)):
-                weight = perception[b, place, np.uint64(s * PERCEPTION_CHANNELS) + c]
-                if IN_REGISTERS and s < BLOCK:
-                    tables[(place * np.uint64(PERCEPTION_CHANNELS) + c) * np.uint64(BLOCK) + np.uint64(s)] = weight
-                lanes |= np.uint64(weight + LIFT) << (_SIXTEEN * c)
-            packed[place * np.uint64(len(packed) // NEIGHBOURS) + np.uint64(s)] = lanes
-    for i in range(np.uint64(len(hidden_pairs))):
-        hidden_pairs[i] = _pair(hidden[b, i + i], hidden[b, i + i + _ONE])
-    for i in range(np.uint64(len(output_pairs))):
-        output_pairs[i] = _pair(output[b, i + i], output[b, i + i + _ONE])
-
-
-@kernel
-def _wrap_rows(torus, width, cells):
-    """Repeats the grid's last row before its first and its first after its last. torus: as in `simd.perceive`."""
-    top = np.uint64(BLOCK)
-    for c in range(top, top + width):
-        torus[c] = torus[c + cells]
-        torus[c + cells + width] = torus[c + width]
-
-
-@kernel
-def _perceive(packed, states, torus, height, width, first, second):
-    """Does the same as simd.perceive for any states and processor: nine loads a cell, of four channels each."""
+def _perceive(packed, states, grid, height, width, first, second):
+    """Does the same as simd.perceive for any states and processor: nine loads a cell, of four channels each. grid:
+    uint8[cell], without wrapped rows."""
     states = np.uint64(states)
     for y in range(height):
+        above = y - _ONE if y else height - _ONE
+        below = y + _ONE if y + _ONE < height else np.uint64(0)
         for x in range(width):
             left = x - _ONE if x else width - _ONE
             right = x + _ONE if x + _ONE < width else np.uint64(0)
             lanes = np.uint64(CENTRE * 0x0001000100010001)
-            for row in range(np.uint64(3)):
-                at = np.uint64(BLOCK) + (y + row) * width
-                base = np.uint64(3) * row * states
-                lanes += packed[base + torus[at + left]]
-                lanes += packed[base + states + torus[at + x]]
-                lanes += packed[base + states + states + torus[at + right]]
+            base = np.uint64(0)
+            for row in (above, y, below):
+                at = row * width
+                lanes += packed[base + np.uint64(grid[at + left])]
+                lanes += packed[base + states + np.uint64(grid[at + x])]
+                lanes += packed[base + states + states + np.uint64(grid[at + right])]
+                base += np.uint64(3) * states
             lanes ^= np.uint64(0x8000800080008000)
             first[y * width + x] = np.int32(lanes & _LOW)
             second[y * width + x] = np.int32(lanes >> _32)
 
 
-@kernel
-def _settle(key, candidate, step, cell, states, logits, pitch, reach, temperature, gumbel, words):
-    """Returns the next state of a cell that noise may decide: only states within `reach` of the best can win.
+@inlined
+def _settle(key, candidate, step, cell, states, logits, best, noise, words):
+    """Returns the next state of a cell that noise may decide. Only states within reach of the best can win.
 
-    Also returns how many these are, and the sum of their distances from the best.
+    best: the largest logit, or a lower one, with which the result is the same. Also returns how many states are within
+    reach of `best`, and the sum of their distances from it. logits: int32[state * GROUP], which begins with the cell's.
     """
-    best = logits[cell]
-    for s in range(np.uint64(1), np.uint64(states)):
-        best = max(best, logits[s * pitch + cell])
+    blocks = (states + np.uint64(7)) >> np.uint64(3)
+    least = np.int64(best) - noise.reach
     winner = np.uint64(0)
     top = np.int64(-(2**62))
-    blocks = np.uint64((states + 7) // 8)
-    drawn = blocks
-    close = np.int64(0)
+    count = np.int64(0)
     distances = np.int64(0)
-    for s in range(np.uint64(states)):
-        logit = np.int64(logits[s * pitch + cell])
-        if logit + reach < best:
-            continue
-        close += 1
-        distances += best - logit
-        if s >> np.uint64(3) != drawn:
-            drawn = s >> np.uint64(3)
-            philox_block(key[0], key[1], _NOISE + step, candidate, cell * blocks + drawn, words, 0)
-        logit += np.int64(gumbel[words[s & np.uint64(7)]]) * temperature >> GUMBEL_SHIFT
-        if logit > top:
-            top = logit
-            winner = s
-    return winner, close, distances
+    for block in range(blocks):
+        first = block << np.uint64(3)
+        within = np.uint64(0)
+        s = min(first + np.uint64(8), states)
+        while s > first:  # downwards, which LLVM does not turn into vectors: there are too few states
+            s -= _ONE
+            within = within << _ONE | np.uint64(logits[s * np.uint64(GROUP)] >= least)
+        if within:
+            philox_block(key[0], key[1], _NOISE + step, candidate, cell * blocks + block, words, 0)
+        while within:
+            i = np.uint64(trailing_zeros(within))
+            within &= within - _ONE
+            logit = np.int64(logits[(first + i) * np.uint64(GROUP)])
+            count += 1
+            distances += best - logit
+            gumbel = np.int64(noise.gumbel[words[i]]) + noise.lowest
+            logit += gumbel * noise.temperature >> GUMBEL_SHIFT
+            winner = first + i if logit > top else winner
+            top = max(logit, top)
+    return winner, count, distances
 
 
-@kernel
-def _steps(key, candidate, first_step, steps, states, shape, noise, counting, rule, scratch):
-    """Runs `steps` steps on the grid in scratch, in place.
+@inlined
+def _largest(logits, states):
+    """Returns the largest logit of a cell."""
+    best = logits[0]
+    for s in range(_ONE, states):
+        best = max(best, logits[s * np.uint64(GROUP)])
+    return best
+
+
+@inlined
+def _settle_word(key, candidate, step, first, close, states, logits, noise, counting, counted, work):
+    """Settles the cells whose bit is set in `close`, of at most 64 cells from `first`. Returns their entropy."""
+    entropy = np.int64(0)
+    while close:
+        bit = np.uint64(trailing_zeros(close))
+        close &= close - _ONE
+        lane = bit % np.uint64(GROUP)
+        cell = logits[(bit - lane) * states + lane :]
+        # What names the best state leaves out low bytes, so its logit may be less than the largest.
+        named = np.uint64(work.grid[first + bit])
+        best = _largest(cell, states) if counted else cell[named * np.uint64(GROUP)]
+        work.grid[first + bit], count, distances = _settle(
+            key, candidate, step, first + bit, states, cell, best, noise, work.words
+        )
+        if counted:
+            if count == 2:
+                entropy += pair_entropy(distances, counting.scale, counting.pairs)
+            else:
+                entropy += cell_entropy(
+                    cell, states, GROUP, noise.reach, counting.scale, counting.exponentials, counting.logarithms
+                )
+    return entropy
+
+
+@inlined
+def _perceive_all(states, shape, work):
+    """Perception of all cells of the grid."""
+    height, width = shape
+    if IN_REGISTERS and states <= MOST:
+        _shift_all(work, height, width)
+        for c in range(np.uint64(0), height * width, np.uint64(BLOCK)):
+            if states <= ENTRIES:
+                simd.perceive(work.tables, work.before, work.here, work.after, width, c, work.first, work.second)
+            else:
+                simd.perceive_two(work.tables, work.before, work.here, work.after, width, c, work.first, work.second)
+    else:
+        _perceive(work.packed, states, work.grid, height, width, work.first, work.second)
+
+
+@inlined
+def _best_states(work, states, relative, bias, reach, begun, ended, logits):
+    """Runs `simd.best_states` on the cells from `begun` to `ended`, at most 64. Returns the bits of close cells."""
+    close = np.uint64(0)
+    if states <= COPIED:
+        for c in range(begun, ended, np.uint64(GROUP)):
+            at = c - begun
+            close |= (
+                simd.best_states_copied(
+                    work.units, work.copies, relative, states, bias, reach, work.grid, c, work.numbers, logits, at
+                )
+                << at
+            )
+    else:
+        for c in range(begun, ended, np.uint64(GROUP)):
+            at = c - begun
+            close |= (
+                simd.best_states(
+                    work.units, work.pairs, relative, states, bias, reach, work.grid, c, work.numbers, logits, at
+                )
+                << at
+            )
+    if ended - begun < np.uint64(64):  # the last group may end beyond the grid
+        close &= (_ONE << (ended - begun)) - _ONE
+    return close
+
+
+@inlined
+def _steps(key, candidate, first_step, steps, states, relative, shape, noise, counting, work):
+    """Runs `steps` steps on the grid in `work`, in place.
 
     Returns the entropy of all cells in the last steps, as many as `counting` says, in units of 1/2**24 nat.
     """
-    bias, temperature, reach, gumbel = noise
-    counted_steps, scale, exponentials, logarithms, pairs = counting
+    cells = shape[0] * shape[1]
+    word = np.uint64(work.logits.shape[1]) // states
+    reach = np.int32(noise.reach + INEXACT)
     entropy = np.int64(0)
-    tables, packed, hidden_pairs, output_pairs = rule
-    torus, grid, first_column, last_column, first, second, logits, close_cells, words = scratch
-    pitch = np.uint64(len(first))
-    height, width = shape
-    cells = height * width
     for step in range(first_step, first_step + steps):
-        _wrap_rows(torus, width, cells)
-        if IN_REGISTERS and states <= BLOCK:
-            for c in range(np.uint64(0), pitch, np.uint64(BLOCK)):
-                simd.perceive(tables, torus, first_column, last_column, width, c, first, second)
-        else:
-            _perceive(packed, states, torus, height, width, first, second)
-        for c in range(np.uint64(0), pitch, np.uint64(LANES)):
-            if bias:
-                close = simd.dense(
-                    first, second, hidden_pairs, output_pairs, states, bias, reach, grid, c, pitch, logits
+        counted = step + counting.steps >= first_step + steps
+        _perceive_all(states, shape, work)
+        for c in range(np.uint64(0), cells, np.uint64(LANES)):
+            simd.hidden_units(work.first, work.second, work.hidden, c, work.units)
+        close = np.uint64(0)
+        # Close cells are settled a word later: a branch on new results of `best_states` would stall its successors.
+        for begun in range(np.uint64(0), cells + word, word):
+            before, close = close, np.uint64(0)
+            odd = begun // word & _ONE
+            if begun < cells:
+                ended = min(begun + word, cells)
+                if noise.bias:
+                    close = _best_states(work, states, relative, noise.bias, reach, begun, ended, work.logits[odd])
+                else:  # a bias known to be zero costs nothing
+                    close = _best_states(work, states, relative, np.int32(0), reach, begun, ended, work.logits[odd])
+            if before:
+                entropy += _settle_word(
+                    key,
+                    candidate,
+                    step,
+                    begun - word,
+                    before,
+                    states,
+                    work.logits[odd ^ _ONE],
+                    noise,
+                    counting,
+                    counted,
+                    work,
                 )
-            else:  # a bias known to be zero costs nothing
-                close = simd.dense(
-                    first, second, hidden_pairs, output_pairs, states, np.int32(0), reach, grid, c, pitch, logits
-                )
-            close_cells[c // np.uint64(LANES)] = close
-        # In a separate loop: a branch on the result of `dense` would stall the pipeline for the next vectors.
-        for vector in range(np.uint64(len(close_cells))):
-            close = close_cells[vector]
-            while close:
-                cell = vector * np.uint64(LANES) + np.uint64(trailing_zeros(close))
-                if cell < cells:
-                    grid[cell], close_states, distances = _settle(
-                        key, candidate, step, cell, states, logits, pitch, reach, temperature, gumbel, words
-                    )
-                    if step + counted_steps >= first_step + steps:
-                        if close_states == 2:
-                            entropy += pair_entropy(distances, scale, pairs)
-                        else:
-                            entropy += cell_entropy(cell, states, logits, pitch, reach, scale, exponentials, logarithms)
-                close &= close - _ONE
     return entropy
 
 
 @kernel
-def rollout(key, candidates, rules, grids, states, shape, frame_steps, noise, counting, rule, scratch, recorded, sums):
-    """Runs each candidate through its frames. frame_steps: (step of `grids`, steps before the first frame, steps
-    between frames). shape: height and width. noise: (bias, temperature, reach, gumbel). counting: (steps before each
-    frame whose entropy is added up in `sums`: int64[batch, frame], or 0; scale and the tables of `entropy`)."""
-    perception, hidden, output = rules
+def rollout(key, candidates, rules, grids, states, shape, frame_steps, noise, counting, work, recorded, sums):
+    """Runs each candidate through its frames.
+
+    rules: perception int16[batch, 9, state * channel], hidden int32[batch, 32], pairs of weights, and output
+    int16[batch, state * unit]. shape: height and width. frame_steps: (step of `grids`, steps before the first frame,
+    steps between frames). noise, counting, work: Noise, Counting, Workspace. Writes recorded: uint8[batch, frame, cell]
+    and, where `counting` says so, sums: int64[batch, frame].
+    """
     at, before, between = frame_steps
-    grid = scratch[1]
     cells = shape[0] * shape[1]
+    states = np.uint64(states)
     for b in range(len(candidates)):
-        _load_rule(perception, hidden, output, b, rule[0], rule[1], rule[2], rule[3])
+        relative = load_rule(rules, b, states, noise.bias, work)
         for c in range(cells):
-            grid[c] = grids[b, c]
+            work.grid[c] = grids[b, c]
         step = at + 1
         steps = before
         for frame in range(recorded.shape[1]):
-            entropy = _steps(key, candidates[b], step, steps, states, shape, noise, counting, rule, scratch)
-            if counting[0]:
+            entropy = _steps(key, candidates[b], step, steps, states, relative, shape, noise, counting, work)
+            if counting.steps:
                 sums[b, frame] = entropy
             step += steps
             steps = between
             for c in range(cells):
-                recorded[b, frame, c] = grid[c]
+                recorded[b, frame, c] = work.grid[c]
 
 
 @kernel

@@ -26,15 +26,17 @@ def pair_entropy(distance, scale, pairs):
 
 
 @kernel
-def cell_entropy(cell, states, logits, pitch, reach, scale, exponentials, logarithms):
-    """Returns the entropy of a cell's next state in units of 1/2**24 nat. logits: int32[state, pitch]."""
-    best = logits[cell]
+def cell_entropy(logits, states, pitch, reach, scale, exponentials, logarithms):
+    """Returns the entropy of a cell's next state in units of 1/2**24 nat. logits: int32[state * pitch], the cell's
+    at each multiple of `pitch`."""
+    pitch = np.uint64(pitch)
+    best = logits[0]
     for s in range(np.uint64(1), np.uint64(states)):
-        best = max(best, logits[s * pitch + cell])
+        best = max(best, logits[s * pitch])
     total = np.int64(0)
     weighted = np.int64(0)
     for s in range(np.uint64(states)):
-        distance = np.int64(best) - np.int64(logits[s * pitch + cell])
+        distance = np.int64(best) - np.int64(logits[s * pitch])
         if distance > reach:
             continue
         u = (distance * scale + _HALF) >> _SCALE_BITS

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from fractions import Fraction
+from functools import lru_cache
 
 from ncagen.row_format import Column, Measure, RowFormat
 from ncagen.sources import fact_columns, scored
@@ -14,6 +15,7 @@ LAMBDA_DOC = fact_columns.lambda_doc(LAMBDA_NEIGHBOURHOODS)
 LINEAR_GAP, LINEAR_GAP_RATIO = "linear_gap", "linear_gap_ratio"
 
 
+@lru_cache(maxsize=16)
 def row_format(settings: Settings) -> RowFormat:
     """Returns the row format. The first grid is unpredictable, since nothing precedes it; delimiters are structural."""
     return RowFormat(
@@ -72,6 +74,7 @@ def _extra(settings: Settings) -> tuple[Column, ...]:
     )
 
 
+@lru_cache(maxsize=16)
 def measure(settings: Settings) -> Measure:
     """Returns the measure that bands select by: that of the row, or of the trajectory that a control was made from."""
     found = row_measure(settings)
@@ -80,6 +83,7 @@ def measure(settings: Settings) -> Measure:
     return replace(found, column=scored.ORIGINAL + found.column, ratio=scored.ORIGINAL + found.ratio)
 
 
+@lru_cache(maxsize=16)
 def row_measure(settings: Settings) -> Measure:
     """Returns the measure of the row as it is written."""
     if settings.measure == "gzip":

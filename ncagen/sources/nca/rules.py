@@ -39,6 +39,7 @@ PERCEPTION_SCALE = 800
 HIDDEN_SCALE = 7200
 OUTPUT_SCALE = 1024
 HIDDEN_SHIFT = 16
+MOST_UNIT = 4 * 32742 * 16371 >> HIDDEN_SHIFT  # of a hidden unit: see above
 
 # One 64-bit number carries four 16-bit channels. LIFT is added to each weight so that no channel borrows from the next;
 # nine lifts and CENTRE add up to 2**15, which flipping the top bit of each channel takes off again.
@@ -90,12 +91,17 @@ def weight_table(scale: int) -> np.ndarray:
     to a rounding limit is much further from it than any platform's error in the quantiles of the normal distribution,
     so the integers are the same everywhere.
     """
+    lower = np.rint(scale / float(TRUNCATED_DEVIATION) * _lower_quantiles())
+    return np.concatenate([lower, -lower[::-1]]).astype(np.int16)
+
+
+@cache
+def _lower_quantiles() -> np.ndarray:
+    """The lower half of the quantiles of the normal cut at two sigma: float64[32768]."""
     normal = NormalDist()
     tail = normal.cdf(-2.0)
     step = (1.0 - 2.0 * tail) / 65536
-    factor = scale / float(TRUNCATED_DEVIATION)
-    lower = [round(factor * normal.inv_cdf(tail + step * (w + 0.5))) for w in range(32768)]
-    return np.array(lower + [-v for v in reversed(lower)], np.int16)
+    return np.array([normal.inv_cdf(tail + step * (w + 0.5)) for w in range(32768)])
 
 
 @cache
@@ -105,8 +111,8 @@ def start_table() -> np.ndarray:
     Returns int32[word], 65536 of them, in units of 1/START_SCALE.
     """
     quantile = NormalDist().inv_cdf
-    lower = [quantile((w + 0.5) / 65536) for w in range(32768)]
-    return np.array([round(START_SCALE * math.exp(z)) for z in lower + [-z for z in reversed(lower)]], np.int32)
+    lower = np.array([quantile((w + 0.5) / 65536) for w in range(32768)])
+    return np.rint(START_SCALE * np.exp(np.concatenate([lower, -lower[::-1]]))).astype(np.int32)
 
 
 @cache
@@ -115,8 +121,8 @@ def gumbel_table() -> np.ndarray:
 
     Returns int32[word], 65536 of them in rising order, in units of 1/2**GUMBEL_SHIFT.
     """
-    values = [-(2**GUMBEL_SHIFT) * math.log(-math.log((w + 0.5) / 65536)) for w in range(65536)]
-    return np.array([round(v) for v in values], np.int32)
+    values = -(2**GUMBEL_SHIFT) * np.log(-np.log((np.arange(65536) + 0.5) / 65536))
+    return np.rint(values).astype(np.int32)
 
 
 def rule_address(
