@@ -28,7 +28,6 @@ def of_rows(data: ncagen.Dataset, offset: int, rungs: Ladder, micro: int, ranks:
     and the rungs reached and missed.
     """
     tokens = read(data, numbers_of(len(data), rungs.rows)) + offset
-    guessing = rungs["uniform"].mean
 
     def evaluate(model: nn.Module) -> dict[str, Any]:
         found = score(_losses_and_hits(model, tokens, micro, ranks.device), data, rows=rungs.rows, ladder=rungs)
@@ -38,8 +37,7 @@ def of_rows(data: ncagen.Dataset, offset: int, rungs: Ladder, micro: int, ranks:
             "patch": round(values["mean"], DIGITS),
             "accuracy": round(values["accuracy"], DIGITS),
             "by_grid": values["model"]["nats"],
-            # A rung that is worse than guessing itself is nothing reached.
-            "reached": values["reached"] if values["mean"] <= guessing else None,
+            "reached": values["reached"],
             "missed": values["missed"],
             "sentence": values["sentence"],
         }

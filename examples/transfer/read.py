@@ -4,6 +4,7 @@ Every error is one line that names the table and the setting. Files that the exp
 file's folder. Not covered: whether they are there and fit (`check`).
 """
 
+import os
 import re
 import tomllib
 from collections.abc import Mapping, Sequence
@@ -97,7 +98,7 @@ def _text(name: str, table: dict[str, Any], preset: dict[str, Any], folder: Path
 
 def _tune(name: str, table: dict[str, Any], preset: dict[str, Any], folder: Path) -> TuneStage:
     where = f"[tune.{_name('tune', name)}]"
-    tasks = {task: str(folder / path) for task, path in _typed(where, "tasks", table.get("tasks", {}), dict).items()}
+    tasks = {task: _path(folder, path) for task, path in _typed(where, "tasks", table.get("tasks", {}), dict).items()}
     files = ("data", "validation", "tokenizer", "task_folder")
     return _stage(where, TuneStage, table | {"tasks": tasks}, preset["tune"], folder, files)
 
@@ -110,7 +111,7 @@ def _stage(where: str, kind: Any, table: dict[str, Any], preset: dict[str, Any],
     values = {name: table[name] for name in own if name in table}
     if "tokens" in values:
         values["tokens"] = parse_tokens(values["tokens"], f"{where} tokens")
-    values |= {name: str(folder / _typed(where, name, values[name], str)) for name in files if values.get(name)}
+    values |= {name: _path(folder, _typed(where, name, values[name], str)) for name in files if values.get(name)}
     return _made(where, kind, values | {"training": training})
 
 
@@ -132,7 +133,7 @@ def _arm(name: str, table: dict[str, Any], folder: Path) -> Arm:
     }
     if name == "scratch" and (unused := [key for key in ARM if key in table and key != "freeze"]):
         raise NcagenError(f"{where} has {unused[0]}: the arm scratch begins with nothing learned, leave it out")
-    checkpoint = checkpoint and str(folder / _typed(where, "checkpoint", checkpoint, str))
+    checkpoint = checkpoint and _path(folder, _typed(where, "checkpoint", checkpoint, str))
     return Arm(name, source and _typed(where, "source", source, str), times, checkpoint, **parts)
 
 
@@ -221,3 +222,8 @@ def _table(values: Mapping[str, Any], name: str) -> dict[str, Any]:
 
 def _tables(values: Mapping[str, Any], name: str) -> dict[str, dict[str, Any]]:
     return {key: _typed(f"[{name}]", key, table, dict) for key, table in _table(values, name).items()}
+
+
+def _path(folder: Path, name: str) -> str:
+    """A name relative to the TOML file's folder, without detours such as a/../b."""
+    return os.path.normpath(folder / name)
