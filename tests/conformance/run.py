@@ -27,6 +27,7 @@ from typing import NamedTuple
 import numpy as np
 from matrix import matrix_table
 from readers import READERS, readers_table
+from text import build_text
 
 from ncagen.dataset.reader import Dataset
 
@@ -113,6 +114,7 @@ CHECKS = [
     Check("page-keras", "jax", "trainer_keras", None),
     Check("page-torchtitan", "torchtitan", "trainer_torchtitan", None),
     Check("page-litgpt", "torchtitan", "trainer_litgpt", ("--to=litdata", "--length=1025")),
+    Check("recipe-jax", "jax", "recipe_jax", None),
     Check("grain", "trainers", "consumer_grain", None),
     Check("datasets", "trainers", "consumer_datasets", None),
     Check("datasets-arrow", "trainers", "consumer_datasets", None, dataset_name="arrow"),
@@ -198,6 +200,9 @@ def run_all(checks: list[Check], folder: Path) -> list[dict | str]:
     save_source(folder / "parquet", folder / "source")
     if (folder / "uint32").exists():
         save_source(folder / "uint32", folder / "source-uint32")
+    if any(check.script.startswith("recipe_") for check in checks):
+        build_text(folder / "text")
+        save_source(folder / "text", folder / "source-text")
     save_wide(folder / "source", folder / "wide")
     with ThreadPoolExecutor(AT_A_TIME) as threads:
         longest_first = sorted(checks, key=lambda check: not check.script.startswith("matrix_"))
