@@ -115,6 +115,7 @@ CHECKS = [
     Check("page-torchtitan", "torchtitan", "trainer_torchtitan", None),
     Check("page-litgpt", "torchtitan", "trainer_litgpt", ("--to=litdata", "--length=1025")),
     Check("recipe-jax", "jax", "recipe_jax", None),
+    Check("recipe-torchtitan", "torchtitan", "recipe_torchtitan", None),
     Check("grain", "trainers", "consumer_grain", None),
     Check("datasets", "trainers", "consumer_datasets", None),
     Check("datasets-arrow", "trainers", "consumer_datasets", None, dataset_name="arrow"),
