@@ -118,6 +118,7 @@ CHECKS = [
     Check("recipe-accelerate", "trainers", "recipe_accelerate", None),
     Check("recipe-lightning", "trainers", "recipe_lightning", None),
     Check("recipe-jax", "jax", "recipe_jax", None),
+    Check("recipe-torchtitan", "torchtitan", "recipe_torchtitan", None),
     Check("grain", "trainers", "consumer_grain", None),
     Check("datasets", "trainers", "consumer_datasets", None),
     Check("datasets-arrow", "trainers", "consumer_datasets", None, dataset_name="arrow"),
