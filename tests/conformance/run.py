@@ -117,6 +117,9 @@ CHECKS = [
     Check("recipe-transformers", "trainers", "recipe_transformers", None),
     Check("recipe-accelerate", "trainers", "recipe_accelerate", None),
     Check("recipe-lightning", "trainers", "recipe_lightning", None),
+    Check("recipe-trl", "trainers", "recipe_trl", ("--to=hf", "--length=1024")),
+    Check("recipe-ray", "frameworks", "recipe_ray", None),
+    Check("recipe-litgpt", "torchtitan", "recipe_litgpt", ("--to=litdata", "--length=1025")),
     Check("recipe-jax", "jax", "recipe_jax", None),
     Check("recipe-torchtitan", "torchtitan", "recipe_torchtitan", None),
     Check("grain", "trainers", "consumer_grain", None),
@@ -218,11 +221,13 @@ def run_all(checks: list[Check], folder: Path) -> list[dict | str]:
 
 def run_check(check: Check, dataset: Path, folder: Path) -> dict | str:
     """Exports what the check loads, and runs it."""
-    loaded = dataset
+    loaded, recipe = dataset, check.script.startswith("recipe_")
     if check.exported is not None:
         loaded = folder / check.name
         try:
             ncagen("export", dataset, *check.exported, "--out", loaded)
+            if recipe:
+                ncagen("export", folder / "text", *check.exported, "--out", folder / f"{check.name}-text")
         except subprocess.CalledProcessError:
             return f"ncagen export {' '.join(check.exported)} failed"
     command = [PLACE / check.environment / "bin/python", HERE / "checks" / f"{check.script}.py"]
@@ -231,7 +236,9 @@ def run_check(check: Check, dataset: Path, folder: Path) -> dict | str:
     # A home of its own: what a library leaves there (Ray a token, datasets a cache) decides nothing for others.
     home = folder / f"home-{check.name}"
     home.mkdir()
-    environment = os.environ | {"HOME": str(home)} | ({"PYTHONPATH": str(ROOT)} if check.exported is None else {})
+    environment = (
+        os.environ | {"HOME": str(home)} | ({"PYTHONPATH": str(ROOT)} if check.exported is None or recipe else {})
+    )
     started = time.monotonic()
     done = subprocess.run([*command, loaded, source], capture_output=True, text=True, env=environment)
     seconds = time.monotonic() - started
