@@ -34,7 +34,8 @@ def check(
             link_text(place, exported)
         hand_over = run("Models of transformers", page=RECIPES)["hand_over"]
         names = run(section, page=RECIPES, changes=changes, config=config(), hand_over=hand_over, islice=islice)
-    assert len(watched.start) == 2 and np.isfinite(watched.losses).all()
+    assert len(watched.start) == 2, len(watched.start)
+    assert np.isfinite(watched.losses).all(), watched.losses
     handed_over(weights(names["stage1"]), watched.start[1], NEW)
     first, second = watched.batches
     tokens = sum(batch["input_ids"].size for batch in first + second)

@@ -16,21 +16,26 @@ class Watched:
         self._models: list[LlamaForCausalLM] = []
 
     def watch(self) -> None:
-        """Notes every forward pass from now on."""
-        forward = LlamaForCausalLM.forward
+        """Notes what every Llama receives that is made from now on; by hooks, since TRL replaces `forward`."""
+        init = LlamaForCausalLM.__init__
 
-        @wraps(forward)  # Trainer keeps the columns that the signature names
-        def noting(model, *arguments, **named):
-            if not any(model is known for known in self._models):
-                self._models.append(model)
-                self.start.append(weights(model))
-                self.batches.append([])
-            self.batches[-1].append({name: named[name].numpy().copy() for name in ("input_ids", "labels")})
-            found = forward(model, *arguments, **named)
-            self.losses.append(float(found.loss.detach()))
-            return found
+        @wraps(init)
+        def make(model, *arguments, **named):
+            init(model, *arguments, **named)
+            model.register_forward_pre_hook(self._begins, with_kwargs=True)
+            model.register_forward_hook(self._ends)
 
-        LlamaForCausalLM.forward = noting
+        LlamaForCausalLM.__init__ = make
+
+    def _begins(self, model: LlamaForCausalLM, arguments: tuple, named: dict) -> None:
+        if not any(model is known for known in self._models):
+            self._models.append(model)
+            self.start.append(weights(model))
+            self.batches.append([])
+        self.batches[-1].append({name: named[name].numpy().copy() for name in ("input_ids", "labels")})
+
+    def _ends(self, model: LlamaForCausalLM, arguments: tuple, found) -> None:
+        self.losses.append(float(found.loss.detach()))
 
 
 def weights(model: LlamaForCausalLM) -> dict[str, np.ndarray]:
