@@ -285,7 +285,7 @@ def page(checks: list[Check], results: list[dict | str]) -> str:
         "",
         "Written by `tests/conformance/run.py` (`make conformance`): a small dataset, loaded by the released packages",
         "themselves. What a check loads is compared with the source token by token. All load every row of every split",
-        "but `trainer`, which trains on 24 rows and evaluates on 20, `packing`, which packs 12, and `oracle`, with 10.",
+        "but `trainer`, which trains on 24 rows and evaluates on 20, `packing`, which packs 12, `oracle`, with 10, and recipes, with a few.",
         "",
         "| check | package | version | Python | NumPy | loaded with | tokens equal |",
         "|---|---|---|---|---|---|---|",
