@@ -3,6 +3,7 @@
 import ast
 import builtins
 import importlib.util
+import json
 import re
 import subprocess
 import sys
@@ -20,6 +21,17 @@ def test_the_commands_page_is_current():
     module = importlib.util.module_from_spec(source)
     source.loader.exec_module(module)
     assert module.PAGE.read_text() == module.page(), "run: python docs/make_commands.py"
+
+
+def test_the_tables_of_the_evidence_are_those_of_its_report():
+    source = importlib.util.spec_from_file_location("make_evidence", ROOT / "docs" / "make_evidence.py")
+    module = importlib.util.module_from_spec(source)
+    source.loader.exec_module(module)
+    report = json.loads(module.DATA.read_text())
+    text = module.PAGE.read_text()
+    assert text.count("<!-- table ") == 3
+    assert module.filled(text, report) == text, "run: python docs/make_evidence.py"
+    assert module.filled(text.replace("| scratch | ", "| scratch | 9"), report) == text
 
 
 PAGES = ["README.md", "docker/README.md", *(f"docs/{p.name}" for p in sorted((ROOT / "docs").glob("*.md")))]

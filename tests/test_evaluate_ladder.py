@@ -1,5 +1,7 @@
 """The ladder's value objects: means, what a loss reaches, JSON and back."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from conftest import error_of
@@ -36,6 +38,13 @@ def test_means_leave_the_first_grid_out_and_count_delimiters_as_free():
 )
 def test_a_loss_reaches_the_best_rung_that_is_not_better_than_it(nats, name):
     found = ladder().reached(nats)
+    assert (found and found.name) == name
+
+
+@pytest.mark.parametrize(("nats", "name"), [(9.9, None), (9.5, None), (9.0, "uniform")])
+def test_a_rung_that_is_worse_than_guessing_is_never_reached(nats, name):
+    found = ladder()
+    found = replace(found, rungs=(*found.rungs, rung("copy", 10.0, 10.0))).reached(nats)
     assert (found and found.name) == name
 
 

@@ -284,6 +284,17 @@ def test_every_key_of_the_automata(opened):
     until(page, f"String(ncagen.live.panels[0].candidate) !== {before[0]!r}")
 
 
+def test_another_rule_is_never_the_one_that_is_shown(opened):
+    page = opened()
+    settled(page)
+    for first in ("0", "0.999999"):  # the first and the last of the sample, again and again
+        page.evaluate(f"Math.random = () => {first}")
+        for _ in range(3):
+            before = candidates(page)
+            page.keyboard.press("3")
+            until(page, f"String(ncagen.live.panels[2].candidate) !== {before[2]!r}")
+
+
 def test_a_link_shows_the_same_again(opened):
     page = opened(link="#seed=7&states=6&grid=8&speed=30&low=12345&medium=18446744073709551615&high=5")
     assert candidates(page) == ["12345", "18446744073709551615", "5"]

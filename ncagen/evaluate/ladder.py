@@ -5,6 +5,7 @@ covered: how a predictor is computed (`ncagen.evaluate.rungs`), and the table fo
 """
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
@@ -96,9 +97,11 @@ class Ladder:
     def reached(self, nats: float) -> Rung | None:
         """The best rung that a mean loss reaches, within one standard error; None if it is worse than all.
 
-        nats: a patch, mean over the second to the last grid, as `Rung.mean`.
+        A rung may be worse than guessing, such as a copy of the last grid where grids have a random order: it is never
+        reached. nats: a patch, mean over the second to the last grid, as `Rung.mean`.
         """
-        below = [rung for rung in self.rungs if nats <= rung.mean + rung.mean_stderr]
+        guessing = next((rung.mean for rung in self.rungs if rung.name == "uniform"), math.inf)
+        below = [rung for rung in self.rungs if nats <= rung.mean + rung.mean_stderr and rung.mean <= guessing]
         return min(below, key=lambda rung: rung.mean, default=None)
 
     def to_dict(self) -> dict[str, Any]:

@@ -114,6 +114,12 @@ CHECKS = [
     Check("page-keras", "jax", "trainer_keras", None),
     Check("page-torchtitan", "torchtitan", "trainer_torchtitan", None),
     Check("page-litgpt", "torchtitan", "trainer_litgpt", ("--to=litdata", "--length=1025")),
+    Check("recipe-transformers", "trainers", "recipe_transformers", None),
+    Check("recipe-accelerate", "trainers", "recipe_accelerate", None),
+    Check("recipe-lightning", "trainers", "recipe_lightning", None),
+    Check("recipe-trl", "trainers", "recipe_trl", ("--to=hf", "--length=1024")),
+    Check("recipe-ray", "frameworks", "recipe_ray", None),
+    Check("recipe-litgpt", "torchtitan", "recipe_litgpt", ("--to=litdata", "--length=1025")),
     Check("recipe-jax", "jax", "recipe_jax", None),
     Check("recipe-torchtitan", "torchtitan", "recipe_torchtitan", None),
     Check("recipe-nanogpt", "trainers", "recipe_nanogpt", None, "nanoGPT, which has no release"),
@@ -217,11 +223,13 @@ def run_all(checks: list[Check], folder: Path) -> list[dict | str]:
 
 def run_check(check: Check, dataset: Path, folder: Path) -> dict | str:
     """Exports what the check loads, and runs it."""
-    loaded = dataset
+    loaded, recipe = dataset, check.script.startswith("recipe_")
     if check.exported is not None:
         loaded = folder / check.name
         try:
             ncagen("export", dataset, *check.exported, "--out", loaded)
+            if recipe:
+                ncagen("export", folder / "text", *check.exported, "--out", folder / f"{check.name}-text")
         except subprocess.CalledProcessError:
             return f"ncagen export {' '.join(check.exported)} failed"
     command = [PLACE / check.environment / "bin/python", HERE / "checks" / f"{check.script}.py"]
@@ -230,7 +238,9 @@ def run_check(check: Check, dataset: Path, folder: Path) -> dict | str:
     # A home of its own: what a library leaves there (Ray a token, datasets a cache) decides nothing for others.
     home = folder / f"home-{check.name}"
     home.mkdir()
-    environment = os.environ | {"HOME": str(home)} | ({"PYTHONPATH": str(ROOT)} if check.exported is None else {})
+    environment = (
+        os.environ | {"HOME": str(home)} | ({"PYTHONPATH": str(ROOT)} if check.exported is None or recipe else {})
+    )
     started = time.monotonic()
     done = subprocess.run([*command, loaded, source], capture_output=True, text=True, env=environment)
     seconds = time.monotonic() - started
@@ -277,7 +287,7 @@ def page(checks: list[Check], results: list[dict | str]) -> str:
         "",
         "Written by `tests/conformance/run.py` (`make conformance`): a small dataset, loaded by the released packages",
         "themselves. What a check loads is compared with the source token by token. All load every row of every split",
-        "but `trainer`, which trains on 24 rows and evaluates on 20, `packing`, which packs 12, and `oracle`, with 10.",
+        "but `trainer`, which trains on 24 rows and evaluates on 20, `packing`, which packs 12, `oracle`, with 10, and recipes, with a few.",
         "",
         "| check | package | version | Python | NumPy | loaded with | tokens equal |",
         "|---|---|---|---|---|---|---|",

@@ -38,7 +38,7 @@ export class Panel {
   /** Shows another rule of the band: a row of the dataset, or, with other settings, any candidate. */
   async another() {
     const { live, band } = this, sample = live.sampleOf(band);
-    if (sample) return this.show(BigInt(sample.candidates[Math.floor(Math.random() * sample.candidates.length)]));
+    if (sample) return this.show(BigInt(otherThan(String(this.candidate), sample.candidates)));
     const stale = this.begin();
     this.note.textContent = "Looking for a rule.";
     const found = await findCandidate(live.source, this.stream, bandOf(band, live.source, live.own), (tried) => {
@@ -112,4 +112,10 @@ export class Panel {
       : inside ? "Not a row of this dataset." : "Outside of this band.";
     this.gauge.draw(band, ratio, source.noiseRatio, inside);
   }
+}
+
+/** A random element of a list that is not `shown`; `shown` if there is no other. */
+function otherThan(shown, list) {
+  const others = list.filter((element) => element !== shown);
+  return others.length ? others[Math.floor(Math.random() * others.length)] : shown;
 }

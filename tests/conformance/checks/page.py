@@ -24,9 +24,14 @@ def block(section: str, page: str = TRAINERS) -> str:
 
 
 def command(section: str, begins: str, page: str = TRAINERS) -> str:
-    """The command of a section that begins so, without its line breaks."""
+    """The first command of a section that begins so, without its line breaks."""
+    return commands(section, begins, page)[0]
+
+
+def commands(section: str, begins: str, page: str) -> list[str]:
+    """All of them."""
     text = _text(section, page).replace("\\\n", " ")
-    return re.findall(rf"^({re.escape(begins)} .*)$", text, flags=re.M)[0]
+    return re.findall(rf"^({re.escape(begins)} .*)$", text, flags=re.M)
 
 
 def _text(section: str, page: str) -> str:

@@ -1,5 +1,7 @@
 """What the checks of docs/recipes.md share: what a model must receive in stage 2, and what a hand-over keeps."""
 
+from pathlib import Path
+
 import numpy as np
 from common import EXPORT, SOURCE
 from consumer_common import LENGTH
@@ -7,6 +9,11 @@ from consumer_common import LENGTH
 import ncagen
 
 VOCABULARY = 10_002  # of stage 1: patches and two delimiters
+
+
+def link_text(place: Path, name: str) -> None:
+    """Puts the export of the text at data/text-<name>."""
+    (place / "data" / f"text-{name}").symlink_to(EXPORT.resolve().parent / f"{EXPORT.name}-text")
 
 
 def text() -> ncagen.Dataset:
