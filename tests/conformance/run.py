@@ -122,6 +122,8 @@ CHECKS = [
     Check("recipe-litgpt", "torchtitan", "recipe_litgpt", ("--to=litdata", "--length=1025")),
     Check("recipe-jax", "jax", "recipe_jax", None),
     Check("recipe-torchtitan", "torchtitan", "recipe_torchtitan", None),
+    Check("recipe-nanogpt", "trainers", "recipe_nanogpt", None, "nanoGPT, which has no release"),
+    Check("recipe-nanochat", "trainers", "recipe_nanochat", None, "nanochat, which has no release"),
     Check("grain", "trainers", "consumer_grain", None),
     Check("datasets", "trainers", "consumer_datasets", None),
     Check("datasets-arrow", "trainers", "consumer_datasets", None, dataset_name="arrow"),
