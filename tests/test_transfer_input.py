@@ -1,5 +1,6 @@
 """The example `transfer`: bad input is one line before any training; schedules and figures have known answers."""
 
+import fcntl
 import json
 import math
 import re
@@ -169,6 +170,20 @@ def test_seeds_run_apart_are_those_of_one_run(toy, tmp_path, capsys):
     for out, seeds in ((whole, []), (apart, ["--seeds", "1"]), (apart, ["--seeds", "0"])):
         assert __main__.main(["run", path, "--out", str(out), "--device=cpu", *seeds]) == 0
     assert (whole / "report.json").read_bytes() == (apart / "report.json").read_bytes()
+
+
+def test_a_run_that_another_process_trains_is_refused(toy, tmp_path, capsys):
+    path, run = str(written(toy, BASE)), tmp_path / "text" / "code" / "scratch" / "seed-0"
+    run.mkdir(parents=True)
+    with (run / "lock").open("w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        assert __main__.main(["run", path, "--out", str(tmp_path), "--device=cpu"]) == 2
+        said = capsys.readouterr().err
+        wait = "wait for it, or run other seeds with --seeds"
+        assert said == f"transfer: {run} is being trained by another process: {wait}\n"
+        assert [file.name for file in run.iterdir()] == ["lock"]
+    assert __main__.main(["run", path, "--out", str(tmp_path), "--device=cpu"]) == 0
+    assert not (run / "lock").exists()
 
 
 def test_the_files_of_the_example_are_read():

@@ -6,12 +6,14 @@ timing.jsonl      a line for each time that it was started: seconds, tokens a se
 checkpoint.pt     model, optimizer and data after the last evaluation
 model/            the finished model, for from_pretrained
 done.json, failed.json    written last
+lock              held while a process trains it
 """
 
 import hashlib
 import json
+import os
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import torch
 
@@ -24,6 +26,7 @@ class RunFolder:
     def __init__(self, path: Path, settings: dict[str, Any], writes: bool = True):
         """settings: all that the run depends on. Raises NcagenError where the folder has a run of others."""
         self.path, self.writes = path, writes
+        self._lock: TextIO | None = None
         self.settings = json.loads(json.dumps(settings))
         self.sha256 = hashlib.sha256(json.dumps(self.settings, sort_keys=True).encode()).hexdigest()
         before = self.read("run.json")
@@ -34,10 +37,29 @@ class RunFolder:
             )
 
     def begin(self) -> None:
-        """Makes the folder."""
+        """Makes the folder, and locks it until the run has ended. Raises NcagenError where another process has it."""
         if self.writes:
             self.path.mkdir(parents=True, exist_ok=True)
+            self._hold()
             self.write("run.json", self.settings)
+
+    def _hold(self) -> None:
+        self._lock = (self.path / "lock").open("w")
+        if os.name != "posix":
+            return
+        import fcntl
+
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise NcagenError(
+                f"{self.path} is being trained by another process: wait for it, or run other seeds with --seeds"
+            ) from None
+
+    def _release(self) -> None:
+        if self._lock is not None:
+            (self.path / "lock").unlink(missing_ok=True)
+            self._lock.close()
 
     def read(self, name: str) -> Any:
         """The content of a JSON file, None where there is none."""
@@ -82,10 +104,12 @@ class RunFolder:
             model.save_pretrained(self.path / "model")
             self.write("done.json", values)
             (self.path / "checkpoint.pt").unlink(missing_ok=True)
+            self._release()
 
     def fail(self, step: int, reason: str) -> None:
         """Marks the run as failed, which a later start does not try again."""
         self.write("failed.json", {"step": step, "reason": reason})
+        self._release()
 
     @property
     def done(self) -> dict[str, Any] | None:
