@@ -114,4 +114,5 @@ def is_importable(block: str) -> bool:
     names += [tree.module for tree in trees if isinstance(tree, ast.ImportFrom)]
     roots = {name.split(".")[0] for name in names}
     roots |= {"grain"} if "ncagen.adapters.grain" in names else set()
+    roots |= {"accelerate"} if "transformers" in roots else set()  # its Trainer needs it
     return all(importlib.util.find_spec(root) for root in roots)
