@@ -91,7 +91,8 @@ def _load(
         raise NcagenError(f"{path} is no model: it has no config.json, which save_pretrained writes")
     try:
         _check_config(path, AutoConfig.from_pretrained(path).get_text_config(), row_format, offset)
-        found: Any = AutoModelForCausalLM.from_pretrained(path, output_loading_info=True)  # its annotation lacks the pair
+        # A pair, which its annotation does not say.
+        found: Any = AutoModelForCausalLM.from_pretrained(path, output_loading_info=True)
         model, loaded = found
     except (OSError, ValueError, KeyError, RuntimeError) as error:
         raise NcagenError(f"{path} is no causal model that transformers loads: {one_line(error)}") from None
