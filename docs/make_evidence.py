@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 DOCS = Path(__file__).parent
-PAGE, DATA, PICTURES = DOCS / "evidence.md", DOCS / "evidence" / "cpu.json", DOCS / "pictures"
+PAGE, DATA = DOCS / "evidence.md", DOCS / "evidence" / "cpu.json"
 Report = dict[str, Any]
 
 
@@ -71,8 +71,8 @@ def draw(report: Report) -> None:
     from transfer import plots
 
     for name, arms in report["text"].items():
-        (PICTURES / f"evidence-{name}.svg").write_text(plots.curves(arms))
-    (PICTURES / "evidence-grids.svg").write_text(plots.by_grid(report["source"]["nca-low"]))
+        (DATA.parent / f"{name}.svg").write_text(plots.curves(arms))
+    (DATA.parent / "grids.svg").write_text(plots.by_grid(report["source"]["nca-low"]))
 
 
 def main() -> None:
