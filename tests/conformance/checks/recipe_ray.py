@@ -1,6 +1,5 @@
 """Ray Train, from stage 1 to text, by the code of docs/recipes.md: two workers and a Llama of two layers."""
 
-import os
 import pickle
 import tempfile
 from itertools import islice
@@ -11,6 +10,7 @@ import ray
 from common import report
 from consumer_common import order, received
 from page import RECIPES, folder, run
+from ray_common import start_ray
 from recipe_common import handed_over, text_order, text_rows
 from recipe_llama import LENGTH, NEW, SEED, config
 
@@ -47,11 +47,8 @@ def main() -> None:
     """Runs the recipe, and compares what both workers noted."""
     import ray.train
 
-    os.environ["RAY_TRAIN_V2_ENABLED"] = "1"
     with tempfile.TemporaryDirectory() as into, folder() as place:
-        paths = os.pathsep.join([os.environ["PYTHONPATH"], str(Path(__file__).parent)])
-        variables = {"PYTHONPATH": paths, "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0"}
-        ray.init(num_cpus=WORLD + 1, include_dashboard=False, runtime_env={"env_vars": variables})
+        start_ray(WORLD)
         hand_over = run("Models of transformers", page=RECIPES)["hand_over"]
         given = {
             "config": config(),

@@ -1,6 +1,5 @@
 """Ray Train: what two workers receive from the code of the page."""
 
-import os
 import tempfile
 from pathlib import Path
 
@@ -9,6 +8,7 @@ import ray
 from common import report
 from consumer_common import order, received
 from page import folder, run
+from ray_common import start_ray
 
 WORLD, EPOCHS, SEED = 2, 3, 1
 
@@ -30,11 +30,8 @@ def main() -> None:
     """Three epochs in two workers on this machine."""
     import ray.train
 
-    os.environ["RAY_TRAIN_V2_ENABLED"] = "1"
     with tempfile.TemporaryDirectory() as into, folder() as place:
-        paths = os.pathsep.join([os.environ["PYTHONPATH"], str(Path(__file__).parent)])
-        variables = {"PYTHONPATH": paths, "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0"}
-        ray.init(num_cpus=WORLD + 1, include_dashboard=False, runtime_env={"env_vars": variables})
+        start_ray(WORLD)
         model = Kept(into)
         changes = {'"data/nca-high"': repr(str(place / "data" / "nca-high"))}
         run("Ray Train", model=model, changes=changes)
