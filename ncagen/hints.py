@@ -20,6 +20,7 @@ EXTRAS = {
     "PIL": "view",
     "ray": "ray",
     "torch": "torch",
+    "cuda": "cuda",
     "matplotlib": "plot",
     "tokenizers": "text",
 }

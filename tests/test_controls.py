@@ -36,7 +36,7 @@ LIMIT = {3: 16.3, 23: 49.7, 26: 54.1, 99: 148.2}  # chi-square by degrees of fre
 
 def patches_of(chosen: Settings, key: tuple[int, int] = TRAIN) -> np.ndarray:
     """The rows of CANDIDATES: [row, frame, patch]."""
-    ids = batch.run(chosen, key, CANDIDATES, backend=cpu).token_rows(np.arange(len(CANDIDATES)))
+    ids = batch.run(chosen, key, CANDIDATES).token_rows(np.arange(len(CANDIDATES)))
     return ids.reshape(len(ids), chosen.frames, chosen.tokens_per_grid)[..., 1:-1]
 
 
@@ -162,7 +162,7 @@ def test_pinned():
     found = {}
     for control in CONTROLS:
         chosen = settings_of({"control": control} | (FROZEN if control == "frozen-rule" else {}), 1024)
-        [row] = batch.run(chosen, TRAIN, np.array([5], np.uint64), backend=cpu).token_rows(np.arange(1))
+        [row] = batch.run(chosen, TRAIN, np.array([5], np.uint64)).token_rows(np.arange(1))
         found[control] = int(row.astype(np.uint64) @ np.arange(1, len(row) + 1, dtype=np.uint64))
     assert found == PINNED
 

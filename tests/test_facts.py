@@ -23,7 +23,8 @@ from ncagen.sources.cellular.rules import langton_counts
 from ncagen.sources.elementary import Elementary
 from ncagen.sources.fact_columns import GRID_FACTS, column_names
 from ncagen.sources.life import Life
-from ncagen.sources.nca import batch, cpu, definition, langton, rules
+from ncagen.sources.nca import batch, definition, langton, rules
+from ncagen.sources.nca.devices import backend
 from ncagen.sources.nca.options import settings_of
 from ncagen.sources.nca.rules import Rules
 from ncagen.sources.nca.settings import FACTS, Settings
@@ -254,13 +255,10 @@ def test_the_columns_are_pinned():
     assert {name: rows[name].tolist() for name in COLUMNS} == PINNED
 
 
-def test_torch_has_the_same_columns():
-    pytest.importorskip("torch")
-    from ncagen.sources.nca.gpu import Torch
-
+def test_devices_have_the_same_columns():
     chosen = Settings(facts=ALL, temperature=0.001, seq_len=1000)
     numbers, last = np.arange(3, dtype=np.uint64), np.array([2, 0])
-    found, wanted = (batch.run(chosen, TRAIN, numbers, backend=b).rows(last) for b in (Torch("cpu"), cpu))
+    found, wanted = (batch.run(chosen, TRAIN, numbers, backend=backend(b)).rows(last) for b in ("host", "cpu"))
     assert all(np.array_equal(found[name], wanted[name]) for name in COLUMNS)
 
 

@@ -9,7 +9,7 @@ from ncagen import philox
 from ncagen.deflate.lengths import token_gzip_lengths
 from ncagen.selection import BANDS
 from ncagen.sources import grid_tokens
-from ncagen.sources.nca import batch, cpu, definition, rules
+from ncagen.sources.nca import batch, definition, rules
 from ncagen.sources.nca.rules import HIDDEN_SCALE, OUTPUT_SCALE, PERCEPTION_SCALE, Rules
 from ncagen.sources.nca.settings import Settings
 
@@ -96,7 +96,7 @@ def test_tokens_and_scores_are_the_released_tokenizers():
 def lengths_of(settings: Settings, candidates: int) -> np.ndarray:
     key = 0, philox.STREAMS["pilot"]
     parts = np.arange(candidates, dtype=np.uint64).reshape(-1, 1000)
-    return np.concatenate([batch.run(settings, key, part, backend=cpu).score for part in parts])
+    return np.concatenate([batch.run(settings, key, part).score for part in parts])
 
 
 def kolmogorov_smirnov(a: np.ndarray, b: np.ndarray) -> float:

@@ -36,7 +36,7 @@ def test_the_kernels_give_the_pinned_rows(name, split):
     drawn, starts = cpu.sample(settings, key, make.CANDIDATES)
     assert np.array_equal(drawn.perception, pinned[f"{name} {split} perception"])
     assert np.array_equal(starts, pinned[f"{name} {split} starts"].reshape(starts.shape))
-    scored = batch.run(settings, key, make.CANDIDATES, backend=cpu)
+    scored = batch.run(settings, key, make.CANDIDATES)
     assert np.array_equal(scored.patches, pinned[f"{name} {split} patches"])
     assert np.array_equal(scored.score, pinned[f"{name} {split} lengths"])
 

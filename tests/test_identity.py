@@ -162,8 +162,8 @@ def test_the_sources_of_kernels_are_all_listed():
 
 def test_batch_size_changes_nothing():
     noisy, candidates = Settings(temperature=1e-2), np.arange(100, dtype=np.uint64)
-    whole = batch.run(noisy, TRAIN, candidates, backend=cpu)
-    one_by_one = [batch.run(noisy, TRAIN, candidates[i : i + 1], backend=cpu) for i in range(100)]
+    whole = batch.run(noisy, TRAIN, candidates)
+    one_by_one = [batch.run(noisy, TRAIN, candidates[i : i + 1]) for i in range(100)]
     assert (np.concatenate([b.score for b in one_by_one]) == whole.score).all()
     chosen = np.array([3, 41, 99])
     each = np.concatenate([one_by_one[i].token_rows(np.array([0])) for i in chosen])
@@ -172,7 +172,7 @@ def test_batch_size_changes_nothing():
 
 def test_rows_are_whole_trajectories():
     candidates = np.arange(20, dtype=np.uint64)
-    ids = batch.run(Settings(), VALIDATION, candidates, backend=cpu).token_rows(np.arange(20))
+    ids = batch.run(Settings(), VALIDATION, candidates).token_rows(np.arange(20))
     assert ids.dtype == np.uint16
     assert ids.shape == (20, 1026)
     assert (grid_tokens.grids(Settings(), ids) == definition.trajectories(Settings(), VALIDATION, candidates, 27)).all()

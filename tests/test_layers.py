@@ -11,7 +11,7 @@ from conftest import ROOT
 # From the ground up. A part may import parts of its own floor and of those below.
 FLOORS = (
     ("compile_notice", "cores", "errors", "hints", "numbers", "philox", "processor", "version"),
-    ("kernels", "native", "philox_kernels"),
+    ("cuda", "kernels", "native", "philox_kernels"),
     ("row_format",),
     ("selection",),
     ("deflate", "spec"),

@@ -12,7 +12,7 @@ from ncagen import philox
 from ncagen.row_format import Rows
 from ncagen.selection import BANDS
 from ncagen.sources import grid_tokens, logarithm
-from ncagen.sources.nca import batch, cpu, definition, entropy, oracle, rollout, rules
+from ncagen.sources.nca import batch, definition, entropy, oracle, rollout, rules
 from ncagen.sources.nca.options import settings_of
 from ncagen.sources.nca.rules import GUMBEL_SHIFT, gumbel_table, logit_units
 from ncagen.sources.nca.settings import Settings
@@ -23,7 +23,7 @@ TEMPERATURES = [1e-4, 1e-3, 1e-2, 0.1, 1.0]
 
 def rows_of(chosen: Settings, count: int, band: str | None = None) -> Rows:
     """The first rows of a band, or of any score."""
-    tried = batch.run(chosen, TRAIN, np.arange(count * 16 if band else count, dtype=np.uint64), backend=cpu)
+    tried = batch.run(chosen, TRAIN, np.arange(count * 16 if band else count, dtype=np.uint64))
     low, high = BANDS[band] if band else (0, 2)
     ratios = tried.score / chosen.scored_bytes
     return tried.rows(np.flatnonzero((ratios >= low) & (ratios < high))[:count])

@@ -8,7 +8,8 @@ import ncagen
 from ncagen import evaluate, philox
 from ncagen.factory.settings import from_settings
 from ncagen.row_format import Rows
-from ncagen.sources.nca import batch, cpu
+from ncagen.sources.nca import batch
+from ncagen.sources.nca.devices import backend
 from ncagen.sources.nca.settings import Settings
 from ncagen.sources.nca.source import Nca
 from ncagen.view import webpage
@@ -80,13 +81,10 @@ def test_a_wrong_value_is_found(stored):
     assert source.problems(Rows(rows.columns | {"oracle_micronats": changed}))[problem].tolist() == [True, False, False]
 
 
-def test_torch_backends_have_the_same_column():
-    pytest.importorskip("torch")
-    from ncagen.sources.nca.gpu import Torch
-
+def test_devices_have_the_same_column():
     chosen = Settings(facts="oracle", temperature=0.001, seq_len=1000)
     numbers, last = np.arange(3, dtype=np.uint64), np.array([2, 0])
-    found, wanted = (batch.run(chosen, TRAIN, numbers, backend=b).rows(last) for b in (Torch("cpu"), cpu))
+    found, wanted = (batch.run(chosen, TRAIN, numbers, backend=backend(b)).rows(last) for b in ("host", "cpu"))
     assert np.array_equal(found["oracle_micronats"], wanted["oracle_micronats"]) and found["oracle_micronats"].all()
 
 

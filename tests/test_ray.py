@@ -380,7 +380,7 @@ def many(tmp_path_factory):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("device", "gpus"), [("cpu", 1.0), ("torch", 0.5), pytest.param("torch", 1.0, marks=pytest.mark.nightly)]
+    ("device", "gpus"), [("cpu", 1.0), ("host", 0.5), pytest.param("host", 1.0, marks=pytest.mark.nightly)]
 )
 def test_every_crew_makes_the_same_files_and_leaves_the_object_store_empty(
     device, gpus, head, gpu_node, many, tmp_path

@@ -54,13 +54,16 @@ def check_device(spec: BuildSpec, device: str) -> None:
 def make(job: BuildJob, split: str, shard: int, report: Report, device: str = "cpu") -> ShardResult:
     """Makes what is missing or damaged of one shard number and returns a record and a file for every band.
 
-    device: what makes the rows, as `Source.batch` takes it. `report` is called after each batch.
+    device: what makes the rows; of several devices that it names, the shards take turns. `report` is called after each
+    batch.
     Raises NcagenError, and writes nothing, for a shard that does not come out as the job's receipt says.
     """
     made = {band.name: intact(job, split, band, shard) for band in job.spec.bands}
     for band in job.spec.bands:
         if found := made[band.name]:
             report(found[0].rows, 0)
+    names = source_of(job.spec).devices(device)
+    device = names[shard % len(names)]
     missing = [band for band in job.spec.bands if made[band.name] is None]
     for band, (rows, tally) in _fill(job, split, shard, missing, report, device).items():
         record, data = pack(job.spec, job.file_format, split, band.name, shard, rows, tally)

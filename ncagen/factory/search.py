@@ -16,7 +16,7 @@ from ncagen.philox import STREAMS
 from ncagen.row_format import Rows, band_measure
 from ncagen.selection import Band, Tally, choose
 from ncagen.sources import source_of
-from ncagen.sources.source import Batch, Source
+from ncagen.sources.source import Batch, OutOfDeviceMemory, Source
 from ncagen.spec import BuildSpec
 
 FEWEST_CANDIDATES = 16  # a batch has a cost of its own
@@ -40,18 +40,21 @@ def search(
     """
     source = source_of(spec)
     source.check(device)
-    measure, most = band_measure(source.measures), source.batch_candidates(device)
+    measure = band_measure(source.measures)
     limits = {band: band.limits(measure) for band in tallies}
     tried = 0
     while unfilled := [band for band in tallies if tallies[band].kept < wanted]:
         needed = _candidates_needed([tallies[band] for band in unfilled], wanted)
-        size = max(FEWEST_CANDIDATES, min(most, needed))
+        size = max(FEWEST_CANDIDATES, min(source.batch_candidates(device), needed))
         if tried + size > SHARD_CANDIDATES:
             raise NcagenError(f"shard {shard} has no candidates left: {unfilled[0].name} is too rare for this spec")
         first = shard * SHARD_CANDIDATES + tried
         candidates = np.arange(first, first + size, dtype=np.uint64)
         at_least = min(limits[band][0] for band in unfilled)
-        batch = source.batch((spec.seed, STREAMS[split]), candidates, at_least, device)
+        try:
+            batch = source.batch((spec.seed, STREAMS[split]), candidates, at_least, device)
+        except OutOfDeviceMemory:
+            continue
         kept = {}
         for band in unfilled:
             chosen = choose(limits[band], batch.score, wanted - tallies[band].kept, tallies[band])
@@ -65,12 +68,16 @@ def repeat(spec: BuildSpec, split: str, known: Mapping[Band, np.ndarray], device
     """The rows of known candidates of each band. known: uint64[row]. Raises NcagenError as `search` does."""
     source = source_of(spec)
     source.check(device)
-    size = source.batch_candidates(device)
     for band, candidates in known.items():
-        for first in range(0, len(candidates), size):
-            batch: Batch = source.batch((spec.seed, STREAMS[split]), candidates[first : first + size], device=device)
-            count = len(batch.candidates)
-            yield Step(count, {band: rows_of(source, batch, np.arange(count))})
+        first = 0
+        while first < len(candidates):
+            some = candidates[first : first + source.batch_candidates(device)]
+            try:
+                batch = source.batch((spec.seed, STREAMS[split]), some, device=device)
+            except OutOfDeviceMemory:
+                continue
+            yield Step(len(some), {band: rows_of(source, batch, np.arange(len(some)))})
+            first += len(some)
 
 
 def rows_of(source: Source, batch: Batch, chosen: np.ndarray) -> Rows:

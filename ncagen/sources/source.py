@@ -5,13 +5,14 @@ process. A row is a pure function of (settings, key, candidate); the batch, the 
 not change it. Not covered: bands, shards and files. The shape of a row is in `ncagen.row_format`.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol
 
 import numpy as np
 
+from ncagen.errors import NcagenError
 from ncagen.row_format import Measure, RowFormat, Rows, SourceCard
 from ncagen.spec import BuildSpec
 
@@ -22,6 +23,10 @@ Stage = Callable[[str], AbstractContextManager]
 def no_stage(name: str) -> AbstractContextManager:
     """Returns a context manager that measures nothing. name: the name of the stage."""
     return nullcontext()
+
+
+class OutOfDeviceMemory(NcagenError):
+    """A batch does not fit the device's memory. `Source.batch_candidates` is smaller now: try again with fewer."""
 
 
 @dataclass(frozen=True)
@@ -136,6 +141,12 @@ class Source(Protocol):
         Raises SelfCheckFailed if they differ, NcagenError for a device that is unknown or missing.
         """
 
+    def devices(self, device: str = "cpu") -> Sequence[str]:
+        """The devices of this machine that a build uses: for "cuda" each one, as "cuda:0"; others as they are.
+
+        Raises NcagenError for a device that is unknown or missing.
+        """
+
     def batch_candidates(self, device: str = "cpu") -> int:
         """The recommended limit of candidates in a batch. Raises NcagenError for an unknown or missing device."""
 
@@ -151,7 +162,8 @@ class Source(Protocol):
 
         key: the seed and the stream, each below 2**32. candidates: uint64[candidate]. at_least: a score that is
         provably smaller may be returned as 0, which is cheaper. device: a name as in `sources.nca.devices`; every
-        source accepts "cpu". stage: measures the stages. Raises NcagenError for a device that is unknown or missing.
+        source accepts "cpu". stage: measures the stages. Raises NcagenError for a device that is unknown or missing,
+        OutOfDeviceMemory where fewer candidates may fit.
         """
 
     def problems(self, rows: Rows) -> dict[str, np.ndarray]:

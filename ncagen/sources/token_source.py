@@ -7,7 +7,7 @@ candidates are rows. Not covered: sources that run a candidate only as far as it
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import lru_cache
 from typing import Any, ClassVar, Self
@@ -205,6 +205,11 @@ class TokenSource:
         """Compares a few candidates with the definition, once in a process. Raises SelfCheckFailed if they differ."""
         _refuse_device(self.name, device)
         _check_once(self)
+
+    def devices(self, device: str = "cpu") -> Sequence[str]:
+        """The host alone. Raises NcagenError for another device."""
+        _refuse_device(self.name, device)
+        return ("cpu",)
 
     def batch_candidates(self, device: str = "cpu") -> int:
         """The recommended limit of candidates in a batch. Raises NcagenError for another device than the host."""

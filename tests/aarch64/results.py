@@ -20,7 +20,7 @@ from test_score import KNOWN_ANSWERS, known_input
 
 import ncagen
 from ncagen.deflate import lengths
-from ncagen.sources.nca import batch, cpu, vectors
+from ncagen.sources.nca import batch, vectors
 
 CANDIDATES = 12  # of each case; the definition takes most of the time
 COMMON = {"validation": 10 * 128, "seq_len": 128, "rows_per_shard": 20}
@@ -46,7 +46,7 @@ def kernels() -> None:
     for name in CASES:
         settings, count = case(name)
         assert_identical(settings, min(count, CANDIDATES), TRAIN)
-        found = batch.run(settings, TRAIN, np.arange(CANDIDATES, dtype=np.uint64), backend=cpu)
+        found = batch.run(settings, TRAIN, np.arange(CANDIDATES, dtype=np.uint64))
         digest = hashlib.sha256(found.token_rows(np.arange(CANDIDATES)).tobytes()).hexdigest()
         say("kernels", name, digest[:16], found.score.tolist())
 

@@ -121,7 +121,7 @@ from ncagen.factory.ray.executor import connect
 from ncagen.factory.make_shard import BuildJob
 
 order = BuildJob(spec_of(), "parquet", Folder(sys.argv[1]))
-with connect(sys.argv[2], None, order, "torch", 1.0) as executor:
+with connect(sys.argv[2], None, order, "host", 1.0) as executor:
     try:
         scheduler.build(order, executor)
     except scheduler.ShardsFailed as error:

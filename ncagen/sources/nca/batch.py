@@ -1,13 +1,11 @@
 """Runs and scores batches of candidates, and computes the rows of those that are kept.
 
-A batch runs each candidate's automaton only through the grids that are scored (the first ten recorded ones); `rows`
-runs the kept candidates to the end of their row. A backend runs the automaton; all backends give the same integers.
-The host computes the score. Not covered: bands, shards and files.
+A backend runs each candidate's automaton only through the grids that are scored (the first ten recorded ones), and the
+kept candidates to the end of their row. This module adds the other columns. Not covered: bands, shards and files.
 """
 
 import math
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -15,6 +13,7 @@ from ncagen.deflate.lengths import token_gzip_lengths
 from ncagen.row_format import Rows
 from ncagen.sources import grid_facts, grid_tokens
 from ncagen.sources.nca import controls, cpu, entropy, langton, structure
+from ncagen.sources.nca.backends import CPU, Backend, Trajectories
 from ncagen.sources.nca.facts import (
     LAMBDA,
     LINEAR_GAP,
@@ -26,8 +25,6 @@ from ncagen.sources.nca.facts import (
     stores_lambda,
     stores_oracle,
 )
-from ncagen.sources.nca.rollout import Backend, entropies, rollout
-from ncagen.sources.nca.rules import Rules
 from ncagen.sources.nca.settings import Settings
 from ncagen.sources.scored import gzip_facts, gzip_problems, scored_bytes
 from ncagen.sources.source import Stage, no_stage
@@ -37,44 +34,40 @@ from ncagen.sources.source import Stage, no_stage
 class NcaBatch:
     """Scored candidates.
 
-    key: seed and stream. candidates: uint64[candidate]. drawn: their weights. grids: uint8[candidate, frame, cell], the
-    scored frames. drawn and grids are arrays of the backend. patches: uint16 or uint32 [candidate, frame, patch].
-    score: int32[candidate], of the settings' measure, or 0 where it is proven to be below `at_least`. entropy:
-    int64[candidate, frame], of the cells of the scored frames as `cpu.rollout` adds it up; None where no column needs
-    it, or the backend does not compute it.
+    key: seed and stream. candidates: uint64[candidate]. trajectories: of a backend. score: int32[candidate], of the
+    settings' measure, or 0 where it is proven to be below `at_least`.
     """
 
     settings: Settings
     key: tuple[int, int]
     candidates: np.ndarray
-    drawn: Rules
-    grids: Any
-    patches: np.ndarray
+    trajectories: Trajectories
     score: np.ndarray
-    entropy: np.ndarray | None
-    backend: Backend
     stage: Stage
+
+    @property
+    def patches(self) -> np.ndarray:
+        """The patches of the scored grids: uint16 or uint32 [candidate, frame, patch]."""
+        return self.trajectories.patches()
 
     def rows(self, chosen: np.ndarray) -> Rows:
         """Computes the complete rows of exactly scored candidates. chosen: int64[row], indices into `candidates`."""
-        settings = self.settings
-        rest = settings.frames - settings.scored_frames
-        sums = None if self.entropy is None else np.zeros((len(chosen), rest), np.int64)
+        settings, candidates = self.settings, self.candidates[chosen]
         with self.stage("rollout"):
-            ids, scored = self._tokens(chosen, sums)
-        columns = {"input_ids": ids, "candidate": self.candidates[chosen]}
+            ids = self.token_rows(chosen)
+        columns = {"input_ids": ids, "candidate": candidates}
         score, selects = self.score[chosen], measure(settings)
         if settings.rearranges:
             with self.stage("score"):
-                columns |= _score_columns(settings, scored)
+                columns |= _score_columns(settings, ids)
             columns |= {selects.column: score, selects.ratio: selects.ratios(score)}
         else:
-            columns |= _score_columns(settings, scored, score)
+            columns |= _score_columns(settings, ids, score)
         if stores_oracle(settings):
             with self.stage("rollout"):
-                columns[ORACLE] = entropy.micronats(settings, self._entropy_sums(chosen, sums))
+                columns[ORACLE] = entropy.micronats(settings, self.trajectories.entropy_sums(chosen))
         if stores_lambda(settings):
-            columns[LAMBDA] = langton.counts(settings, self._rules(chosen))
+            columns[LAMBDA] = langton.counts(settings, cpu.sample(settings, self.key, candidates)[0])
         if names := stored(settings):
             columns |= grid_facts.computed(names, _row_cells(settings, ids))
         return Rows(columns)
@@ -84,38 +77,13 @@ class NcaBatch:
 
         chosen: int64[row], indices into `candidates`. Returns uint16 or uint32 [row, token].
         """
-        return self._tokens(chosen)[0]
-
-    def _tokens(self, chosen: np.ndarray, sums: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
-        """Computes the tokens of rows, [row, token], and the patches of their scored grids, [row, frame, patch].
-
-        sums: int64[row, frame after the scored ones], if given, is filled with the entropy of the trajectories.
-        """
-        settings, first = self.settings, self.settings.scored_frames
-        parts = [self.patches[chosen]]
-        if settings.frames > first:
-            drawn = Rules(*(weights[chosen] for weights in self.drawn))
-            last = self.grids[chosen, -1]
-            arguments = settings, self.key, self.candidates[chosen], drawn, last, first, settings.frames - first
-            rest = rollout(self.backend, *arguments, sums)
-            parts.append(self.backend.patch_tokens(settings, rest))
-        if settings.rearranges:
-            whole = np.concatenate(parts, axis=1)
-            whole = controls.rearrange(settings, self.key, self.candidates[chosen], whole)
-            return grid_tokens.rows(settings, whole), np.ascontiguousarray(whole[:, :first])
-        return grid_tokens.rows(settings, *parts), parts[0]
-
-    def _entropy_sums(self, chosen: np.ndarray, rest: np.ndarray | None) -> np.ndarray:
-        """Adds up the entropy of rows, without their first grid. rest: int64[row, frame]. Returns int64[row]."""
-        if self.entropy is None or rest is None:  # another backend ran the automata
-            return entropies(self.settings, self.key, self.candidates[chosen])[:, 1:].sum(axis=1)
-        return self.entropy[chosen, 1:].sum(axis=1) + rest.sum(axis=1)
-
-    def _rules(self, chosen: np.ndarray) -> Rules:
-        """The rules of rows, in NumPy."""
-        if self.backend is cpu:
-            return Rules(*(weights[chosen] for weights in self.drawn))
-        return cpu.sample(self.settings, self.key, self.candidates[chosen])[0]
+        ids = self.trajectories.rows(chosen)
+        if not self.settings.rearranges:
+            return ids
+        whole = np.ascontiguousarray(grid_tokens.patches_of(self.settings, ids))
+        return grid_tokens.rows(
+            self.settings, controls.rearrange(self.settings, self.key, self.candidates[chosen], whole)
+        )
 
     def scored_bytes(self) -> list[bytes]:
         """Returns the scored bytes of each candidate: its scored patches as little-endian int32."""
@@ -128,49 +96,35 @@ def run(
     candidates: np.ndarray,
     at_least: int = 0,
     *,
-    backend: Backend,
+    backend: Backend = CPU,
     stage: Stage = no_stage,
 ) -> NcaBatch:
     """Runs and scores candidates.
 
     key: seed and stream. candidates: uint64[candidate]. at_least: gzip bytes; a length that is provably smaller may be
-    returned as 0, which is cheaper; other measures are always computed.
+    returned as 0, which is cheaper; other measures are always computed. Raises OutOfDeviceMemory as `Backend.start`.
     """
-    with stage("rules"):
-        drawn, starts = backend.sample(settings, key, candidates)
-    counted = None
-    if stores_oracle(settings) and backend is cpu:
-        counted = np.zeros((len(candidates), settings.scored_frames), np.int64)
-    with stage("rollout"):
-        arguments = settings, key, candidates, drawn, starts, 0, settings.scored_frames
-        grids = rollout(backend, *arguments, counted)
-    with stage("tokens"):
-        patches = backend.patch_tokens(settings, grids)
-    with stage("score"):
-        if settings.measure == "gzip":
-            score = _lengths(patches, at_least)
-        else:
-            score = structure.linear_gaps(settings, grids if backend is cpu else _cells(settings, patches))
-    return NcaBatch(settings, key, candidates, drawn, grids, patches, score, counted, backend, stage)
+    trajectories = backend.start(settings, key, candidates, at_least, stage)
+    score = trajectories.lengths
+    if score is None:
+        with stage("score"):
+            score = structure.linear_gaps(settings, _cells(settings, trajectories.patches()))
+    return NcaBatch(settings, key, candidates, trajectories, score, stage)
 
 
-def _score_columns(settings: Settings, scored: np.ndarray, score: np.ndarray | None = None) -> dict[str, np.ndarray]:
+def _score_columns(settings: Settings, ids: np.ndarray, score: np.ndarray | None = None) -> dict[str, np.ndarray]:
     """The gzip lengths of rows and what else bands select by, and both as ratios.
 
-    scored: patches of the rows as they are written, [row, frame, patch]. score: int32[row], of the settings' measure,
-    where it is known.
+    ids: the rows as they are written, [row, token]. score: int32[row], of the settings' measure, where it is known.
     """
-    lengths = score if score is not None and settings.measure == "gzip" else _lengths(scored)
-    columns = gzip_facts(lengths, settings.scored_bytes)
+    if score is not None and settings.measure == "gzip":
+        return gzip_facts(score, settings.scored_bytes)
+    scored = np.ascontiguousarray(grid_tokens.patches_of(settings, ids)[:, : settings.scored_frames])
+    columns = gzip_facts(token_gzip_lengths(scored.reshape(len(ids), -1)), settings.scored_bytes)
     if settings.measure != "gzip":
         gaps = structure.linear_gaps(settings, _cells(settings, scored)) if score is None else score
         columns |= {LINEAR_GAP: gaps, LINEAR_GAP_RATIO: row_measure(settings).ratios(gaps)}
     return columns
-
-
-def _lengths(patches: np.ndarray, at_least: int = 0) -> np.ndarray:
-    """The gzip lengths of scored grids: int32[row]. patches: uint16 or uint32 [row, frame, patch]."""
-    return token_gzip_lengths(patches.reshape(len(patches), -1), at_least)
 
 
 def _cells(settings: Settings, patches: np.ndarray) -> np.ndarray:

@@ -30,7 +30,7 @@ def first_candidate(settings: Settings, seed: int, band: Band, work: int) -> int
     most = min(CANDIDATES, max(size, WORK // work))
     for first in range(0, most, size):
         numbers = np.arange(first, min(first + size, most), dtype=np.uint64)
-        score = batch.run(plain, (seed, STREAMS["pilot"]), numbers, band.limits(selects)[0], backend=cpu).score
+        score = batch.run(plain, (seed, STREAMS["pilot"]), numbers, band.limits(selects)[0]).score
         if (found := inside(selects, band, score)).any():
             return first + int(np.argmax(found))
     raise SpecError(

@@ -1,252 +1,308 @@
-"""Runs the automaton of `definition` with torch on a CUDA device: the same integers, thousands of candidates at a time.
+"""Runs and scores candidates with the CUDA kernels of `ncagen.cuda`: the same integers, whole batches on a device.
 
-Several threads may use one `Torch` at once. Each thread has a separate CUDA stream: while the automata of one thread
-run on the device, the host computes the scores of another. A method waits for earlier work on its caller's stream, and
-returns after its work is complete, so a thread may index, store and free arguments and results as without streams.
+A batch of candidates leaves the device as its scores, one int32 each, and as the rows that are kept, in one copy. torch
+provides memory and streams, so its allocator bounds and reuses what the threads of a process take. Several threads may
+use one `Gpu` at once: each has a stream, so while one thread waits for the device another hashes and writes. A method
+returns after its work is complete.
 
-`gpu_kernels` describes the arithmetic and why it is exact. Not covered: scores, bands and files. `tests/test_gpu.py`
-compares the results with the definition bit for bit.
+Not covered: the arithmetic (`ncagen/cuda`), bands and files. `tests/test_gpu.py` compares the kernels, compiled for the
+host, with the definition bit for bit.
 """
 
-import math
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from functools import cached_property, lru_cache
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 
-from ncagen import philox
-from ncagen.sources.nca import rules
-from ncagen.sources.nca.gpu_kernels import (
-    KEY,
-    Generator,
-    Network,
-    Noise,
-    Scratch,
-    Tensor,
-    fold_wrap,
-    keys_of,
-    network_of,
-    noise_blocks,
-    perceive,
-    settled,
-    words_of,
-)
-from ncagen.sources.nca.rules import (
-    GUMBEL_SHIFT,
-    HIDDEN_SCALE,
-    HIDDEN_UNITS,
-    NEIGHBOURS,
-    OUTPUT_SCALE,
-    PERCEPTION_CHANNELS,
-    PERCEPTION_SCALE,
-    Rules,
-)
+from ncagen.cuda.program import WORK, Program
+from ncagen.errors import NcagenError
+from ncagen.sources.nca import entropy, rules
+from ncagen.sources.nca.rules import HIDDEN_SCALE, OUTPUT_SCALE, PERCEPTION_SCALE, later_candidates, logit_units
 from ncagen.sources.nca.settings import Settings
+from ncagen.sources.source import OutOfDeviceMemory, Stage
 
-# Limit of a batch's arrays, for each thread that makes shards; twice that where noise decides every cell. 512 MiB hold
-# 4,700 candidates of the default settings. The memory traffic of a step then takes about as long as its 70 launches,
-# and a shard of 4,096 rows tries more candidates than that anyway.
-MOST_BYTES = 2**29
+UNKNOWN = -1  # the score of a candidate that the kernels leave to the host, of gzip.h
+
+MOST_CANDIDATES = 2**15  # some ten for each block that an H100 runs at a time; more would only be tried in vain
+MOST_BYTES = 2**28  # of a batch, for each thread: 2**15 candidates of the default settings take 29 MB
 SHARE_OF_MEMORY = 64  # on a small device the limit is 1 / SHARE_OF_MEMORY of its memory
-HOST_BYTES = 2**23  # on the host: about the size of a core's cache
+FEWEST_CANDIDATES = 16
+# Cells times states times steps of a batch: some ten seconds at 10**11 a second, until a build looks at Ctrl-C.
+MOST_WORK = 2**40
 
 
-class Torch:
-    """The automaton on a torch device: "cuda", "cuda:1", or "cpu" (for tests; the module `cpu` is far faster there).
+class Kernels(Protocol):
+    """The kernels of one program: `nvrtc.Kernels` or `host.Kernels`."""
 
-    Rules and grids are tensors on the device, with the shapes and dtypes of the module `cpu`.
-    """
+    def launch(self, kernel: str, blocks: int, work: int, stream: int) -> None: ...
+
+
+class Gpu:
+    """A device: a CUDA device such as "cuda:1", or "host", this processor, for tests."""
 
     def __init__(self, device: str):
-        self.device = torch.device(device)
-        self._local = threading.local()
-        scales = PERCEPTION_SCALE, HIDDEN_SCALE, OUTPUT_SCALE
-        self._weights = {scale: self._tensor(rules.weight_table(scale)) for scale in scales}
-        self._start_weights = self._tensor(rules.start_table().astype(np.int64))
-        self._gumbel = self._tensor(rules.gumbel_table().astype(np.int64))
-        self._scratch_bytes = HOST_BYTES
-        if self.device.type == "cuda":
-            memory = torch.cuda.get_device_properties(self.device).total_memory
-            self._scratch_bytes = min(MOST_BYTES, memory // SHARE_OF_MEMORY)
-            torch.cuda.synchronize(self.device)  # other streams will read the tables
-
-    def sample(self, settings: Settings, key: tuple[int, int], candidates: np.ndarray) -> tuple[Rules, Tensor]:
-        """Draws rules and start grids, the same as `rules.sample_rules` and `rules.sample_starts`.
-
-        key: seed and stream. candidates: uint64[batch], on the host. Returns Rules of int16 tensors and uint8[batch,
-        cell].
-        """
-        with self._work():
-            rule_key, numbers = rules.rule_address(settings, key, candidates)
-            drawn = self._sample_rules(settings, self._generator(rule_key), self._halves(numbers))
-            starts = self._sample_starts(settings, self._generator(key), self._halves(candidates))
-        return drawn, starts
-
-    def rollout(
-        self,
-        settings: Settings,
-        key: tuple[int, int],
-        candidates: np.ndarray,
-        drawn: Rules,
-        grids: Tensor,
-        first_frame: int,
-        frames: int,
-    ) -> Tensor:
-        """Computes the recorded grids `first_frame` to `first_frame + frames - 1` of each candidate.
-
-        key: seed and stream. candidates: uint64[batch], on the host. drawn: their rules. grids: uint8[batch, cell], the
-        start grids, or for first_frame > 0 the recorded grids before `first_frame`. Returns uint8[batch, frame, cell].
-        """
-        with self._work():
-            network, noise = network_of(settings, drawn), self._noise(settings, key, candidates)
-            scratch = self._scratch(settings, len(candidates))
-            states = grids.long()
-            recorded = torch.empty((len(candidates), frames, settings.cells), dtype=torch.uint8, device=self.device)
-            step = settings.warmup + (first_frame - 1) * settings.stride if first_frame else 0
-            for frame in range(frames):
-                end = settings.warmup + (first_frame + frame) * settings.stride
-                while step < end:
-                    step += 1
-                    states = self._next(settings, network, noise, scratch, states, step)
-                recorded[:, frame] = states
-        return recorded
-
-    def joined(self, parts: list[Tensor]) -> Tensor:
-        """Joins recorded grids along the frames. parts: uint8[batch, frame, cell]."""
-        with self._work():
-            return torch.cat(parts, dim=1)
-
-    def patch_tokens(self, settings: Settings, grids: Tensor) -> np.ndarray:
-        """Converts recorded grids to patches, the same as `grid_tokens.patch_tokens`.
-
-        grids: uint8[batch, frame, cell]. Returns uint16 or uint32 [batch, frame, patch], in the host's memory.
-        """
-        patch = settings.patch
-        high, wide = settings.height // patch, settings.width // patch
-        dtype = torch.int16 if settings.token_dtype == "uint16" else torch.int32
-        with self._work():
-            cells = grids.view(*grids.shape[:2], high, patch, wide, patch)
-            ids = cells[:, :, :, -1, :, -1].long()
-            for digit in reversed(range(patch * patch - 1)):
-                ids = torch.add(cells[:, :, :, digit // patch, :, digit % patch], ids, alpha=settings.states)
-            ids = ids.to(dtype).flatten(2)
-            host = torch.empty(ids.shape, dtype=dtype, pin_memory=self.device.type == "cuda")
-            host.copy_(ids, non_blocking=True)
-        return host.numpy().view(settings.token_dtype)
+        """Raises NcagenError for a card that is too old, and where NVRTC is missing."""
+        self.name = device
+        self.device = torch.device("cpu" if device == "host" else device)
+        self.is_cuda = self.device.type == "cuda"
+        self._local, self._compiling = threading.local(), threading.Lock()
+        self._most_candidates, self._most_bytes = MOST_CANDIDATES, MOST_BYTES
+        if self.is_cuda:
+            self._properties = torch.cuda.get_device_properties(self.device)
+            _refuse_old(device, self._properties)
+            self._most_bytes = min(MOST_BYTES, self._properties.total_memory // SHARE_OF_MEMORY)
+        self._kernels = lru_cache(maxsize=16)(self._compiled)
 
     def batch_candidates(self, settings: Settings) -> int:
-        """Returns the recommended limit of candidates in a batch: as many as fit the memory limit."""
-        words = NEIGHBOURS * (settings.states + 2) * PERCEPTION_CHANNELS + HIDDEN_UNITS * settings.states
-        # A word takes up to 32 bytes while it is drawn, a cell 576 in a step, a state's key and whether it is close 9.
-        return max(1, self._scratch_bytes // (words * 32 + settings.cells * (576 + 9 * settings.states)))
+        """Returns the recommended limit of candidates in a batch; lower after the device ran out of memory."""
+        a_candidate = settings.cells * settings.states * (settings.scored_steps + 1)
+        of_bytes, of_work = self._most_bytes // _candidate_bytes(settings), MOST_WORK // a_candidate
+        return max(FEWEST_CANDIDATES, min(self._most_candidates, of_bytes, of_work))
 
     def tables(self) -> dict[str, np.ndarray]:
         """Returns the tables stored on the device, with the names and dtypes of `cpu.tables`."""
-        scales = {"perception": PERCEPTION_SCALE, "hidden": HIDDEN_SCALE, "output": OUTPUT_SCALE}
-        with self._work():
-            found = {name: self._weights[scale].cpu().numpy() for name, scale in scales.items()}
-            wide = {"start": self._start_weights.cpu().numpy(), "gumbel": self._gumbel.cpu().numpy()}
-        return found | {name: table.astype(np.int32) for name, table in wide.items()}
+        weights, start, gumbel = (table.cpu().numpy() for table in self._tables)
+        return dict(zip(("perception", "hidden", "output"), weights, strict=True)) | {"start": start, "gumbel": gumbel}
+
+    def start(
+        self, settings: Settings, key: tuple[int, int], candidates: np.ndarray, at_least: int, stage: Stage
+    ) -> "Trajectories":
+        """Runs candidates through their scored grids, and scores them where bands select by the gzip length.
+
+        key: seed and stream. candidates: uint64[candidate]. at_least: gzip bytes; a length that is provably smaller may
+        be returned as 0. Raises OutOfDeviceMemory, after which `batch_candidates` is smaller; NcagenError at its least.
+        """
+        try:
+            return Trajectories(self, settings, key, candidates, at_least, stage)
+        except torch.OutOfMemoryError:
+            self._shrink(len(candidates))
+            raise OutOfDeviceMemory(f"--device {self.name} has no memory for {len(candidates)} candidates") from None
+
+    def kernels(self, settings: Settings) -> Kernels:
+        """Returns the kernels for settings, compiled at the first call."""
+        with self._compiling:
+            return self._kernels(program_of(settings))
 
     @contextmanager
-    def _work(self) -> Iterator[None]:
-        """Runs the block on this thread's stream, after earlier work of its caller's stream, and waits for its end."""
-        if self.device.type != "cuda":
+    def work(self) -> Iterator[int]:
+        """Runs the block on this thread's stream, whose address it yields, and waits for the end of its work."""
+        if not self.is_cuda:
             with torch.inference_mode():
-                yield
+                yield 0
             return
         if not hasattr(self._local, "stream"):
             self._local.stream = torch.cuda.Stream(self.device)
             self._local.done = torch.cuda.Event(blocking=True)  # a waiting thread does not occupy its core
         stream, done = self._local.stream, self._local.done
-        stream.wait_stream(torch.cuda.current_stream(self.device))
         with torch.inference_mode(), torch.cuda.stream(stream):
-            yield
+            yield stream.cuda_stream
             done.record()
         done.synchronize()
 
-    def _tensor(self, array: np.ndarray) -> Tensor:
-        return torch.tensor(array, device=self.device)
+    def upload(self, parts: list[np.ndarray]) -> tuple[torch.Tensor, list[int]]:
+        """Copies arrays to the device in one piece. Returns it, and the address of each."""
+        places, size = [], 0
+        for part in parts:
+            places.append(size)
+            size += -(-part.nbytes // 16) * 16
+        host = torch.empty(size, dtype=torch.uint8, pin_memory=self.is_cuda)
+        there = host.numpy()
+        for part, place in zip(parts, places, strict=True):
+            there[place : place + part.nbytes] = part.reshape(-1).view(np.uint8)
+        copied = host.to(self.device, non_blocking=True)
+        return copied, [copied.data_ptr() + place for place in places]
 
-    def _halves(self, numbers: np.ndarray) -> Tensor:
-        """Splits uint64[batch] into int32[batch, 2], the low and the high word of each."""
-        return self._tensor(np.ascontiguousarray(numbers).view(np.int32).reshape(-1, 2))
+    def download(self, tensor: torch.Tensor) -> torch.Tensor:
+        """Starts the copy of a tensor to the host; the result is there at the end of the block of `work`."""
+        host = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=self.is_cuda)
+        return host.copy_(tensor, non_blocking=True)
 
-    def _generator(self, key: tuple[int, int]) -> Generator:
-        keys = np.array(key) + np.arange(philox.ROUNDS)[:, None] * np.array(philox.WEYL)
-        multipliers = self._tensor(np.array((philox.MULTIPLIERS, philox.MULTIPLIERS)))
-        return Generator(multipliers, self._tensor(keys.astype(np.uint32).view(np.int32)))
+    def table_addresses(self) -> list[int]:
+        """The addresses of the weights, the start and the Gumbel table."""
+        return [table.data_ptr() for table in self._tables]
 
-    def _sample_rules(self, settings: Settings, generator: Generator, numbers: Tensor) -> Rules:
-        channels = settings.states + 2 * settings.channel_wrap
+    @cached_property
+    def _tables(self) -> list[torch.Tensor]:
+        weights = np.stack([rules.weight_table(s) for s in (PERCEPTION_SCALE, HIDDEN_SCALE, OUTPUT_SCALE)])
+        tables = weights, rules.start_table(), rules.gumbel_table()
+        made = [torch.tensor(table, device=self.device) for table in tables]
+        if self.is_cuda:
+            torch.cuda.synchronize(self.device)  # other streams will read them
+        return made
 
-        def draw(purpose: int, scale: int, *shape: int) -> Any:  # Any, because Rules declares NumPy arrays
-            words = words_of(generator, purpose, numbers, math.prod(shape))
-            return self._weights[scale][words].view(-1, *shape)
+    def _compiled(self, program: Program) -> Kernels:
+        if not self.is_cuda:
+            from ncagen.cuda import host
 
-        perception = draw(philox.PERCEPTION, PERCEPTION_SCALE, 3, 3, channels, PERCEPTION_CHANNELS)
-        return Rules(
-            fold_wrap(perception) if settings.channel_wrap else perception,
-            draw(philox.HIDDEN, HIDDEN_SCALE, HIDDEN_UNITS, PERCEPTION_CHANNELS),
-            draw(philox.OUTPUT, OUTPUT_SCALE, settings.states, HIDDEN_UNITS),
+            return host.Kernels(program)
+        from ncagen.cuda import nvrtc
+
+        _ = self._tables  # torch has begun to use the device
+        found = self._properties
+        limit = getattr(found, "shared_memory_per_block_optin", 48 * 1024)
+        return nvrtc.Kernels(program, self.device.index or 0, 10 * found.major + found.minor, limit)
+
+    def _shrink(self, tried: int) -> None:
+        """Halves the limit of candidates after so many did not fit. Raises NcagenError at the least."""
+        if self.is_cuda:
+            torch.cuda.empty_cache()
+        if tried <= FEWEST_CANDIDATES:
+            raise NcagenError(
+                f"--device {self.name} has no memory for {tried} candidates: stop what else uses the device, use fewer"
+                " --workers, or --device cpu"
+            ) from None
+        self._most_candidates = max(FEWEST_CANDIDATES, min(self._most_candidates, tried // 2))
+
+
+class Trajectories:
+    """Candidates on a device, run through their scored grids.
+
+    lengths: int32[candidate], gzip bytes, or 0 where proven to be below `at_least`; None where bands select by another
+    measure.
+    """
+
+    def __init__(
+        self, gpu: Gpu, settings: Settings, key: tuple[int, int], candidates: np.ndarray, at_least: int, stage: Stage
+    ):
+        self._gpu, self._settings, self._key, self._candidates = gpu, settings, key, candidates
+        self._kernels, count = gpu.kernels(settings), len(candidates)
+        rule_key, numbers = rules.rule_address(settings, key, candidates)
+        later = numbers
+        if settings.change_at is not None:
+            later = rules.rule_address(settings, key, later_candidates(settings, candidates))[1]
+        self._work = _constants(settings, gpu)
+        self._work["key"], self._work["rule_key"], self._work["at_least"] = key, rule_key, max(at_least, 0)
+        with gpu.work() as stream:
+            self._numbers, places = gpu.upload([candidates, numbers, later])
+            self._work["candidates"], self._work["rules"], self._work["later_rules"] = places
+            shape = count, settings.scored_frames, settings.patches
+            self._patches = torch.empty(shape, dtype=_token(settings), device=gpu.device)
+            self._last = torch.empty((count, settings.cells), dtype=torch.uint8, device=gpu.device)
+            scores = torch.full((count,), UNKNOWN, dtype=torch.int32, device=gpu.device)
+            self._work["patches"], self._work["last"] = self._patches.data_ptr(), self._last.data_ptr()
+            self._work["scores"] = scores.data_ptr()
+            work, (place,) = gpu.upload([self._work])
+            with stage("rollout"):
+                self._kernels.launch("rollout", count, place, stream)
+            with stage("score"):
+                if settings.measure == "gzip" and program_of(settings).scores:
+                    self._kernels.launch("score", count, place, stream)
+                found = gpu.download(scores)
+        del work
+        self.lengths = found.numpy() if settings.measure == "gzip" else None
+        if self.lengths is not None:
+            with stage("score"):
+                self._score_on_host(np.flatnonzero(self.lengths == UNKNOWN), at_least)
+
+    def patches(self, chosen: np.ndarray | None = None) -> np.ndarray:
+        """Copies the patches of scored grids to the host.
+
+        chosen: int64[row], indices of candidates, or None for all. Returns uint16 or uint32 [candidate, frame, patch].
+        """
+        with self._gpu.work():
+            found = self._patches
+            if chosen is not None:
+                found = found.index_select(0, torch.from_numpy(chosen).to(self._gpu.device))
+            host = self._gpu.download(found)
+        return host.numpy().view(self._settings.token_dtype)
+
+    def rows(self, chosen: np.ndarray) -> np.ndarray:
+        """Runs candidates to the end of their rows. chosen: int64[row]. Returns uint16 or uint32 [row, token].
+
+        Where the device's memory runs out, it makes them in halves. Raises NcagenError where there is none for one row.
+        """
+        try:
+            return self._rows(chosen)
+        except torch.OutOfMemoryError:
+            if len(chosen) == 1:
+                raise NcagenError(
+                    f"--device {self._gpu.name} has no memory for a row: stop what else uses the device, use fewer"
+                    " --workers, or --device cpu"
+                ) from None
+        half = len(chosen) // 2
+        return np.concatenate([self.rows(chosen[:half]), self.rows(chosen[half:])])
+
+    def _rows(self, chosen: np.ndarray) -> np.ndarray:
+        settings = self._settings
+        tokens = settings.frames * settings.tokens_per_grid
+        if not len(chosen):
+            return np.empty((0, tokens), settings.token_dtype)
+        with self._gpu.work() as stream:
+            rows = torch.empty((len(chosen), tokens), dtype=_token(settings), device=self._gpu.device)
+            indices, (place,) = self._gpu.upload([chosen.astype(np.uint32)])
+            work = self._work.copy()
+            work["chosen"], work["rows"] = place, rows.data_ptr()
+            copied, (place,) = self._gpu.upload([work])
+            self._kernels.launch("rows", len(chosen), place, stream)
+            host = self._gpu.download(rows)
+        del indices, copied
+        return host.numpy().view(settings.token_dtype)
+
+    def entropy_sums(self, chosen: np.ndarray) -> np.ndarray:
+        """Adds up the entropy of rows, on the host. chosen: int64[row]. Returns int64[row], as `cpu.rollout`."""
+        from ncagen.sources.nca.rollout import entropies
+
+        return entropies(self._settings, self._key, self._candidates[chosen])[:, 1:].sum(axis=1)
+
+    def _score_on_host(self, left: np.ndarray, at_least: int) -> None:
+        """Computes the lengths that the kernels leave to the host. left: int64[candidate]."""
+        if len(left):
+            from ncagen.deflate.lengths import token_gzip_lengths
+
+            assert self.lengths is not None
+            self.lengths[left] = token_gzip_lengths(self.patches(left).reshape(len(left), -1), at_least)
+
+
+@lru_cache(maxsize=64)
+def program_of(settings: Settings) -> Program:
+    """Returns the kernels for settings."""
+    return Program(
+        states=settings.states,
+        height=settings.height,
+        width=settings.width,
+        patch=settings.patch,
+        wrap=settings.channel_wrap,
+        uniform_start=settings.start == "uniform",
+        has_noise=logit_units(settings, settings.temperature) > 0,
+        has_bias=logit_units(settings, settings.identity_bias) != 0,
+        scored_frames=settings.scored_frames,
+        token_bytes=np.dtype(settings.token_dtype).itemsize,
+    )
+
+
+def _constants(settings: Settings, gpu: Gpu) -> np.ndarray:
+    """A WORK with what follows from the settings."""
+    work = np.zeros((), WORK)
+    work["weights"], work["start"], work["gumbel"] = gpu.table_addresses()
+    work["temperature"] = logit_units(settings, settings.temperature)
+    work["bias"] = logit_units(settings, settings.identity_bias)
+    work["reach"] = max(entropy.reach(settings), 0)
+    work["warmup"], work["stride"], work["frames"] = settings.warmup, settings.stride, settings.frames
+    work["change_at"] = settings.frames if settings.change_at is None else settings.change_at
+    return work
+
+
+def _token(settings: Settings) -> torch.dtype:
+    """Signed integers as wide as a token: torch has few operations for unsigned ones."""
+    return torch.int16 if settings.token_dtype == "uint16" else torch.int32
+
+
+def _candidate_bytes(settings: Settings) -> int:
+    """Bytes that a candidate takes on the device: its scored patches, last grid, numbers and score."""
+    patches = settings.scored_frames * settings.patches * np.dtype(settings.token_dtype).itemsize
+    return patches + settings.cells + 3 * 8 + 4
+
+
+def _refuse_old(device: str, found: Any) -> None:
+    """Raises NcagenError for a card that the kernels cannot be compiled for."""
+    from ncagen.cuda.nvrtc import OLDEST
+
+    if 10 * found.major + found.minor < OLDEST:
+        raise NcagenError(
+            f"--device {device} is a {found.name} of compute capability {found.major}.{found.minor}, and the kernels"
+            f" need {OLDEST / 10} or newer: use --device cpu"
         )
-
-    def _sample_starts(self, settings: Settings, generator: Generator, numbers: Tensor) -> Tensor:
-        draws = words_of(generator, philox.START_CELLS, numbers, settings.cells)
-        if settings.start == "uniform":
-            return (draws * settings.states >> 16).to(torch.uint8)
-        weights = self._start_weights[words_of(generator, philox.START_WEIGHTS, numbers, settings.states)]
-        ends = weights.cumsum(1)
-        return torch.searchsorted(ends, draws * ends[:, -1:] >> 16, right=True).to(torch.uint8)
-
-    def _noise(self, settings: Settings, key: tuple[int, int], candidates: np.ndarray) -> Noise | None:
-        """Returns the noise of these settings; None at temperature 0, where it is 0."""
-        temperature = rules.logit_units(settings, settings.temperature)
-        if not temperature:
-            return None
-        least, most = (int(rules.gumbel_table()[end]) * temperature >> GUMBEL_SHIFT for end in (0, -1))
-        table = (self._gumbel * temperature >> GUMBEL_SHIFT).double() * KEY
-        # Keys also contain states, which add less than KEY to a difference.
-        reach = (most - least + 1) * KEY - 1
-        return Noise(self._generator(key), self._halves(candidates), table, reach)
-
-    def _scratch(self, settings: Settings, batch: int) -> Scratch:
-        def empty(*shape: int, dtype: torch.dtype = torch.float64) -> Tensor:
-            return torch.empty((batch, *shape), dtype=dtype, device=self.device)
-
-        rows, columns = (np.arange(-1, side + 1) % side for side in (settings.height, settings.width))
-        units = empty(HIDDEN_UNITS + 1, settings.cells)
-        units[:, HIDDEN_UNITS] = 1
-        return Scratch(
-            self._tensor((rows[:, None] * settings.width + columns).ravel()),
-            torch.zeros((), dtype=torch.int16, device=self.device),
-            empty(settings.cells, PERCEPTION_CHANNELS),
-            empty(HIDDEN_UNITS, settings.cells),
-            empty(HIDDEN_UNITS, settings.cells, dtype=torch.int16),
-            units,
-            empty(settings.states, settings.cells),
-        )
-
-    def _next(
-        self, settings: Settings, network: Network, noise: Noise | None, scratch: Scratch, states: Tensor, step: int
-    ) -> Tensor:
-        """Runs one step; the first is 1. states: int64[batch, cell]. Returns the same shape and dtype."""
-        perceive(settings, network, scratch, states)
-        keys = keys_of(network, scratch)
-        if network.bias is not None:
-            keys.scatter_add_(1, states[:, None], network.bias)
-        best = keys.amin(1)
-        states = best.long() & (KEY - 1)
-        if noise is not None:
-            close = (keys <= (best + noise.reach)[:, None]).sum(1, dtype=torch.int32) > 1
-            for some in close.flatten().nonzero().squeeze(1).split(self._cells_at_once(settings)):
-                if len(some):
-                    states.view(-1)[some] = settled(settings, noise, keys, some, step)
-        return states
-
-    def _cells_at_once(self, settings: Settings) -> int:
-        """Returns how many cells can be settled together: a Philox block takes 160 bytes, a state 40."""
-        return max(1, self._scratch_bytes // (noise_blocks(settings) * 160 + settings.states * 40))

@@ -7,6 +7,7 @@ this check, in about 20 ms once the kernels are compiled:
     tables   compares the tables that the backend draws from with known hashes
     rows     compares rows of four candidates, with the same settings, with `definition`
     score    compares lengths of known tokens with those of zlib, and lengths of these rows by both parsers of `lz77`
+    device   compares scores and rows of more candidates with this processor, where another device makes them
     facts    compares further columns of these rows with `entropy`, `langton` and `grid_facts`, where they are stored
 
 Not covered: later steps of settings with a long warm-up or stride, whose definition would take minutes (`_shortened`),
@@ -15,9 +16,10 @@ the measure linear-gap, which `ncagen verify` compares, and faults that occur af
 """
 
 import hashlib
+from contextlib import suppress
 from dataclasses import replace
 from functools import lru_cache
-from typing import Any, NoReturn
+from typing import NoReturn
 
 import numpy as np
 
@@ -26,10 +28,12 @@ from ncagen.deflate.lengths import defined_length, token_gzip_lengths
 from ncagen.deflate.selfcheck import AGAIN, known_lengths
 from ncagen.errors import SelfCheckFailed
 from ncagen.sources import grid_facts, grid_tokens
-from ncagen.sources.nca import batch, controls, cpu, definition, entropy, langton, oracle
+from ncagen.sources.nca import batch, controls, definition, entropy, langton, oracle
+from ncagen.sources.nca.backends import CPU, Backend
 from ncagen.sources.nca.facts import LAMBDA, ORACLE, stored, stores_lambda, stores_oracle
 from ncagen.sources.nca.rules import sample_rules
 from ncagen.sources.nca.settings import Settings
+from ncagen.sources.source import OutOfDeviceMemory
 
 # Hashes of the backend's tables as little-endian bytes, int16 for weights, int32 for start and gumbel.
 # tests/test_tables.py shows that floating-point arithmetic gives the same tables on every platform.
@@ -43,28 +47,32 @@ TABLE_SHA256 = {
 
 KEY = 0, philox.STREAMS["train"]  # a dataset's seed changes which bits are drawn, not how
 CANDIDATES = 4
+# Candidates of a device that are compared with this processor, fewer above so many cells times states times grids.
+COMPARED, COMPARED_WORK = 256, 1 << 24
 CELLS_AND_STATES = 1 << 16  # of all candidates' grids together; above it, fewer candidates are run
 
 # Limits of the trajectories that are compared. The default settings (10, 1 and 1024) are within them.
 LONGEST_WARMUP, LONGEST_STRIDE, LONGEST_ROW = 16, 2, 1024
 
 
-def check(settings: Settings, backend: batch.Backend = cpu) -> None:
+def check(settings: Settings, backend: Backend = CPU) -> None:
     """Compares a backend with the definition for these settings, once in a process. Raises SelfCheckFailed."""
     _check_once(settings, backend)
 
 
 @lru_cache(maxsize=64)
-def _check_once(settings: Settings, backend: batch.Backend) -> None:
+def _check_once(settings: Settings, backend: Backend) -> None:
     for name, table in backend.tables().items():
         if hashlib.sha256(table.astype(table.dtype.newbyteorder("<")).tobytes()).hexdigest() != TABLE_SHA256[name]:
             _fail(backend, f"its table of {name} values is another")
     if not known_lengths(settings.token_dtype):
         _fail(backend, "known tokens have other gzip lengths")
     _check_rows(_shortened(settings), backend)
+    if backend is not CPU:
+        _compare(_shortened(settings), backend)
 
 
-def _check_rows(settings: Settings, backend: batch.Backend) -> None:
+def _check_rows(settings: Settings, backend: Backend) -> None:
     """Compares rows and scores of a few candidates with the definition. Raises SelfCheckFailed."""
     count = max(1, min(CANDIDATES, CELLS_AND_STATES // (settings.cells * settings.states)))
     candidates = np.arange(count, dtype=np.uint64)
@@ -88,6 +96,23 @@ def _check_rows(settings: Settings, backend: batch.Backend) -> None:
         for name, column in _facts(settings, candidates, rows).items():
             if not np.array_equal(columns[name], column):
                 _fail(backend, f"candidates 0 to {count - 1} have another {name} than the definition gives them")
+
+
+def _compare(settings: Settings, backend: Backend) -> None:
+    """Compares a device with this processor, for more candidates than the definition has time for."""
+    work = settings.cells * settings.states * settings.frames
+    most, made = max(1, min(COMPARED, COMPARED_WORK // work)), None
+    while made is None:
+        count = min(most, backend.batch_candidates(settings))
+        candidates = np.arange(2**32, 2**32 + count, dtype=np.uint64)
+        with suppress(OutOfDeviceMemory):  # then batch_candidates is smaller
+            made = batch.run(settings, KEY, candidates, backend=backend)
+    wanted = batch.run(settings, KEY, candidates)
+    chosen = np.arange(count)
+    if not np.array_equal(made.score, wanted.score) or not np.array_equal(
+        made.token_rows(chosen), wanted.token_rows(chosen)
+    ):
+        _fail(backend, f"candidates {2**32} to {2**32 + count - 1} have other rows than this processor gives them")
 
 
 def _facts(settings: Settings, candidates: np.ndarray, patches: np.ndarray) -> dict[str, np.ndarray]:
@@ -131,9 +156,9 @@ def _shortened(settings: Settings) -> Settings:
     return replace(short, control=settings.control, change_at=change_at)
 
 
-def _fail(backend: Any, what: str) -> NoReturn:
-    name = "this processor" if backend is cpu else f"device {backend.device}"
+def _fail(backend: Backend, what: str) -> NoReturn:
+    name = "this processor" if backend is CPU else f"device {backend.name}"
     raise SelfCheckFailed(
         f"{name} does not compute what ncagen defines: {what}; no row was made here: use another machine"
-        f"{'' if backend is cpu else ', or --device cpu'}, {AGAIN}"
+        f"{'' if backend is CPU else ', or --device cpu'}, {AGAIN}"
     )

@@ -4,7 +4,7 @@ It only delegates. The modules that compute rows are imported when rows are requ
 or draws grids needs neither numba nor torch.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any, ClassVar
 
@@ -95,10 +95,17 @@ class Nca:
         return (facts.measure(self.settings),)
 
     def check(self, device: str = "cpu") -> None:
-        """Compares the results of this process and device with the definition, once. Raises SelfCheckFailed."""
+        """Compares the results of this process and its devices with the definition, once. Raises SelfCheckFailed."""
         from ncagen.sources.nca import devices, selfcheck
 
-        selfcheck.check(self.settings, devices.backend(device))
+        for name in devices.devices(device):
+            selfcheck.check(self.settings, devices.backend(name))
+
+    def devices(self, device: str = "cpu") -> Sequence[str]:
+        """The devices that a build uses: all CUDA devices for "cuda". Raises NcagenError as `batch_candidates`."""
+        from ncagen.sources.nca import devices
+
+        return devices.devices(device)
 
     def batch_candidates(self, device: str = "cpu") -> int:
         """The recommended limit of candidates in a batch. Raises NcagenError for an unknown or missing device."""
@@ -118,7 +125,7 @@ class Nca:
 
         key: seed and stream. candidates: uint64[candidate]. at_least: a score that is provably smaller may be returned
         as 0, which is cheaper. device: a name as in `devices.backend`. Raises NcagenError for a device
-        that is unknown or missing.
+        that is unknown or missing, OutOfDeviceMemory where fewer candidates may fit.
         """
         from ncagen.sources.nca import batch, devices
 
