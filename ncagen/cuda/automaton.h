@@ -166,7 +166,8 @@ FUNCTION void run_step(const Tables& tables, Key key, u64 candidate, u32 step, c
 }
 
 // Writes the patches of a grid: [PATCHES], row by row. A patch's cells are digits, the lowest first.
-template <typename T> FUNCTION void write_patches(const u8* grid, T* out) {
+template <typename T>
+FUNCTION void write_patches(const u8* grid, T* out) {
     EACH(lane) {
         for (u32 patch = lane; patch < PATCHES; patch += TEAM) {
             u32 corner = patch / (WIDTH / PATCH) * PATCH * WIDTH + patch % (WIDTH / PATCH) * PATCH;

@@ -25,6 +25,8 @@ struct Work {
     Token* rows;         // [row, frames, PATCHES + 2]
 };
 
+static_assert(sizeof(Work) == 160, "program.WORK has another layout");
+
 FUNCTION void draw_rule_of(const Work& work, u32 candidate, u64 frame, Rule rule) {
     const u64* numbers = frame < work.change_at ? work.rules : work.later_rules;
     draw_rule(work.tables, work.rule_key, numbers[candidate], rule);
@@ -55,21 +57,16 @@ FUNCTION void rollout_block(const Work& work, u32 block, Shared shared) {
 }
 
 FUNCTION void score_block(const Work& work, u32 block, Shared shared) {
-    u32* tokens = shared.array<u32>(SCORED + 1);
+    Row row = row_arrays(shared);
     i32* counts = shared.array<i32>(SYMBOLS);
     i32* sums = shared.array<i32>(2);
     u32* is_hidden = shared.array<u32>(1);
     Shared again = shared;  // the trees take the place of the matches
-    u32* matches = shared.array<u32>(4 * (SCORED + 1));
-    const Token* patches = work.patches + (u64)block * SCORED;
-    EACH(lane) {
-        for (u32 i = lane; i < SCORED; i += TEAM) tokens[1 + i] = patches[i];
-        if (lane == 0) tokens[0] = 0;
-    }
-    SYNC();
-    find_matches(tokens, matches);
-    parse(matches, is_hidden);
-    count_symbols(tokens, matches, counts);
+    row.matches = shared.array<u32>(4 * (SCORED + 1));
+    read_row(work.patches + (u64)block * SCORED, row);
+    find_matches(row);
+    parse(row.matches, is_hidden);
+    count_symbols(row.tokens, row.matches, counts);
     add_simple_bits(counts, sums);
     bool is_bounded = (i64)stored_or(sums[1]) < (i64)work.at_least;  // with the fixed code: before any tree is built
     if (!*is_hidden && !is_bounded) {
@@ -95,7 +92,8 @@ FUNCTION void rows_block(const Work& work, u32 block, Shared shared) {
     Token* row = work.rows + (u64)block * work.frames * (PATCHES + 2);
     const Token* patches = work.patches + (u64)candidate * SCORED_FRAMES * PATCHES;
     EACH(lane) {
-        for (u32 i = lane; i < SCORED_FRAMES * PATCHES; i += TEAM) row[i / PATCHES * (PATCHES + 2) + 1 + i % PATCHES] = patches[i];
+        for (u32 i = lane; i < SCORED_FRAMES * PATCHES; i += TEAM)
+            row[i / PATCHES * (PATCHES + 2) + 1 + i % PATCHES] = patches[i];
         for (u32 frame = lane; frame < work.frames; frame += TEAM) {
             row[(u64)frame * (PATCHES + 2)] = START_OF_GRID;
             row[(u64)frame * (PATCHES + 2) + PATCHES + 1] = START_OF_GRID + 1;
@@ -112,37 +110,26 @@ FUNCTION void rows_block(const Work& work, u32 block, Shared shared) {
 
 #ifdef __CUDACC__
 
-#define KERNEL(name)                                                                       \
+#define KERNEL(name)                                                                         \
     extern "C" __global__ void __launch_bounds__(TEAM) name(const Work* __restrict__ work) { \
-        extern __shared__ Four memory_[];                                                  \
-        name##_block(*work, blockIdx.x, Shared{reinterpret_cast<u8*>(memory_)});           \
+        extern __shared__ Four memory_[];                                                    \
+        name##_block(*work, blockIdx.x, Shared{reinterpret_cast<u8*>(memory_)});             \
     }
 
 #else
 
-template <typename Body> static void run_blocks(const Work& work, u32 blocks, u32 order, Body body) {
+template <typename Body>
+static void run_blocks(const Work& work, u32 blocks, u32 order, Body body) {
     for (u32 block = 0; block < blocks; block++) {
         Memory memory;
-#ifdef TEAM_THREADS
-        std::barrier<> barrier(TEAM);
-        barrier_ = &barrier;
-        std::vector<std::thread> threads;
-        for (u32 lane = 0; lane < TEAM; lane++)
-            threads.emplace_back([&, lane] {
-                lane_ = lane;
-                body(work, block, Shared{&memory, 0});
-            });
-        for (std::thread& thread : threads) thread.join();
-#else
         order_ = order + block;
         body(work, block, Shared{&memory, 0});
-#endif
     }
 }
 
 // order: a number that the order of the lanes follows from.
-#define KERNEL(name)                                                         \
-    extern "C" void name(const Work* work, u32 blocks, u32 order) {          \
+#define KERNEL(name)                                                               \
+    extern "C" void name(const Work* work, u32 blocks, u32 order) {                \
         run_blocks(*work, blocks, order, [](auto&&... a) { name##_block(a...); }); \
     }
 

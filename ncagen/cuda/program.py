@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-FILES = ("team.h", "philox.h", "rule.h", "automaton.h", "gzip.h", "kernels.h")
+FILES = ("team.h", "philox.h", "rule.h", "automaton.h", "lz77.h", "huffman.h", "kernels.h")
 
 KERNELS = ("rollout", "score", "rows")
 MOST_SCORED = 1024  # tokens whose gzip length is computed: up to 4,096 bytes, where zlib has few limits (`lz77`)
@@ -119,11 +119,12 @@ class Program:
     def shared_bytes(self, kernel: str) -> int:
         """Bytes of shared memory of a block, as the kernel takes them. kernel: of KERNELS."""
         if kernel == "score":
-            tokens, counts = 4 * (self.scored + 1), 4 * 320
+            row = [_padded(size) for size in (4 * (self.scored + 1 + self.lanes), 4 * self.scored, 128, 4, 4)]
+            counts = [_padded(4 * 320), _padded(8), _padded(4)]
             trees = [_padded(size * item + more) for size in (286, 30) for item, more in ((4, 8), (4, 0), (2, 2))]
             trees += [_padded(8), _padded(8), _padded(4 * 19)]
             matches = 16 * (self.scored + 1)
-            return _padded(tokens) + _padded(counts) + _padded(8) + _padded(4) + max(_padded(matches), sum(trees))
+            return sum(row) + sum(counts) + max(_padded(matches), sum(trees))
         rule = _padded(9 * self.states * 8) + 16 * 16 + 64 * self.states
         close = _padded(2 * self.cells if self.has_noise else 2)
         grids = 2 * _padded(self.cells) + close + _padded(4)

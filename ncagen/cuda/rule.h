@@ -9,7 +9,7 @@
 
 #define UNITS 16
 #define PLACES 9
-#define LIFT 3638  // 2 * 1819: no channel borrows from the next (rules.py)
+#define LIFT 3638   // 2 * 1819: no channel borrows from the next (rules.py)
 #define CENTRE 26u  // 2**15 - 9 * LIFT
 
 // 65536 entries each. weights: of perception, hidden and output, one after another.
@@ -57,8 +57,7 @@ FUNCTION void draw_rule(const Tables& tables, Key key, u64 number, Rule rule) {
             Four w = four_weights(tables, key, PERCEPTION, number, first + state + WRAP);
             // The first wrapped channel is the last state again, the last one state 0: see fold_wrap.
             if (WRAP && state == STATES - 1) add_four(w, four_weights(tables, key, PERCEPTION, number, first));
-            if (WRAP && state == 0)
-                add_four(w, four_weights(tables, key, PERCEPTION, number, first + STATES + 1));
+            if (WRAP && state == 0) add_four(w, four_weights(tables, key, PERCEPTION, number, first + STATES + 1));
             u32 low = (u32)(w.x + LIFT) | (u32)(w.y + LIFT) << 16;
             u32 high = (u32)(w.z + LIFT) | (u32)(w.w + LIFT) << 16;
             rule.perception[entry] = (u64)high << 32 | low;

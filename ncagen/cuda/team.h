@@ -1,12 +1,11 @@
 // The threads of a block that work on one candidate together: a team of TEAM lanes.
 //
-// A kernel is a sequence of phases. EACH(lane) runs a phase once for every lane, and SYNC() ends it: a lane may read what
-// another one wrote in an earlier phase only. A phase holds no `return` or `break` out of it, and a value that the next
-// phase needs is stored in shared memory, not in a variable. So the same source runs
+// A kernel is a sequence of phases. EACH(lane) runs a phase once for every lane, and SYNC() ends it: a lane may read
+// what another one wrote in an earlier phase only. A phase holds no `return` or `break` out of it, and a value that the
+// next phase needs is stored in shared memory, not in a variable. So the same source runs
 //
 //   on a device      a lane is a thread, SYNC() a barrier
-//   on the host      one thread runs the lanes of each phase in a shuffled order, or, with TEAM_THREADS, TEAM threads run
-//                    them at once, so that a thread sanitizer sees what a device could
+//   on the host      one thread runs the lanes of each phase in a shuffled order
 //
 // The macros that the files read are those of `program.py`. They are joined into one text in the order given there.
 
@@ -39,7 +38,8 @@ FUNCTION u32 shift_pair(u32 low, u32 high, u32 shift) { return __funnelshift_r(l
 // Arrays in shared memory, one after another, each at a multiple of 16 bytes.
 struct Shared {
     u8* next;
-    template <typename T> __device__ __forceinline__ T* array(u32 count) {
+    template <typename T>
+    __device__ __forceinline__ T* array(u32 count) {
         T* found = reinterpret_cast<T*>(next);
         next += (count * sizeof(T) + 15) / 16 * 16;
         return found;
@@ -50,7 +50,6 @@ struct Shared {
 
 #include <cstdlib>
 #include <memory>
-#include <mutex>
 #include <vector>
 
 #define FUNCTION static inline
@@ -59,17 +58,16 @@ FUNCTION u32 leading_zeros(u32 number) { return number ? __builtin_clz(number) :
 FUNCTION u32 trailing_zeros(u32 number) { return __builtin_ctz(number); }
 FUNCTION u32 shift_pair(u32 low, u32 high, u32 shift) { return ((u64)high << 32 | low) >> shift; }
 
-// The arrays of a block, each on the heap, so that an address sanitizer sees its ends. All lanes get the same.
+// The arrays of a block, each on the heap, so that an address sanitizer sees its ends.
 struct Memory {
-    std::mutex lock;
-    std::vector<std::unique_ptr<void, decltype(&std::free)>> arrays;
+    std::vector<std::unique_ptr<void, decltype(&std::free)> > arrays;
 };
 
 struct Shared {
     Memory* memory;
     u32 next;
-    template <typename T> T* array(u32 count) {
-        std::lock_guard<std::mutex> guard(memory->lock);
+    template <typename T>
+    T* array(u32 count) {
         if (next == memory->arrays.size()) {
             size_t bytes = (count * sizeof(T) + 15) / 16 * 16;
             u8* found = static_cast<u8*>(std::aligned_alloc(16, bytes));
@@ -80,28 +78,8 @@ struct Shared {
     }
 };
 
-#ifdef TEAM_THREADS
-
-#include <atomic>
-#include <barrier>
-#include <thread>
-
-static thread_local u32 lane_;
-static std::barrier<>* barrier_;
-#define EACH(lane) for (u32 lane = lane_, once_ = 1; once_; once_ = 0)
-#define SYNC() barrier_->arrive_and_wait()
-FUNCTION void add_to(i32* at, i32 number) { std::atomic_ref<i32>(*at).fetch_add(number, std::memory_order_relaxed); }
-FUNCTION u32 take_one(u32* at) { return std::atomic_ref<u32>(*at).fetch_add(1, std::memory_order_relaxed); }
-FUNCTION void raise_to(u32* at, u32 number) {
-    std::atomic_ref<u32> there(*at);
-    u32 old = there.load(std::memory_order_relaxed);
-    while (old < number && !there.compare_exchange_weak(old, number, std::memory_order_relaxed)) {
-    }
-}
-
-#else
-
-// The order of the lanes changes at every phase: lane (i * factor + start) mod TEAM is the i-th; TEAM is a power of two.
+// The order of the lanes changes at every phase: lane (i * factor + start) mod TEAM is the i-th; TEAM is a power of
+// two.
 static thread_local u32 order_ = 1;
 FUNCTION u32 lane_of(u32 i) { return (i * (order_ >> 8 | 1) + (order_ >> 20)) & (TEAM - 1); }
 #define EACH(lane) for (u32 i_ = 0, lane = lane_of(0); i_ < TEAM; i_++, lane = lane_of(i_))
@@ -110,7 +88,6 @@ FUNCTION void add_to(i32* at, i32 number) { *at += number; }
 FUNCTION u32 take_one(u32* at) { return (*at)++; }
 FUNCTION void raise_to(u32* at, u32 number) { *at = *at < number ? number : *at; }
 
-#endif
 #endif
 
 FUNCTION u32 smaller(u32 a, u32 b) { return a < b ? a : b; }

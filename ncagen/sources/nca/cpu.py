@@ -15,12 +15,9 @@ import numpy as np
 
 from ncagen.sources.nca import cpu_kernels, rules, sample_kernels
 from ncagen.sources.nca.rules import (
-    HIDDEN_SCALE,
     HIDDEN_UNITS,
     NEIGHBOURS,
-    OUTPUT_SCALE,
     PERCEPTION_CHANNELS,
-    PERCEPTION_SCALE,
     Rules,
 )
 from ncagen.sources.nca.settings import Settings
@@ -138,7 +135,7 @@ def tables() -> dict[str, np.ndarray]:
 @cache
 def _weight_tables() -> np.ndarray:
     """int16[layer, 65536]."""
-    return np.stack([rules.weight_table(s) for s in (PERCEPTION_SCALE, HIDDEN_SCALE, OUTPUT_SCALE)])
+    return np.stack([rules.weight_table(scale) for scale in rules.SCALES])
 
 
 def _flat(drawn: Rules) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -21,11 +21,11 @@ import torch
 from ncagen.cuda.program import WORK, Program
 from ncagen.errors import NcagenError
 from ncagen.sources.nca import entropy, rules
-from ncagen.sources.nca.rules import HIDDEN_SCALE, OUTPUT_SCALE, PERCEPTION_SCALE, later_candidates, logit_units
+from ncagen.sources.nca.rules import later_candidates, logit_units
 from ncagen.sources.nca.settings import Settings
 from ncagen.sources.source import OutOfDeviceMemory, Stage
 
-UNKNOWN = -1  # the score of a candidate that the kernels leave to the host, of gzip.h
+UNKNOWN = -1  # the score of a candidate that the kernels leave to the host, of huffman.h
 
 MOST_CANDIDATES = 2**15  # some ten for each block that an H100 runs at a time; more would only be tried in vain
 MOST_BYTES = 2**28  # of a batch, for each thread: 2**15 candidates of the default settings take 29 MB
@@ -127,7 +127,7 @@ class Gpu:
 
     @cached_property
     def _tables(self) -> list[torch.Tensor]:
-        weights = np.stack([rules.weight_table(s) for s in (PERCEPTION_SCALE, HIDDEN_SCALE, OUTPUT_SCALE)])
+        weights = np.stack([rules.weight_table(scale) for scale in rules.SCALES])
         tables = weights, rules.start_table(), rules.gumbel_table()
         made = [torch.tensor(table, device=self.device) for table in tables]
         if self.is_cuda:
@@ -174,7 +174,7 @@ class Trajectories:
         later = numbers
         if settings.change_at is not None:
             later = rules.rule_address(settings, key, later_candidates(settings, candidates))[1]
-        self._work = _constants(settings, gpu)
+        self._work = constants(settings, gpu.table_addresses())
         self._work["key"], self._work["rule_key"], self._work["at_least"] = key, rule_key, max(at_least, 0)
         with gpu.work() as stream:
             self._numbers, places = gpu.upload([candidates, numbers, later])
@@ -274,10 +274,10 @@ def program_of(settings: Settings) -> Program:
     )
 
 
-def _constants(settings: Settings, gpu: Gpu) -> np.ndarray:
-    """A WORK with what follows from the settings."""
+def constants(settings: Settings, tables: list[int]) -> np.ndarray:
+    """Returns a WORK with what follows from the settings. tables: addresses of the weights, start and Gumbel tables."""
     work = np.zeros((), WORK)
-    work["weights"], work["start"], work["gumbel"] = gpu.table_addresses()
+    work["weights"], work["start"], work["gumbel"] = tables
     work["temperature"] = logit_units(settings, settings.temperature)
     work["bias"] = logit_units(settings, settings.identity_bias)
     work["reach"] = max(entropy.reach(settings), 0)

@@ -1,18 +1,7 @@
-// Computes the exact gzip length of a row of tokens, as `ncagen/deflate` does for rows of up to 4,096 bytes.
+// Computes the exact gzip length from the parse, as `ncagen/deflate/huffman.py` defines the bits.
 //
-// `lz77.parse_short` defines the matches: at each position the nearest of the longest among all earlier ones. Here they
-// are found for all positions at once: a lane compares the tokens that are so many apart, from the last pair on, at the
-// four distances in bytes that are possible, so how far a pair agrees follows from the pair after it. Then one lane
-// follows the lazy parse.
-// `huffman.py` defines the bits; the tree of the literals and that of the distances are built by two lanes side by side.
-//
-// Not covered: a match that zlib's GOOD_CHAIN might hide. The length is UNKNOWN then, and the host computes it.
+// The tree of the literals and that of the distances are built by two lanes side by side.
 
-#define BYTES (4 * SCORED)
-#define MAX_MATCH 258u
-#define GOOD_MATCH 32u
-#define GOOD_CHAIN 1024u
-#define FARTHEST 4095u
 #define OVERHEAD 18  // bytes of a gzip header and trailer
 #define UNKNOWN -1
 
@@ -22,73 +11,6 @@
 #define DISTANCE 288u  // where the counts of distances begin
 #define SYMBOLS 320u
 #define END_OF_BLOCK 256u
-
-// A match is length << 12 | FARTHEST - distance; these two bits say what the parse makes of its position.
-#define TAKEN (1u << 31)
-#define LITERAL (1u << 30)
-
-// The match of byte i, in an order without bank conflicts: those of the same byte of neighbouring tokens follow.
-FUNCTION u32* match_at(u32* matches, u32 i) { return matches + (i & 3) * (SCORED + 1) + (i >> 2); }
-
-// Finds the longest match of each byte. tokens: [SCORED + 1], a 0 before the first. matches: [4 * (SCORED + 1)].
-FUNCTION void find_matches(const u32* tokens, u32* matches) {
-    EACH(lane) {
-        for (u32 i = lane; i < 4 * (SCORED + 1); i += TEAM) matches[i] = 0;
-    }
-    SYNC();
-    EACH(lane) {
-        for (u32 base = 0; base < SCORED; base += TEAM) {
-            u32 apart = base + lane;
-            u32 agree[4] = {0, 0, 0, 0};  // bytes, from the pair after this one on, at distances 4 * apart + 0 to 3
-            for (i32 source = SCORED - 1 - (i32)base; source >= 0; source--) {
-                u32 token = source + apart;
-                if (token >= SCORED) continue;
-                u32 here = tokens[1 + token], there = tokens[1 + source], before = tokens[source];
-#pragma unroll
-                for (u32 more = 0; more < 4; more++) {
-                    u32 distance = 4 * apart + more;
-                    // The four bytes `distance` before the token.
-                    u32 differ = here ^ (more ? shift_pair(before, there, 32 - 8 * more) : there);
-                    u32 after = agree[more];
-                    agree[more] = differ ? trailing_zeros(differ) >> 3 : smaller(after + 4, MAX_MATCH);
-#pragma unroll
-                    for (u32 byte = 0; byte < 4; byte++) {
-                        u32 rest = differ >> 8 * byte;
-                        u32 length = rest ? trailing_zeros(rest) >> 3 : 4 - byte + after;
-                        // Position 0 is "none" to zlib, and its source must be after it.
-                        bool valid = length >= 3 && distance > 0 && (source > 0 || byte > more);
-                        if (valid)
-                            raise_to(matches + byte * (SCORED + 1) + token,
-                                     smaller(length, MAX_MATCH) << 12 | (FARTHEST - distance));
-                    }
-                }
-            }
-        }
-    }
-    SYNC();
-}
-
-// Follows zlib's lazy parse, and marks the positions where it takes a match or a literal. is_hidden: set to 1 where
-// GOOD_CHAIN may matter: while a match of GOOD_MATCH bytes waits, zlib tries GOOD_CHAIN candidates, and those that are
-// no further away are among them.
-FUNCTION void parse(u32* matches, u32* is_hidden) {
-    EACH(lane) {
-        if (lane == 0) {
-            u32 hidden = 0, i = 0, here = *match_at(matches, 0);
-            while (i < BYTES) {
-                u32 there = *match_at(matches, i + 1);
-                bool longer = there >> 12 > here >> 12;
-                hidden |= longer && here >> 12 >= GOOD_MATCH && (there & FARTHEST) < FARTHEST - GOOD_CHAIN;
-                bool literal = longer || here == 0;
-                *match_at(matches, i) = here | TAKEN | (literal ? LITERAL : 0);
-                i += literal ? 1 : here >> 12;
-                here = literal ? there : *match_at(matches, i);
-            }
-            *is_hidden = hidden;
-        }
-    }
-    SYNC();
-}
 
 // RFC 1951, 3.2.5: the symbol of a length, and of a distance.
 FUNCTION u32 length_symbol(u32 length) {
@@ -287,57 +209,67 @@ FUNCTION void count_runs(const u8* lengths, i32 top, i32* runs) {
         if (length == 0) {
             runs[18] += run / 138;
             run %= 138;
-            if (run > 10) runs[18]++;
-            else if (run > 2) runs[17]++;
-            else runs[0] += run;
+            if (run > 10)
+                runs[18]++;
+            else if (run > 2)
+                runs[17]++;
+            else
+                runs[0] += run;
         } else {
             runs[length]++;  // the length itself comes first, then repeats of 3 to 6
             runs[16] += (run - 1) / 6;
             run = (run - 1) % 6;
-            if (run > 2) runs[16]++;
-            else runs[length] += run;
+            if (run > 2)
+                runs[16]++;
+            else
+                runs[length] += run;
         }
     }
 }
 
 // The arrays of the trees. tops, bits: [2], of literals and distances. runs: [RUN_CODES].
 struct Trees {
-    Tree tree[2];
+    Tree literals, distances;
     i32 *tops, *bits, *runs;
 };
 
 FUNCTION Trees trees_arrays(Shared& shared) {
     Trees trees;
-    trees.tree[0] = tree_arrays(shared, LITERALS);
-    trees.tree[1] = tree_arrays(shared, DISTANCES);
+    trees.literals = tree_arrays(shared, LITERALS);
+    trees.distances = tree_arrays(shared, DISTANCES);
     trees.tops = shared.array<i32>(2);
     trees.bits = shared.array<i32>(2);
-    trees.runs = shared.array<i32>(RUN_CODES);
+    trees.runs = shared.array<i32>(RUN_CODES + 1);  // which are read four at a time
     return trees;
 }
 
-// Writes to trees.bits[0] the bits of the symbols and trees under a dynamic code, without extra bits and the first three.
+// Writes to trees.bits[0] the bits of the symbols and trees under a dynamic code, without extra bits and the first
+// three.
 FUNCTION void count_dynamic_bits(const i32* counts, const Trees& trees) {
     EACH(lane) {
         if (lane < 2) {
-            const Tree& tree = trees.tree[lane];
-            trees.bits[lane] = code_lengths(counts + (lane ? DISTANCE : 0), lane ? DISTANCES : LITERALS, 15, tree,
-                                            trees.tops[lane]);
+            // Chosen one by one: an array of structures would be put into local memory.
+            const Tree tree = {lane ? trees.distances.heap : trees.literals.heap,
+                               lane ? trees.distances.merged : trees.literals.merged,
+                               lane ? trees.distances.lengths : trees.literals.lengths};
+            trees.bits[lane] =
+                code_lengths(counts + (lane ? DISTANCE : 0), lane ? DISTANCES : LITERALS, 15, tree, trees.tops[lane]);
         }
     }
     SYNC();
     EACH(lane) {
         if (lane == 0) {
             i32* runs = trees.runs;
-            for (u32 s = 0; s < RUN_CODES; s++) runs[s] = 0;
-            for (u32 i = 0; i < 2; i++) count_runs(trees.tree[i].lengths, trees.tops[i], runs);
+            for (u32 s = 0; s <= RUN_CODES; s++) runs[s] = 0;
+            count_runs(trees.literals.lengths, trees.tops[0], runs);
+            count_runs(trees.distances.lengths, trees.tops[1], runs);
             i32 top;  // the lengths of the distances are no longer needed
-            i32 bits = code_lengths(runs, RUN_CODES, 7, trees.tree[1], top);
+            i32 bits = code_lengths(runs, RUN_CODES, 7, trees.distances, top);
             bits += 2 * runs[16] + 3 * runs[17] + 7 * runs[18];
             // RFC 1951, 3.2.7: the order of the code lengths' codes; those after the last that is used are left out.
             const u8 order[RUN_CODES] = {16, 17, 18, 0, 8, 7, 9, 6, 10, 5, 11, 4, 12, 3, 13, 2, 14, 1, 15};
             i32 last = RUN_CODES - 1;
-            while (last >= 3 && trees.tree[1].lengths[order[last]] == 0) last--;
+            while (last >= 3 && trees.distances.lengths[order[last]] == 0) last--;
             trees.bits[0] += trees.bits[1] + bits + 3 * (last + 1) + 14;
         }
     }
