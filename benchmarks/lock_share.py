@@ -21,6 +21,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from ncagen import kernels
+from ncagen.cuda import host
 from ncagen.dataset import parquet_writer, shard
 from ncagen.factory.make_shard import _collect, pack
 from ncagen.factory.search import search
@@ -59,24 +60,24 @@ class Watch:
         return timed
 
 
-def watched(settings: dict, shards: int) -> tuple[Pieces, int]:
+def watched(settings: dict, shards: int, device: str) -> tuple[Pieces, int]:
     """Makes shards in this thread. Returns the pieces of its time, and how many rows it made."""
     spec = from_settings({"tokens": shards * 4096 * 1024, "validation": "0", **settings})
     rows, watch = 0, Watch()
-    make_one(spec, 0)  # compiles and loads
+    make_one(spec, 0, device)  # compiles and loads
     with replaced(watch):
         watch.since = time.thread_time()
         for number in range(shards):
-            rows += make_one(spec, number)
+            rows += make_one(spec, number, device)
     return watch.pieces, rows
 
 
-def make_one(spec: Any, number: int) -> int:
+def make_one(spec: Any, number: int, device: str) -> int:
     """Makes a shard as a build does, up to its bytes. Returns its rows."""
     [band] = spec.bands
     tallies = {band: Tally()}
     rows = source_of(spec).row_format.empty(4096)
-    _collect(search(spec, "train", number, 4096, tallies), {band: rows}, lambda made, tried: None)
+    _collect(search(spec, "train", number, 4096, tallies, device), {band: rows}, lambda made, tried: None)
     _, data = pack(spec, "parquet", "train", band.name, number, rows, tallies[band])
     shard.File.of(data, "parquet")
     return len(rows)
@@ -99,6 +100,8 @@ def replaced(watch: Watch) -> Iterator[None]:
     for variants in library._found.values():
         for types, (function, result) in variants.items():
             variants[types] = watch.free(function), result
+    launch = host.Kernels.launch
+    host.Kernels.launch = watch.free(launch)
     before = shard.hashlib, parquet_writer.hashlib, parquet_writer.zlib, parquet_writer._ZSTD
     shard.hashlib = parquet_writer.hashlib = SimpleNamespace(sha256=lambda data=b"": TimedHash(watch, data))
     parquet_writer.zlib = SimpleNamespace(crc32=watch.free(zlib.crc32))
@@ -107,6 +110,7 @@ def replaced(watch: Watch) -> Iterator[None]:
         yield
     finally:
         shard.hashlib, parquet_writer.hashlib, parquet_writer.zlib, parquet_writer._ZSTD = before
+        host.Kernels.launch = launch
 
 
 def simulated(pieces: Pieces, threads: int, seconds: float) -> float:
@@ -136,16 +140,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition(":")[0] + ".")
     parser.add_argument("--threads", default="1,8,16,32,64,96,128,192", help="numbers of threads  [%(default)s]")
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="a setting, as states=64")
+    parser.add_argument(
+        "--device", default="cpu", help="cpu, or host: a GPU's calls, its kernels on the processor  [cpu]"
+    )
     parser.add_argument("--shards", type=int, default=2, help="that are timed  [%(default)s]")
     parser.add_argument("--seconds", type=float, default=5, help="of each simulation  [%(default)s]")
     parser.add_argument("--json", action="store_true", help="print JSON")
     given = parser.parse_args()
     settings = {"band": ["high"]} | dict(each.split("=", 1) for each in given.set)
-    pieces, rows = watched(settings, given.shards)
+    pieces, rows = watched(settings, given.shards, given.device)
     held, free = sum(pieces[::2]), sum(pieces[1::2])
     found: dict[str, Any] = {
         "rows": rows,
         "seconds": held + free,
+        "held_a_shard": held / given.shards,
         "lock_share": held / (held + free),
         "pieces_a_row": len(pieces) / 2 / rows,
         "as_many_as": {
@@ -156,6 +164,7 @@ def main() -> None:
         print(json.dumps(found, indent=1))
         return
     print(f"with the lock    {found['lock_share']:.1%} of the time of a thread that made {rows:,} rows")
+    print(f"a shard          {found['held_a_shard'] * 1e3:.1f} ms with the lock")
     for threads, times in found["as_many_as"].items():
         print(f"{threads:4} threads     {times:6.1f} times one thread's work")
 

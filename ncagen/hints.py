@@ -37,6 +37,11 @@ def install(package: str) -> str:
     return f"pip install {package}" if extra is None else f"pip install -e '.[{extra}]' in the clone of ncagen"
 
 
+def reinstall(package: str) -> str:
+    """What to type to have another build of a package in the place of the one that is there."""
+    return f"pip install --force-reinstall {package}"
+
+
 def missing(error: ModuleNotFoundError) -> str | None:
     """The package that an import did not find; None for one that ncagen does not name, such as a part of another."""
     package = (error.name or "").split(".")[0]

@@ -21,7 +21,7 @@ from ncagen.factory.claim import claim
 from ncagen.factory.events import RowsMade, ShardDone, ShardTask
 from ncagen.factory.executor import Crashed, Executor, NodeLost, TaskEnded, ThreadExecutor
 from ncagen.factory.make_shard import BuildJob
-from ncagen.factory.process_executor import THREADS_A_PROCESS, ProcessExecutor
+from ncagen.factory.process_executor import DEVICE_THREADS, THREADS_A_PROCESS, ProcessExecutor
 from ncagen.factory.process_worker import _portable
 from ncagen.factory.scheduler import build, local, threads
 
@@ -37,6 +37,8 @@ def test_threads_up_to_a_number_of_workers_and_processes_beyond_it(job):
     executor = local(job, 2 * THREADS_A_PROCESS + 1)
     assert isinstance(executor, ProcessExecutor)
     assert (executor.slots, executor._places) == (17, [6, 6, 5])
+    assert isinstance(local(job, DEVICE_THREADS, "host"), ThreadExecutor)
+    assert local(job, 16, "host")._places == [4, 4, 4, 4]
 
 
 def test_the_dataset_is_the_same(smoke, job):
@@ -45,6 +47,11 @@ def test_the_dataset_is_the_same(smoke, job):
     assert made == read_manifest(Folder(smoke()))
     assert sum(isinstance(event, ShardDone) for event in events) == 4
     assert sum(event.rows for event in events if isinstance(event, RowsMade)) == made.rows
+
+
+@pytest.mark.parametrize("workers", [2, DEVICE_THREADS + 1])
+def test_a_device_makes_the_same_dataset(smoke, job, workers):
+    assert build(job, local(job, workers, "host")) == read_manifest(Folder(smoke()))
 
 
 def test_a_killed_process_is_replaced(smoke, job):

@@ -123,25 +123,20 @@ def _text(nvrtc: Any, handle: Any, what: str) -> str:
 def _nvrtc() -> Any:
     """The module of NVRTC. Raises MissingPackage without cuda-bindings, NcagenError without NVRTC."""
     try:
+        from cuda import bindings as cuda_bindings
         from cuda.bindings import nvrtc
     except ImportError:
         raise MissingPackage(f"--device cuda needs cuda-bindings: {install('cuda')}") from None
     try:
         nvrtc.nvrtcVersion()
     except (RuntimeError, OSError) as error:
-        major = _major()
-        name = "nvidia-cuda-nvrtc" + ("-cu12" if major == 12 else "")
+        major = int(cuda_bindings.__version__.split(".")[0])
+        package = f"nvidia-cuda-nvrtc{'-cu12' if major == 12 else ''}=={major}.*"
         raise NcagenError(
-            f"--device cuda needs NVRTC of CUDA {major}, which is not here:"
-            f' pip install "{name}=={major}.*", or a cuda-bindings of torch\'s CUDA'
+            f"--device cuda needs NVRTC of CUDA {major}, as cuda-bindings {cuda_bindings.__version__} does, and it is not"
+            f" here: {install(repr(package))}"
         ) from error
     return nvrtc
-
-
-def _major() -> int:
-    import cuda.bindings
-
-    return int(cuda.bindings.__version__.split(".")[0])
 
 
 @cache

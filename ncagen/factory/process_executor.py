@@ -3,7 +3,7 @@
 A process is a new interpreter that runs `process_worker`, so neither a fork's half-copied state nor the caller's main
 module matters: scripts need no `if __name__ == "__main__"`. Pipes carry tasks and their results, some hundred bytes;
 each process writes its shards itself. This module says whose failure it was (`NodeLost`, `Crashed`, or the task's own
-error), and `scheduler` what follows. CUDA devices are used by the threads of one process (`scheduler.local`).
+error), and `scheduler` what follows.
 """
 
 import pickle
@@ -27,16 +27,25 @@ THREADS_A_PROCESS = 8
 """Workers that are threads of one process. A thread holds the interpreter's lock 4 to 9 % of its time (docs/log.md):
 eight threads then do the work of 6.4 to 7.4, and sixteen that of 8 to 11."""
 
+DEVICE_THREADS = 4
+"""The same for a CUDA device, where little but writing is left to the host: a thread holds the lock for 30 % of its own
+time (docs/log.md). Each process has a context of the device of its own, some 0.5 GB of its memory."""
+
 AHEAD = 2
 """Tasks that a process has beyond those it runs, so that no thread waits for the pipe."""
+
+
+def threads_a_process(device: str) -> int:
+    """How many workers are threads of one process."""
+    return THREADS_A_PROCESS if device == "cpu" else DEVICE_THREADS
 
 
 class ProcessExecutor:
     """Makes the shards of a job in processes, which start when there is work for them."""
 
-    def __init__(self, job: BuildJob, workers: int, processes: int):
+    def __init__(self, job: BuildJob, workers: int, processes: int, device: str = "cpu"):
         self.slots = workers
-        self._job = job
+        self._job, self._device = job, device
         # A free place for each process: its number of threads.
         self._places = [workers // processes + (number < workers % processes) for number in range(processes)]
         self._processes: list[_Process] = []
@@ -96,7 +105,7 @@ class ProcessExecutor:
         if not process.is_ready and status > 0:  # no signal, so the next would do the same
             raise NcagenError(
                 f"a worker process ended with exit status {status} before its first shard: its error stands above;"
-                f" --workers {THREADS_A_PROCESS} needs no other process"
+                f" --workers {threads_a_process(self._device)} needs no other process"
             )
         alone = len(process.tasks) == 1
         if not alone:
@@ -113,7 +122,7 @@ class ProcessExecutor:
         able = [process for process in self._processes if process.has_room(task, self._suspects)]
         best = min(able, key=lambda process: process.load, default=None)
         if (best is None or best.load >= 0) and self._places:
-            best = _Process(Setup(self._job, self._places.pop(0)), self._messages)
+            best = _Process(Setup(self._job, self._places.pop(0), self._device), self._messages)
             self._processes.append(best)
         return best
 

@@ -26,10 +26,11 @@ POLL_SECONDS = 0.2  # after which progress is sent
 
 @dataclass(frozen=True)
 class Setup:
-    """What a process makes shards of, and in how many threads."""
+    """What a process makes shards of, in how many threads, and on which device."""
 
     job: BuildJob
     threads: int
+    device: str = "cpu"
 
 
 def main() -> None:
@@ -39,14 +40,14 @@ def main() -> None:
     incoming, outgoing = _pipes()
     try:
         setup: Setup = pickle.load(incoming)
-        _check(setup.job)
+        _check(setup.job, setup.device)
     except NcagenError as error:
         _send(outgoing, _portable(error))
         return
     except EOFError:
         os._exit(1)
     _send(outgoing, None)
-    with ThreadExecutor(lambda task, report: make(setup.job, *task, report), setup.threads) as pool:
+    with ThreadExecutor(lambda task, report: make(setup.job, *task, report, setup.device), setup.threads) as pool:
         threading.Thread(target=_tell, args=(pool, outgoing), daemon=True).start()
         _listen(pool, incoming)
 
@@ -60,9 +61,9 @@ def _pipes() -> tuple[BinaryIO, BinaryIO]:
     return sys.stdin.buffer, outgoing
 
 
-def _check(job: BuildJob) -> None:
+def _check(job: BuildJob, device: str) -> None:
     """Raises NcagenError where this process computes other rows, or does not see the folder that the build claimed."""
-    source_of(job.spec).check()
+    source_of(job.spec).check(device)
     if not check(job):
         raise NcagenError(
             f"{job.folder} is not seen by other processes, which so many workers need: use fewer --workers"

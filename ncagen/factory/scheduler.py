@@ -27,7 +27,7 @@ from ncagen.factory.claim import check, claim, explain
 from ncagen.factory.events import Event, Finished, Progress, ShardDone, ShardResult, ShardTask
 from ncagen.factory.executor import Executor, NodeLost, TaskEnded, ThreadExecutor
 from ncagen.factory.make_shard import BuildJob, make
-from ncagen.factory.process_executor import THREADS_A_PROCESS, ProcessExecutor
+from ncagen.factory.process_executor import ProcessExecutor, threads_a_process
 from ncagen.sources import source_of
 
 POLL_SECONDS = 0.2
@@ -55,13 +55,13 @@ def threads(job: BuildJob, workers: int, device: str = "cpu") -> ThreadExecutor:
 def local(job: BuildJob, workers: int, device: str = "cpu") -> Executor:
     """The executor of this machine: `threads`, or processes where threads would wait for the interpreter's lock.
 
-    Other devices than the CPU have the threads of one process, as each process would take the device's memory again.
     Raises SelfCheckFailed as `threads` does.
     """
-    if workers <= THREADS_A_PROCESS or device != "cpu":
+    most = threads_a_process(device)
+    if workers <= most:
         return threads(job, workers, device)
     source_of(job.spec).check(device)
-    return ProcessExecutor(job, workers, -(-workers // THREADS_A_PROCESS))
+    return ProcessExecutor(job, workers, -(-workers // most), device)
 
 
 def build(job: BuildJob, executor: Executor, progress: Callable[[Event], object] = lambda event: None) -> Manifest:

@@ -5,7 +5,7 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 from ncagen.errors import NcagenError
-from ncagen.hints import MissingPackage, install
+from ncagen.hints import MissingPackage, install, reinstall
 from ncagen.sources.nca.backends import CPU, Backend
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ def _why_none() -> str:
 
     if torch.version.cuda is None:
         return (
-            f"needs a torch with CUDA, and torch {torch.__version__} has none: pip install --force-reinstall torch"
+            f"needs a torch with CUDA, and torch {torch.__version__} has none: {reinstall('torch')}"
             " on a machine with an NVIDIA GPU"
         )
     return "needs an NVIDIA GPU and its driver, and torch finds none here: run nvidia-smi to see which is missing"

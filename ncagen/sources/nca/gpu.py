@@ -182,16 +182,16 @@ class Trajectories:
             shape = count, settings.scored_frames, settings.patches
             self._patches = torch.empty(shape, dtype=_token(settings), device=gpu.device)
             self._last = torch.empty((count, settings.cells), dtype=torch.uint8, device=gpu.device)
-            scores = torch.full((count,), UNKNOWN, dtype=torch.int32, device=gpu.device)
+            self._scores = torch.full((count,), UNKNOWN, dtype=torch.int32, device=gpu.device)
             self._work["patches"], self._work["last"] = self._patches.data_ptr(), self._last.data_ptr()
-            self._work["scores"] = scores.data_ptr()
+            self._work["scores"] = self._scores.data_ptr()
             work, (place,) = gpu.upload([self._work])
             with stage("rollout"):
                 self._kernels.launch("rollout", count, place, stream)
             with stage("score"):
                 if settings.measure == "gzip" and program_of(settings).scores:
                     self._kernels.launch("score", count, place, stream)
-                found = gpu.download(scores)
+                found = gpu.download(self._scores)
         del work
         self.lengths = found.numpy() if settings.measure == "gzip" else None
         if self.lengths is not None:
@@ -241,6 +241,13 @@ class Trajectories:
             host = self._gpu.download(rows)
         del indices, copied
         return host.numpy().view(settings.token_dtype)
+
+    def launch_again(self, kernel: str) -> None:
+        """Runs "rollout" or "score" again on the same arrays, for measurements."""
+        with self._gpu.work() as stream:
+            work, (place,) = self._gpu.upload([self._work])
+            self._kernels.launch(kernel, len(self._candidates), place, stream)
+        del work
 
     def entropy_sums(self, chosen: np.ndarray) -> np.ndarray:
         """Adds up the entropy of rows, on the host. chosen: int64[row]. Returns int64[row], as `cpu.rollout`."""
