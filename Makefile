@@ -5,7 +5,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constr
 PYTEST := $(BIN)/python -m pytest --dist loadgroup --numprocesses
 DEMO := data/demo
 
-.PHONY: help kernels wheel demo test test-slow test-nightly aarch64 conformance hub-versions gallery lint format bench clean
+.PHONY: help kernels wheel demo test test-slow test-nightly aarch64 conformance hub-versions gallery lint format bench gpu clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -52,13 +52,20 @@ lint: .venv/lint  ## check style and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/clang-format --dry-run --Werror ncagen/cuda/*.h
 
 format: .venv/lint  ## bring the code into the project's format
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+	$(BIN)/clang-format -i ncagen/cuda/*.h
 
 bench: kernels  ## measure this machine
 	$(BIN)/ncagen bench
+
+# Five minutes on a machine with an NVIDIA GPU. `ARGS=--device=host` tries the program without one.
+gpu: .venv/test kernels  ## test the CUDA kernels and measure them, and print a block to paste into an issue
+	$(PYTEST) 2 tests/test_gpu.py tests/test_ptx.py tests/test_selfcheck.py
+	$(BIN)/python benchmarks/gpu.py $(ARGS)
 
 clean:  ## remove what the targets made
 	rm -rf .venv .aarch64 .conformance data/demo dist .pytest_cache .hypothesis .mypy_cache .ruff_cache

@@ -1,8 +1,8 @@
 """Measures a CUDA device: python benchmarks/gpu.py [--device cuda:0] [--tokens 164M], or `make gpu`.
 
 It prints a block to paste into an issue: card, driver and versions; what the compiler says of each kernel; the kernels'
-speed beside their floors; the copies and the host's work; and a build and its verification, beside the same build on the
-processor's cores, with the hashes of both.
+speed beside their floors; the copies and the host's work; and a build and its verification, beside the same build on
+the processor's cores, with the hashes of both.
 
 A floor is the time that the kernels' instructions take at the card's rate of 32-bit integer operations (64 a cycle of
 each multiprocessor, NVIDIA's CUDA programming guide, "Arithmetic Instructions", for 8.0, 9.0 and 10.0), with the counts

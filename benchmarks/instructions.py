@@ -1,10 +1,10 @@
-"""Counts the instructions that a warp issues for a candidate, without a GPU: python benchmarks/instructions.py [--rows 12].
+"""Counts the instructions of a candidate, without a GPU: python benchmarks/instructions.py [--rows 12] [--json].
 
-It runs the PTX of the CUDA kernels on the emulator of the tests (`tests/ptx.py`), for candidates of the pilot's stream
-with the default settings, and prints the means. PTX is not what a card runs: ptxas joins some instructions and splits
-others. What follows from the counts is a floor by the rate of 32-bit integer operations, which most of them are: 64 a
-cycle of each multiprocessor on the cards below (NVIDIA's CUDA programming guide, "Arithmetic Instructions"). Sizes and
-boost clocks are NVIDIA's. A floor is no measurement.
+They are those that a warp issues. The PTX of the CUDA kernels runs on the emulator of the tests (`tests/ptx.py`), for
+candidates of the pilot's stream with the default settings; printed are the means. PTX is not what a card runs: ptxas
+joins some instructions and splits others. What follows from the counts is a floor by the rate of 32-bit integer
+operations, which most of them are: 64 a cycle of each multiprocessor on the cards below (NVIDIA's CUDA programming
+guide, "Arithmetic Instructions"). Sizes and boost clocks are NVIDIA's. A floor is no measurement.
 """
 
 import argparse

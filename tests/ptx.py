@@ -68,7 +68,7 @@ def parse(text: str) -> tuple[dict[str, Function], dict[str, bytes]]:
         constants[name] = bytes(int(value, 0) & 255 for value in values.split(","))
     for entry in re.finditer(r"\.entry (\w+)\((.*?)\)(.*?)\n\}", text, re.S):
         current = functions[entry[1]] = Function(re.findall(r"(\w+)(?:,|\s*$)", entry[2].strip(), re.M))
-        body = re.sub(r"\{ \.reg \.b64 %tmp;\s*(.*?)\}", r"\1", entry[3], flags=re.S)
+        body = re.sub(r"\{\s*\.reg \.\w+ %?tmp;\s*(.*?;)\s*\}", r"\1", entry[3], flags=re.S)
         for line in re.findall(r"\s*(\$?\w+:|[^;{}]*\{[^;}]*\}[^;]*;|[^;]+;)", body[body.index("{") + 1 :]):
             line = " ".join(line.split())
             if line.endswith(":"):
@@ -304,7 +304,7 @@ class Block:
             whole, names = self._value(o[1], kind), o[0].strip("{}").replace(",", " ").split()
             parts = whole[:, None].view(TYPES[f"u{8 * whole.itemsize // len(names)}"])
             for i, name in enumerate(names):
-                if name != "_":
+                if name.startswith("%"):  # "_" and "tmp" are not read
                     self._set(name, parts[:, i], active)
         elif o[1].startswith("{"):
             names = o[1].strip("{}").replace(",", " ").split()

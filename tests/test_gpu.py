@@ -16,7 +16,7 @@ from test_golden import make as golden
 from test_identity import CASES, LAST_SEED, TRAIN, VALIDATION, case
 
 from ncagen.cuda import host
-from ncagen.cuda.program import KERNELS, WORK, Program
+from ncagen.cuda.program import WORK, Program
 from ncagen.deflate.lengths import defined_length, token_gzip_lengths
 from ncagen.deflate.selfcheck import KNOWN_LENGTHS, known_tokens
 from ncagen.errors import NcagenError
@@ -29,7 +29,6 @@ from ncagen.sources.nca import batch, cpu, definition, gpu
 from ncagen.sources.nca.backends import CPU, Backend
 from ncagen.sources.nca.devices import backend, devices
 from ncagen.sources.nca.gpu import UNKNOWN, Gpu, program_of
-from ncagen.sources.nca.options import settings_of
 from ncagen.sources.nca.settings import STARTS, Settings
 from ncagen.sources.source import OutOfDeviceMemory, no_stage
 
@@ -434,6 +433,30 @@ except Exception as error:
     assert printed(program) == f"True\n--device cuda needs torch: {install('torch')}\n"
 
 
-def test_every_kernel_is_launched():
-    assert set(KERNELS) == {"rollout", "score", "rows"}
-    assert settings_of({}, 1024) == Settings()
+def test_without_cuda_bindings():
+    program = f"""{without("cuda")}
+from ncagen.cuda import nvrtc
+try:
+    nvrtc._nvrtc()
+except nvrtc.MissingPackage as error:
+    print(error)
+"""
+    assert printed(program) == f"--device cuda needs cuda-bindings: {install('cuda')}\n"
+
+
+def test_without_nvrtc(monkeypatch):
+    bindings = pytest.importorskip("cuda.bindings")
+    from cuda.bindings import nvrtc as theirs
+
+    from ncagen.cuda import nvrtc
+
+    def version():
+        raise RuntimeError("Failure finding libnvrtc")  # the base of pathfinder's error
+
+    monkeypatch.setattr(theirs, "nvrtcVersion", version)
+    with pytest.raises(NcagenError) as error:
+        nvrtc._nvrtc.__wrapped__()
+    assert str(error.value) == (
+        f"--device cuda needs NVRTC of CUDA 13, that of cuda-bindings {bindings.__version__}, and it is not here:"
+        " pip install 'nvidia-cuda-nvrtc==13.*'"
+    )

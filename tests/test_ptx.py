@@ -124,7 +124,7 @@ def test_shared_memory():
     """Blocks that a multiprocessor with 227 KiB holds, each with 1 KiB of its own: enough for all warps."""
     program = program_of(Settings())
     sizes = {kernel: program.shared_bytes(kernel) for kernel in KERNELS}
-    assert sizes == {"rollout": 2256, "score": 10272, "rows": 2208}
+    assert sizes == {"rollout": 2256, "score": 13168, "rows": 2208}
     largest = program_of(Settings(states=256, height=128, width=128, patch=1, seq_len=2**17))
     assert largest.shared_bytes("rollout") < 163 * 1024  # of an A100; an RTX card, with 99 KiB, is refused
 

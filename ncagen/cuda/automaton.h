@@ -86,6 +86,7 @@ FUNCTION void best_states(const Rule& rule, const Noise& noise, const Grids& gri
                     for (u32 i = 0; i < TOGETHER; i++) units[i][unit] = unit_of(weights, seen[i]);
                 }
             }
+#pragma unroll 1
             for (u32 s = 0; s < STATES; s++) {
                 Four w[UNITS / 4];
 #pragma unroll

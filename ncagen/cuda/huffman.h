@@ -40,18 +40,19 @@ FUNCTION u32 fixed_bits(u32 symbol) {
 }
 
 // Counts the symbols of the parse. counts: [SYMBOLS].
-FUNCTION void count_symbols(const u32* tokens, u32* matches, i32* counts) {
+FUNCTION void count_symbols(const Row& row, i32* counts) {
     EACH(lane) {
         for (u32 symbol = lane; symbol < SYMBOLS; symbol += TEAM) counts[symbol] = symbol == END_OF_BLOCK;
     }
     SYNC();
     EACH(lane) {
         for (u32 i = lane; i < BYTES; i += TEAM) {
-            u32 match = *match_at(matches, i);
-            if (match & LITERAL) {
-                add_to(counts + (tokens[1 + i / 4] >> 8 * (i % 4) & 255), 1);
-            } else if (match & TAKEN) {
-                add_to(counts + length_symbol((match & ~TAKEN) >> 12), 1);
+            u32 step = row.steps[place_of(i)], match = row.matches[place_of(i)];
+            if (!(step & TAKEN)) continue;
+            if (step & LITERAL) {
+                add_to(counts + (row.tokens[1 + i / 4] >> 8 * (i % 4) & 255), 1);
+            } else {
+                add_to(counts + length_symbol(match >> 12), 1);
                 add_to(counts + DISTANCE + distance_symbol(FARTHEST - (match & FARTHEST)), 1);
             }
         }
@@ -96,22 +97,22 @@ FUNCTION Tree tree_arrays(Shared& shared, u32 size) {
 
 #define NODE 1023u
 #define DEPTH (31u << 10)
+#define NOTHING 0xFFFFFFFFu
 
-// `pqdownheap`: restores the heap of `used` entries below slot k.
+struct alignas(8) Siblings {
+    u32 left, right;
+};
+
+// `pqdownheap`: restores the heap of `used` entries below slot k. The slot after the last holds NOTHING.
 FUNCTION void sift(u32* heap, u32 k, u32 used) {
     u32 entry = heap[k];
-    for (u32 child = 2 * k; child <= used; child *= 2) {
-        u32 below = heap[child];
-        if (child < used) {
-            u32 right = heap[child + 1];
-            if (right <= (below | NODE)) {
-                below = right;
-                child++;
-            }
-        }
+    for (u32 child = 2 * k; child <= used; child = 2 * k) {
+        Siblings both = *reinterpret_cast<Siblings*>(heap + child);
+        bool is_right = both.right <= (both.left | NODE);
+        u32 below = is_right ? both.right : both.left;
         if (entry <= (below | NODE)) break;
         heap[k] = below;
-        k = child;
+        k = child + is_right;
     }
     heap[k] = entry;
 }
@@ -170,12 +171,14 @@ FUNCTION i32 code_lengths(const i32* counts, u32 size, u32 longest, const Tree& 
         tree.heap[++used] = 1u << 15 | symbol;
         added++;
     }
+    tree.heap[used + 1] = NOTHING;
     for (u32 k = used / 2; k > 0; k--) sift(tree.heap, k, used);
     u32 nodes = 0;
     i32 bits = 0;
     while (used >= 2) {
         u32 a = tree.heap[1];
-        tree.heap[1] = tree.heap[used--];
+        tree.heap[1] = tree.heap[used];
+        tree.heap[used--] = NOTHING;
         sift(tree.heap, 1, used);
         u32 b = tree.heap[1];
         tree.merged[nodes] = a & NODE;

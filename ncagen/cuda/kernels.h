@@ -65,8 +65,8 @@ FUNCTION void score_block(const Work& work, u32 block, Shared shared) {
     row.matches = shared.array<u32>(4 * (SCORED + 1));
     read_row(work.patches + (u64)block * SCORED, row);
     find_matches(row);
-    parse(row.matches, is_hidden);
-    count_symbols(row.tokens, row.matches, counts);
+    parse(row, is_hidden);
+    count_symbols(row, counts);
     add_simple_bits(counts, sums);
     bool is_bounded = (i64)stored_or(sums[1]) < (i64)work.at_least;  // with the fixed code: before any tree is built
     if (!*is_hidden && !is_bounded) {
@@ -110,10 +110,10 @@ FUNCTION void rows_block(const Work& work, u32 block, Shared shared) {
 
 #ifdef __CUDACC__
 
-#define KERNEL(name)                                                                         \
-    extern "C" __global__ void __launch_bounds__(TEAM) name(const Work* __restrict__ work) { \
-        extern __shared__ Four memory_[];                                                    \
-        name##_block(*work, blockIdx.x, Shared{reinterpret_cast<u8*>(memory_)});             \
+#define KERNEL(name)                                                                                 \
+    extern "C" __global__ void __launch_bounds__(TEAM, BLOCKS) name(const Work* __restrict__ work) { \
+        extern __shared__ Four memory_[];                                                            \
+        name##_block(*work, blockIdx.x, Shared{reinterpret_cast<u8*>(memory_)});                     \
     }
 
 #else

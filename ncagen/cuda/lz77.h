@@ -13,20 +13,23 @@
 #define GOOD_CHAIN 1024u
 #define FARTHEST 4095u
 
-// A match is length << 12 | FARTHEST - distance; these two bits say what the parse makes of its position.
-#define TAKEN (1u << 31)
-#define LITERAL (1u << 30)
+// A match is length << 12 | FARTHEST - distance. A step is the place where the parse goes on, and three bits.
+#define PLACE 0x1FFFu
+#define LITERAL (1u << 13)    // the step is that of one byte
+#define IS_HIDDEN (1u << 14)  // GOOD_CHAIN may matter
+#define TAKEN (1u << 15)      // the parse takes the step
 
 // A row of tokens.
 //
 //   tokens      [1 + SCORED + TEAM], a 0 before the first, BEYOND after the last
 //   best        [SCORED], for each token how far an earlier one agrees from its first byte on, as a match is stored
-//   matches     [4 * (SCORED + 1)], the longest match of each byte: see `match_at`
+//   matches     [4 * (SCORED + 1)], the longest match of each byte, at place_of(byte)
+//   steps       [4 * (SCORED + 1)], the step of the parse from each byte, at the same places
 //   special     [MOST_SPECIAL], tokens with a zero byte among their lower two; specials: how many there are
 //   is_general  not 0 where only `match_all` finds all matches
 struct Row {
     u32 *tokens, *best, *matches;
-    u16* special;
+    u16 *steps, *special;
     u32 *specials, *is_general;
 };
 
@@ -37,6 +40,7 @@ FUNCTION Row row_arrays(Shared& shared) {
     Row row;
     row.tokens = shared.array<u32>(1 + SCORED + TEAM);
     row.best = shared.array<u32>(SCORED);
+    row.steps = shared.array<u16>(4 * (SCORED + 1));
     row.special = shared.array<u16>(MOST_SPECIAL);
     row.specials = shared.array<u32>(1);
     row.is_general = shared.array<u32>(1);
@@ -44,11 +48,11 @@ FUNCTION Row row_arrays(Shared& shared) {
     return row;
 }
 
-// The match of byte i, in an order without bank conflicts: those of the same byte of neighbouring tokens follow.
-FUNCTION u32* match_at(u32* matches, u32 i) { return matches + (i & 3) * (SCORED + 1) + (i >> 2); }
+// Where byte i stands, in an order without bank conflicts: the same byte of neighbouring tokens follows.
+FUNCTION u32 place_of(u32 i) { return (i & 3) * (SCORED + 1) + (i >> 2); }
 
 FUNCTION void raise_match(u32* matches, u32 i, u32 length, u32 distance) {
-    raise_to(match_at(matches, i), smaller(length, MAX_MATCH) << 12 | (FARTHEST - distance));
+    raise_to(matches + place_of(i), smaller(length, MAX_MATCH) << 12 | (FARTHEST - distance));
 }
 
 template <typename T>
@@ -91,21 +95,19 @@ FUNCTION void match_tokens(const Row& row) {
         for (u32 base = 1; base < SCORED; base += TEAM) {
             u32 apart = base + lane, nearness = FARTHEST - 4 * apart;
             u32 agree = 0;  // bytes, from the pair after this one on
-            // Beyond the last token stand TEAM numbers that agree with none.
-            const u32 *source = row.tokens + SCORED - base, *token = source + apart;
-            u32 *best = row.best + SCORED - 1 + lane, *second = row.matches + 2 * SCORED + lane;
-            for (u32 left = SCORED - base; left > 0; left--) {
-                u32 differ = *token-- ^ *source--;
-                if (differ < 256) raise_to(second, smaller(3 + agree, MAX_MATCH) << 12 | nearness);
+                            // Beyond the last token stand TEAM numbers that agree with none.
+#pragma unroll 4
+            for (i32 source = SCORED - 1 - (i32)base; source >= 0; source--) {
+                u32 token = source + apart, differ = row.tokens[1 + token] ^ row.tokens[1 + source];
+                if (differ < 256)
+                    raise_to(row.matches + (SCORED + 1) + token, smaller(3 + agree, MAX_MATCH) << 12 | nearness);
                 agree = differ == 0 ? agree + 4 : (differ & 0x100FF) == 0;
                 // Position 0 is "none" to zlib, and no match begins there.
-                if (agree && left > 1) {
-                    raise_to(best, agree << 12 | nearness);
+                if (agree && source > 0) {
+                    raise_to(row.best + token, agree << 12 | nearness);
                     // Of matches that MAX_MATCH cuts the nearest counts, which may agree for less than the best.
-                    if (agree > MAX_MATCH - 3) raise_agreeing(row.matches, best - row.best, agree, 4 * apart);
+                    if (agree > MAX_MATCH - 3) raise_agreeing(row.matches, token, agree, 4 * apart);
                 }
-                best--;
-                second--;
             }
         }
     }
@@ -182,16 +184,20 @@ FUNCTION void match_all(const Row& row) {
                     u32 differ = here ^ (more ? shift_pair(before, there, 32 - 8 * more) : there);
                     u32 after = agree[more], distance = 4 * apart + more;
                     agree[more] = differ ? trailing_zeros(differ) >> 3 : smaller(after + 4, MAX_MATCH);
-                    bool is_match = (differ << 8) == 0 || (differ >> 8) == 0 || ((differ >> 16) == 0 && after >= 1) ||
-                                    ((differ >> 24) == 0 && after >= 2);
-                    if (!is_match || distance == 0) continue;
-#pragma unroll
-                    for (u32 byte = 0; byte < 4; byte++) {
-                        u32 rest = differ >> 8 * byte;
-                        u32 length = rest ? trailing_zeros(rest) >> 3 : 4 - byte + after;
-                        if (length >= 3 && (source > 0 || byte > more))
-                            raise_match(row.matches, 4 * token + byte, length, distance);
-                    }
+                    if (distance == 0) continue;
+                    // Position 0 is "none" to zlib: the source of a match is beyond it.
+                    bool inside = source > 0;
+                    u32 *matches = row.matches + token, near = FARTHEST - distance;
+                    if (agree[more] >= 3 && inside) raise_to(matches, agree[more] << 12 | near);
+                    // Where the last bytes of the token agree, the match goes on as that of the token after it.
+                    if (differ >> 24) continue;
+                    if (after >= 2 && (inside || more < 3))
+                        raise_to(matches + 3 * (SCORED + 1), smaller(after + 1, MAX_MATCH) << 12 | near);
+                    if (differ >> 16) continue;
+                    if (after >= 1 && (inside || more < 2))
+                        raise_to(matches + 2 * (SCORED + 1), smaller(after + 2, MAX_MATCH) << 12 | near);
+                    if (differ < 256 && (inside || more < 1))
+                        raise_to(matches + (SCORED + 1), smaller(after + 3, MAX_MATCH) << 12 | near);
                 }
             }
         }
@@ -209,23 +215,30 @@ FUNCTION void find_matches(const Row& row) {
     }
 }
 
-// Follows zlib's lazy parse, and marks the positions where it takes a match or a literal. is_hidden: set to 1 where
-// GOOD_CHAIN may matter: while a match of GOOD_MATCH bytes waits, zlib tries GOOD_CHAIN candidates, and those that are
-// no further away are among them.
-FUNCTION void parse(u32* matches, u32* is_hidden) {
+// Follows zlib's lazy parse, and marks the steps that it takes. is_hidden: set to 1 where GOOD_CHAIN may matter: while
+// a match of GOOD_MATCH bytes waits, zlib tries GOOD_CHAIN candidates, and those that are no further away are among
+// them.
+FUNCTION void parse(const Row& row, u32* is_hidden) {
+    EACH(lane) {
+        for (u32 i = lane; i < BYTES; i += TEAM) {
+            u32 here = row.matches[place_of(i)], there = row.matches[place_of(i + 1)];
+            bool longer = there >> 12 > here >> 12, literal = longer || here == 0;
+            bool hidden = longer && here >> 12 >= GOOD_MATCH && (there & FARTHEST) < FARTHEST - GOOD_CHAIN;
+            u32 step = place_of(literal ? i + 1 : i + (here >> 12));
+            row.steps[place_of(i)] = step | (literal ? LITERAL : 0) | (hidden ? IS_HIDDEN : 0);
+        }
+    }
+    SYNC();
     EACH(lane) {
         if (lane == 0) {
-            u32 hidden = 0, i = 0, here = *match_at(matches, 0);
-            while (i < BYTES) {
-                u32 there = *match_at(matches, i + 1);
-                bool longer = there >> 12 > here >> 12;
-                hidden |= longer && here >> 12 >= GOOD_MATCH && (there & FARTHEST) < FARTHEST - GOOD_CHAIN;
-                bool literal = longer || here == 0;
-                *match_at(matches, i) = here | TAKEN | (literal ? LITERAL : 0);
-                i += literal ? 1 : here >> 12;
-                here = literal ? there : *match_at(matches, i);
+            u32 place = 0, flags = 0;
+            while (place != place_of(BYTES)) {
+                u32 step = row.steps[place];
+                row.steps[place] = step | TAKEN;
+                flags |= step;
+                place = step & PLACE;
             }
-            *is_hidden = hidden;
+            *is_hidden = (flags & IS_HIDDEN) != 0;
         }
     }
     SYNC();

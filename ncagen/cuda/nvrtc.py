@@ -133,8 +133,8 @@ def _nvrtc() -> Any:
         major = int(cuda_bindings.__version__.split(".")[0])
         package = f"nvidia-cuda-nvrtc{'-cu12' if major == 12 else ''}=={major}.*"
         raise NcagenError(
-            f"--device cuda needs NVRTC of CUDA {major}, as cuda-bindings {cuda_bindings.__version__} does, and it is not"
-            f" here: {install(repr(package))}"
+            f"--device cuda needs NVRTC of CUDA {major}, that of cuda-bindings {cuda_bindings.__version__}, and it is"
+            f" not here: {install(repr(package))}"
         ) from error
     return nvrtc
 

@@ -19,6 +19,7 @@ MOST_SCORED = 1024  # tokens whose gzip length is computed: up to 4,096 bytes, w
 WARP = 32
 CELLS_A_LANE = 32  # a block has more than one warp for larger grids
 MOST_LANES = 256
+WARPS = 12  # that a multiprocessor has registers for at least: 168 for each thread
 MOST_TOGETHER = 5  # cells of a lane whose sums are in registers at once, so that each weight is read once for all
 
 # `Work` of kernels.h. Pointers are addresses in the memory of the device.
@@ -91,6 +92,7 @@ class Program:
         a_lane = -(-self.cells // self.lanes)
         return {
             "TEAM": self.lanes,
+            "BLOCKS": max(1, WARPS * WARP // self.lanes),
             "STATES": self.states,
             "HEIGHT": self.height,
             "WIDTH": self.width,
@@ -119,7 +121,10 @@ class Program:
     def shared_bytes(self, kernel: str) -> int:
         """Bytes of shared memory of a block, as the kernel takes them. kernel: of KERNELS."""
         if kernel == "score":
-            row = [_padded(size) for size in (4 * (self.scored + 1 + self.lanes), 4 * self.scored, 128, 4, 4)]
+            row = [
+                _padded(size)
+                for size in (4 * (self.scored + 1 + self.lanes), 4 * self.scored, 8 * (self.scored + 1), 128, 4, 4)
+            ]
             counts = [_padded(4 * 320), _padded(8), _padded(4)]
             trees = [_padded(size * item + more) for size in (286, 30) for item, more in ((4, 8), (4, 0), (2, 2))]
             trees += [_padded(8), _padded(8), _padded(4 * 19)]
