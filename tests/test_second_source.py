@@ -85,6 +85,9 @@ class Digits:
     def check(self, device: str = "cpu") -> None:
         pass
 
+    def devices(self, device: str = "cpu"):
+        return ("cpu",)
+
     def batch_candidates(self, device: str = "cpu") -> int:
         return 64
 
