@@ -67,7 +67,7 @@ def test_versions_are_those_of_the_project():
     for name in ("cpu.Dockerfile", "cuda.Dockerfile"):
         pip, install, option, constraints, *packages = installs(name)
         assert [pip, install, option, constraints] == ["pip", "install", "--constraint", "/src/constraints.txt"]
-        assert all(re.fullmatch(r"/src\[[\w,]+\]|[a-z]+(\[default\])?", package) for package in packages)
+        assert all(re.fullmatch(r"/src\[[\w,]+\]|[a-z-]+(\[default\])?", package) for package in packages)
         assert {package.split("[")[0] for package in packages} - {"/src"} <= PINS.keys()
     assert CLUSTER["rayVersion"] == PINS["ray"]
 

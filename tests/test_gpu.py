@@ -286,7 +286,7 @@ class Small(Gpu):
         class Limited:
             def launch(self, kernel, blocks, work, stream):
                 if blocks > room:
-                    raise torch.OutOfMemoryError("CUDA out of memory.")
+                    raise torch.cuda.OutOfMemoryError("CUDA out of memory.")
                 found.launch(kernel, blocks, work, stream)
 
         return Limited()

@@ -3,12 +3,13 @@
 Compiling needs neither a device nor a driver. Not covered: memory and streams, which torch provides (`device`).
 """
 
+import ctypes
 import re
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from ncagen.cuda.program import KERNELS, Program
+from ncagen.cuda.program import Program
 from ncagen.errors import NcagenError
 from ncagen.hints import MissingPackage, install
 
@@ -67,34 +68,34 @@ def resources(log: str) -> dict[str, Resources]:
     return found
 
 
+def refuse_large(program: Program, device: int, shared_limit: int) -> None:
+    """Raises NcagenError where a block of a kernel takes more shared memory than the device has for one."""
+    size = max(program.shared_bytes(kernel) for kernel in program.kernels)
+    if size > shared_limit:
+        raise NcagenError(
+            f"--device cuda:{device} has {shared_limit} bytes of shared memory for a block, and these settings take"
+            f" {size}: use --device cpu"
+        )
+
+
 class Kernels:
     """The kernels of a program on a CUDA device. torch must have begun to use the device."""
 
-    def __init__(self, program: Program, device: int, capability: int, shared_limit: int):
-        """device: its number. shared_limit: bytes of shared memory that a block may have. Raises NcagenError."""
+    def __init__(self, program: Program, compiled: Compiled, device: int):
+        """compiled: the program, for the device. device: its number. Raises NcagenError where the driver does."""
         self.program, self._driver = program, _driver()
         driver = self._driver
-        compiled = compile_program(program, capability)
         library = _call(driver, "cuLibraryLoadData", compiled.code, [], [], 0, [], [], 0)
         attribute = driver.CUfunction_attribute.CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES
-        self._functions = {}
-        for name in KERNELS:
-            if name == "score" and not program.scores:
-                continue
+        self._functions, number = {}, _call(driver, "cuDeviceGet", device)
+        for name in program.kernels:
             size = program.shared_bytes(name)
-            if size > shared_limit:
-                raise NcagenError(
-                    f"--device cuda:{device} has {shared_limit} bytes of shared memory for a block, and these settings"
-                    f" take {size}: use --device cpu"
-                )
             kernel = _call(driver, "cuLibraryGetKernel", library, name.encode())
-            _call(driver, "cuKernelSetAttribute", attribute, size, kernel, driver.CUdevice(device))
+            _call(driver, "cuKernelSetAttribute", attribute, size, kernel, number)
             self._functions[name] = driver.CUfunction(int(kernel)), size
 
     def launch(self, kernel: str, blocks: int, work: int, stream: int) -> None:
-        """Starts a kernel on a stream. kernel: of KERNELS. blocks: candidates or rows. work: address of a WORK."""
-        import ctypes
-
+        """Starts a kernel on a stream. kernel: of `program.kernels`. blocks: candidates or rows. work: a WORK."""
         function, size = self._functions[kernel]
         grid, block = (blocks, 1, 1), (self.program.lanes, 1, 1)
         arguments = (work,), (ctypes.c_void_p,)
@@ -110,9 +111,10 @@ def _call(module: Any, name: str, *arguments: Any) -> Any:
 
 
 def _bytes(nvrtc: Any, handle: Any, what: str) -> bytes:
-    found = b" " * _call(nvrtc, f"nvrtcGet{what}Size", handle)
+    # NVRTC writes into it. A bytes object of one byte, the size of an empty log, would be the interpreter's only b" ".
+    found = bytearray(_call(nvrtc, f"nvrtcGet{what}Size", handle))
     _call(nvrtc, f"nvrtcGet{what}", handle, found)
-    return found
+    return bytes(found)
 
 
 def _text(nvrtc: Any, handle: Any, what: str) -> str:

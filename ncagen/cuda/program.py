@@ -79,6 +79,11 @@ class Program:
         return self.scored <= MOST_SCORED
 
     @property
+    def kernels(self) -> tuple[str, ...]:
+        """The names of the kernels."""
+        return KERNELS if self.scores else tuple(name for name in KERNELS if name != "score")
+
+    @property
     def lanes(self) -> int:
         """Threads of a block: a warp, or more for grids of over a thousand cells. A power of two."""
         lanes = WARP

@@ -78,7 +78,7 @@ class Gpu:
         """
         try:
             return Trajectories(self, settings, key, candidates, at_least, stage)
-        except torch.OutOfMemoryError:
+        except torch.cuda.OutOfMemoryError:
             self._shrink(len(candidates))
             raise OutOfDeviceMemory(f"--device {self.name} has no memory for {len(candidates)} candidates") from None
 
@@ -142,9 +142,9 @@ class Gpu:
         from ncagen.cuda import nvrtc
 
         _ = self._tables  # torch has begun to use the device
-        found = self._properties
-        limit = getattr(found, "shared_memory_per_block_optin", 48 * 1024)
-        return nvrtc.Kernels(program, self.device.index or 0, 10 * found.major + found.minor, limit)
+        found, number = self._properties, self.device.index or 0
+        nvrtc.refuse_large(program, number, getattr(found, "shared_memory_per_block_optin", 48 * 1024))
+        return nvrtc.Kernels(program, nvrtc.compile_program(program, 10 * found.major + found.minor), number)
 
     def _shrink(self, tried: int) -> None:
         """Halves the limit of candidates after so many did not fit. Raises NcagenError at the least."""
@@ -217,7 +217,7 @@ class Trajectories:
         """
         try:
             return self._rows(chosen)
-        except torch.OutOfMemoryError:
+        except torch.cuda.OutOfMemoryError:
             if len(chosen) == 1:
                 raise NcagenError(
                     f"--device {self._gpu.name} has no memory for a row: stop what else uses the device, use fewer"
