@@ -28,7 +28,10 @@ from ncagen.spec import BuildSpec
     "--out", help="The dataset's folder, or a URL such as s3://bucket/name; made if missing, resumed if begun."
 )
 @click.option(
-    "--device", type=click.Choice(["cpu", "cuda", "auto"]), default="cpu", help="What runs the automata.  [cpu]"
+    "--device",
+    type=click.Choice(["cpu", "cuda", "auto"]),
+    default="cpu",
+    help="What runs the automata; cuda: every GPU.  [cpu]",
 )
 @click.option("--ray", metavar="WHERE", help="Build on a Ray cluster: auto (this machine's), local, or HOST:PORT.")
 @click.option("--gpus-per-worker", type=click.FloatRange(0, min_open=True), help="With --ray and --device cuda.  [1]")
