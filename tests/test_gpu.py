@@ -96,7 +96,7 @@ def test_kernels_equal_those_of_the_processor_for_many(device, name):
     start=st.sampled_from(STARTS),
     channel_wrap=st.booleans(),
 )
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=12, deadline=None)
 def test_kernels_equal_those_of_the_processor_for_any_settings(high, wide, patch, states, **values):
     if states**patch**2 > 2**30:
         states = 4

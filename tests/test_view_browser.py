@@ -550,9 +550,9 @@ def test_stored_rows_of_life_and_elementary_are_drawn(opened, tmp_path):
 
 @pytest.mark.parametrize("width", [320, 1200])
 def test_stored_tokens_do_not_run_over_the_edge(opened, saved, tmp_path, monkeypatch, width):
-    path = tmp_path / "page.html"
+    folder, path = saved()[0], tmp_path / "page.html"  # the page that other tests share, before the change
     monkeypatch.setattr(webpage, "TWINS", {})
-    path.write_text(page_of(saved()[0]), encoding="utf-8")
+    path.write_text(page_of(folder), encoding="utf-8")
     page = opened(path, viewport={"width": width, "height": 800})
     assert page.evaluate("document.documentElement.scrollWidth") == width
 
