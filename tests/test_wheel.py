@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from ncagen import native, processor
+from ncagen.cuda.program import FILES
 
 ROOT = Path(__file__).parents[1]
 
@@ -53,5 +54,6 @@ def test_the_wheel_of_a_clean_clone_builds_alone(tmp_path):
     assert call(ncagen, "verify", "smoke", "--regenerate", "all", cwd=tmp_path).startswith("ok: smoke: 6 files")
     assert len([*(tmp_path / "env").rglob(f"native/library/{processor.level()}.so")]) == 1
     assert not [*(tmp_path / "env").rglob("*.nbi")], "kernels were compiled"
+    assert {path.name for path in (tmp_path / "env").rglob("ncagen/cuda/*.h")} == set(FILES), "the CUDA source"
     program = "import ncagen; d = ncagen.open('smoke', band='high'); print(len(d), d[0]['input_ids'][0])"
     assert call(python, "-c", program, cwd=tmp_path) == "489 10000\n"

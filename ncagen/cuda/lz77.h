@@ -94,8 +94,8 @@ FUNCTION void match_tokens(const Row& row) {
     EACH(lane) {
         for (u32 base = 1; base < SCORED; base += TEAM) {
             u32 apart = base + lane, nearness = FARTHEST - 4 * apart;
-            u32 agree = 0;  // bytes, from the pair after this one on
-                            // Beyond the last token stand TEAM numbers that agree with none.
+            // In bytes, from the pair after this one on. Beyond the last token stand TEAM numbers that agree with none.
+            u32 agree = 0;
 #pragma unroll 4
             for (i32 source = SCORED - 1 - (i32)base; source >= 0; source--) {
                 u32 token = source + apart, differ = row.tokens[1 + token] ^ row.tokens[1 + source];
