@@ -1,7 +1,7 @@
 """Counts the instructions of a candidate, without a GPU: python benchmarks/instructions.py [--rows 12] [--json].
 
 They are those that a warp issues. The PTX of the CUDA kernels runs on the emulator of the tests (`tests/ptx.py`), for
-candidates of the pilot's stream with the default settings; printed are the means. PTX is not what a card runs: ptxas
+candidates of the training stream with the default settings; printed are the means. PTX is not what a card runs: ptxas
 joins some instructions and splits others. What follows from the counts is a floor by the rate of 32-bit integer
 operations, which most of them are: 64 a cycle of each multiprocessor on the cards below (NVIDIA's CUDA programming
 guide, "Arithmetic Instructions"). Sizes and boost clocks are NVIDIA's. A floor is no measurement.
