@@ -361,14 +361,6 @@ class Block:
     def _do_max(self, o, m, kind, active):
         self._set(o[0], np.maximum(self._value(o[1], kind), self._value(o[2], kind)), active)
 
-    def _do_div(self, o, m, kind, active):
-        b = self._value(o[2], kind)
-        self._set(o[0], self._value(o[1], kind) // np.where(active, b, 1).astype(b.dtype), active)
-
-    def _do_rem(self, o, m, kind, active):
-        b = self._value(o[2], kind)
-        self._set(o[0], self._value(o[1], kind) % np.where(active, b, 1).astype(b.dtype), active)
-
     def _logic(self, o, kind, active, operation):
         self._set(o[0], operation(self._value(o[1], kind), self._value(o[2], kind)), active)
 
@@ -406,12 +398,6 @@ class Block:
         at, length = int(o[3], 0), int(o[4], 0)
         mask = np.array(((1 << length) - 1) << at, np.uint64).astype(a.dtype)
         self._set(o[0], (b & ~mask) | (a << np.array(at, a.dtype)) & mask, active)
-
-    def _do_bfe(self, o, m, kind, active):
-        a = self._value(o[1], kind)
-        at, length = int(o[2], 0), int(o[3], 0)
-        assert kind[0] == "u"
-        self._set(o[0], a >> np.array(at, a.dtype) & np.array((1 << length) - 1, a.dtype), active)
 
     def _do_prmt(self, o, m, kind, active):
         both = self._value(o[2], "u32").astype(np.uint64) << np.uint64(32) | self._value(o[1], "u32")

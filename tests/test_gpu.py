@@ -100,8 +100,7 @@ def test_kernels_equal_those_of_the_processor_for_many(device, name):
 def test_kernels_equal_those_of_the_processor_for_any_settings(high, wide, patch, states, **values):
     if states**patch**2 > 2**30:
         states = 4
-    height, width = (max(3, -(-side * patch // patch) * patch) for side in (high, wide))
-    height, width = (side if side % patch == 0 else side + patch - side % patch for side in (height, width))
+    height, width = (-(-max(3, side * patch) // patch) * patch for side in (high, wide))
     chosen = Settings(states=states, patch=patch, height=height, width=width, seq_len=height * width * 12, **values)
     assert_same(Gpu("host"), chosen, numbered(3), TRAIN)
 

@@ -58,8 +58,8 @@ class Launch:
             program = replaced(self.program, source)
         self.text = nvrtc.compile_program(program, capability, ptx=True).code.decode().rstrip("\0")
         weights = np.stack([rules.weight_table(scale) for scale in rules.SCALES])
-        tables = [memory.add(table.copy()) for table in (weights, rules.start_table(), rules.gumbel_table())]
-        work, candidates = constants(chosen, tables), np.array([candidate], np.uint64)
+        tables = tuple(memory.add(table.copy()) for table in (weights, rules.start_table(), rules.gumbel_table()))
+        work, candidates = constants(chosen, tables).copy(), np.array([candidate], np.uint64)
         rule_key, numbers = rules.rule_address(chosen, TRAIN, candidates)
         later = rules.rule_address(chosen, TRAIN, later_candidates(chosen, candidates))[1]
         work["key"], work["rule_key"] = TRAIN, rule_key

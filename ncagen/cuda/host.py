@@ -25,7 +25,6 @@ class Kernels:
     def __init__(self, program: Program, order: int = 1):
         """order: a number that the order of the lanes follows from."""
         self._library, self._order = ctypes.CDLL(str(_built(program))), order
-        self.program = program
 
     def launch(self, kernel: str, blocks: int, work: int, stream: int = 0) -> None:
         """Runs a kernel to its end. kernel: of KERNELS. blocks: candidates or rows. work: address of a WORK."""
@@ -43,15 +42,15 @@ def _built(program: Program) -> Path:
     return library
 
 
-def compile_library(program: Program, library: Path, *flags: str) -> None:
-    """Compiles a program into a shared library. flags: further ones of the compiler. Raises NcagenError without one."""
+def compile_library(program: Program, library: Path) -> None:
+    """Compiles a program into a shared library. Raises NcagenError without a compiler."""
     compiler = os.environ.get("CXX") or shutil.which("c++") or shutil.which("g++")
     if compiler is None:
         raise NcagenError("the kernels need a C++ compiler on the host: install g++")
     with tempfile.TemporaryDirectory(dir=library.parent) as folder:
         source, built = Path(folder) / "kernels.cpp", Path(folder) / "kernels.so"
         source.write_text(program.source, encoding="utf-8")
-        command = [compiler, *FLAGS, *flags, str(source), "-o", str(built)]
+        command = [compiler, *FLAGS, str(source), "-o", str(built)]
         done = subprocess.run(command, capture_output=True, text=True)
         if done.returncode:
             raise NcagenError(f"{compiler} does not compile the kernels: {done.stderr[-2000:]}")

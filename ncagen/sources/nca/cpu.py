@@ -96,11 +96,6 @@ def rollout(
     return recorded
 
 
-def joined(parts: list[np.ndarray]) -> np.ndarray:
-    """Joins recorded grids along the frames. parts: uint8[batch, frame, cell]."""
-    return np.concatenate(parts, axis=1)
-
-
 def batch_candidates(settings: Settings) -> int:
     """Returns the recommended limit of candidates in a batch."""
     least, most = BATCH_LIMITS

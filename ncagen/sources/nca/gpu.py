@@ -121,9 +121,9 @@ class Gpu:
         host = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=self.is_cuda)
         return host.copy_(tensor, non_blocking=True)
 
-    def table_addresses(self) -> list[int]:
+    def table_addresses(self) -> tuple[int, ...]:
         """The addresses of the weights, the start and the Gumbel table."""
-        return [table.data_ptr() for table in self._tables]
+        return tuple(table.data_ptr() for table in self._tables)
 
     @cached_property
     def _tables(self) -> list[torch.Tensor]:
@@ -146,15 +146,19 @@ class Gpu:
         nvrtc.refuse_large(program, number, getattr(found, "shared_memory_per_block_optin", 48 * 1024))
         return nvrtc.Kernels(program, nvrtc.compile_program(program, 10 * found.major + found.minor), number)
 
+    def no_memory(self, what: str) -> NcagenError:
+        """Returns the error of a device that has no memory for the least there is to do."""
+        return NcagenError(
+            f"--device {self.name} has no memory for {what}: stop what else uses the device, use fewer --workers, or"
+            " --device cpu"
+        )
+
     def _shrink(self, tried: int) -> None:
         """Halves the limit of candidates after so many did not fit. Raises NcagenError at the least."""
         if self.is_cuda:
             torch.cuda.empty_cache()
         if tried <= FEWEST_CANDIDATES:
-            raise NcagenError(
-                f"--device {self.name} has no memory for {tried} candidates: stop what else uses the device, use fewer"
-                " --workers, or --device cpu"
-            ) from None
+            raise self.no_memory(f"{tried} candidates") from None
         self._most_candidates = max(FEWEST_CANDIDATES, min(self._most_candidates, tried // 2))
 
 
@@ -174,7 +178,7 @@ class Trajectories:
         later = numbers
         if settings.change_at is not None:
             later = rules.rule_address(settings, key, later_candidates(settings, candidates))[1]
-        self._work = constants(settings, gpu.table_addresses())
+        self._work = constants(settings, gpu.table_addresses()).copy()
         self._work["key"], self._work["rule_key"], self._work["at_least"] = key, rule_key, max(at_least, 0)
         with gpu.work() as stream:
             self._numbers, places = gpu.upload([candidates, numbers, later])
@@ -219,10 +223,7 @@ class Trajectories:
             return self._rows(chosen)
         except torch.cuda.OutOfMemoryError:
             if len(chosen) == 1:
-                raise NcagenError(
-                    f"--device {self._gpu.name} has no memory for a row: stop what else uses the device, use fewer"
-                    " --workers, or --device cpu"
-                ) from None
+                raise self._gpu.no_memory("a row") from None
         half = len(chosen) // 2
         return np.concatenate([self.rows(chosen[:half]), self.rows(chosen[half:])])
 
@@ -281,8 +282,12 @@ def program_of(settings: Settings) -> Program:
     )
 
 
-def constants(settings: Settings, tables: list[int]) -> np.ndarray:
-    """Returns a WORK with what follows from the settings. tables: addresses of the weights, start and Gumbel tables."""
+@lru_cache(maxsize=16)
+def constants(settings: Settings, tables: tuple[int, ...]) -> np.ndarray:
+    """Returns a WORK with what follows from the settings, to be copied: a batch need not compute it again.
+
+    tables: addresses of the weights, the start and the Gumbel table.
+    """
     work = np.zeros((), WORK)
     work["weights"], work["start"], work["gumbel"] = tables
     work["temperature"] = logit_units(settings, settings.temperature)
